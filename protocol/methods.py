@@ -1,0 +1,102 @@
+"""The catalogue of methods: the one home of the wire contract in code (PROTOCOL §1–§5).
+
+Each method says who answers it and what goes in and out. The dispatcher decodes params by it, links encode by it,
+`openrpc` publishes it. A method that is not here does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, Final
+
+from msgspec import Struct
+
+from protocol import types as t
+
+PROTOCOL_VERSION: Final = 1
+
+
+class Side(StrEnum):
+    """Who answers a method."""
+
+    RUNTIME = "runtime"
+    SERVER = "server"
+    BOTH = "both"
+
+
+class Method(Struct, frozen=True, kw_only=True):
+    """One method.
+
+    Args:
+        name: As on the wire.
+        answered_by: The side that handles it.
+        params: The Struct of its params.
+        result: The type of its result; `None` for a notification.
+        summary: One line for people.
+    """
+
+    name: str
+    answered_by: Side
+    params: type[Struct]
+    result: type[Struct] | Any
+    summary: str
+
+    @property
+    def is_notification(self) -> bool:
+        return self.result is None
+
+
+def _both(name: str, params: type[Struct], result: Any, summary: str) -> Method:
+    return Method(name=name, answered_by=Side.BOTH, params=params, result=result, summary=summary)
+
+
+def _server(name: str, params: type[Struct], result: Any, summary: str) -> Method:
+    return Method(name=name, answered_by=Side.SERVER, params=params, result=result, summary=summary)
+
+
+def _runtime(name: str, params: type[Struct], result: Any, summary: str) -> Method:
+    return Method(name=name, answered_by=Side.RUNTIME, params=params, result=result, summary=summary)
+
+
+PING = _both("ping", t.Empty, t.Empty, "Tells that the peer is alive.")
+CANCEL_REQUEST = _both("$/cancelRequest", t.CancelRequestParams, None, "The sender no longer wants that answer.")
+DISCOVER = _both("rpc.discover", t.Empty, dict[str, Any], "The methods of this side, as an OpenRPC document.")
+
+INITIALIZE = _server("initialize", t.InitializeParams, t.InitializeResult, "Opens the conversation with a server.")
+INITIALIZED = _server("initialized", t.Empty, None, "The runtime is ready for the server's requests.")
+LIST_COMPONENTS = _server("components/list", t.Empty, t.ComponentListResult, "The components of this server.")
+COMPONENT_INFO = _server("components/info", t.ComponentParams, t.ComponentInfoResult, "One component, with schemas.")
+INFER_SCHEMA = _server(
+    "components/infer_schema", t.InferSchemaParams, t.InferSchemaResult, "The output schema for an input schema."
+)
+EXECUTE = _server("components/execute", t.ExecuteParams, t.ExecuteResult, "Executes a component once.")
+
+CONNECT = _runtime("connect", t.ConnectParams, t.ConnectResult, "Introduces a peer that dialled the runtime.")
+PUT_BLOB = _runtime("blobs/put", t.PutBlobParams, t.PutBlobResult, "Stores content; the same content once.")
+GET_BLOB = _runtime("blobs/get", t.GetBlobParams, t.GetBlobResult, "Reads content by its id, verified.")
+SUBMIT_RUN = _runtime("runs/submit", t.SubmitParams, t.RunStatus, "Executes a flow over many inputs.")
+GET_RUN = _runtime("runs/get", t.GetRunParams, t.RunStatus, "Status of a run and, if wanted, its results.")
+APPEND_RUN = _runtime("runs/append", t.AppendParams, t.AppendResult, "Adds inputs to an open run.")
+LIST_RUNS = _runtime("runs/list", t.ListRunsParams, t.ListRunsResult, "Runs, newest first.")
+LIST_ITEMS = _runtime("runs/items", t.ListItemsParams, t.ListItemsResult, "Items of a run, by index.")
+LIST_STEPS = _runtime("runs/steps", t.ListStepsParams, t.ListStepsResult, "Steps of a run's items.")
+CANCEL_RUN = _runtime("runs/cancel", t.CancelRunParams, t.CancelRunResult, "Cancels a run, or some of its items.")
+DELETE_RUN = _runtime("runs/delete", t.RunParams, t.Empty, "Deletes an ended run and its descendants.")
+LIST_EVENTS = _runtime("runs/events", t.EventsParams, t.EventsResult, "What happened in a run, in order.")
+VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
+FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
+FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
+EVALUATE = _runtime("flows/evaluate", t.EvaluateParams, t.EvaluateResult, "One item, awaited (before `runs/*`).")
+FLOW_METADATA = _runtime("flows/get_metadata", t.FlowMetadataParams, t.FlowMetadataResult, "Metadata of a flow.")
+SUBMIT_BATCH = _runtime("flows/submit_batch", t.SubmitBatchParams, t.SubmitBatchResult, "Many items, not awaited.")
+GET_BATCH = _runtime("flows/get_batch", t.GetBatchParams, t.GetBatchResult, "Status of a submitted batch.")
+
+METHODS: Final[Mapping[str, Method]] = {
+    value.name: value for value in list(globals().values()) if isinstance(value, Method)
+}
+
+
+def answered_by(side: Side) -> Iterable[Method]:
+    """The methods that a side answers, in the order of the catalogue."""
+    return [method for method in METHODS.values() if method.answered_by in (side, Side.BOTH)]

@@ -1,0 +1,567 @@
+"""The shapes on the wire (PROTOCOL §1–§5), one Struct each; both sides use these.
+
+Casing follows the published protocol: `initialize`, `components/*`, `blobs/*` and observability are snake_case,
+`runs/*` and what was added here camelCase on the wire and snake_case in Python. On output absent optional fields are
+omitted. On input `null` in an optional field means absent; where any JSON is allowed, absent is `UNSET` and a payload
+stays `Raw`, so that it passes through digit for digit.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from protocol.errors import ItemErrorCode
+
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Milliseconds = Annotated[int, Meta(ge=0)]
+Timestamp = str
+"""RFC 3339, UTC, milliseconds, `Z`."""
+
+
+class Wire(Struct, omit_defaults=True):
+    """Base of the snake_case shapes."""
+
+
+class CamelWire(Wire, rename="camel"):
+    """Base of the camelCase shapes."""
+
+
+class Empty(Wire):
+    """`{}`."""
+
+
+# --- connections (§1) ------------------------------------------------------------------------------------------------
+
+
+class Limits(CamelWire, omit_defaults=False):
+    """What a peer accepts; told in `initialize` and `connect`."""
+
+    max_frame_bytes: int = 32 * 1024 * 1024
+    max_in_flight: int = 1000
+    max_batch: int = 1000
+    max_run_depth: int = 16
+
+
+class Observability(Wire):
+    """Who calls, and for what: echoed by a callback so that it belongs to its execution (§2)."""
+
+    trace_id: str | None = None
+    span_id: str | None = None
+    run_id: str | None = None
+    flow_id: str | None = None
+    step_id: str | None = None
+    item_index: int | None = None
+    execution_id: str | None = None
+
+
+class InitializeParams(Wire, omit_defaults=False):
+    runtime_protocol_version: int
+    limits: Limits
+    capabilities: list[str]
+
+
+class InitializeResult(Wire):
+    server_protocol_version: int
+    capabilities: list[str] | None = None
+    max_frame_bytes: Positive | None = field(name="maxFrameBytes", default=None)
+    max_in_flight: Positive | None = field(name="maxInFlight", default=None)
+
+
+class ConnectParams(CamelWire):
+    protocol_version: int
+    token: str | None = None
+    name: str | None = None
+    role: Literal["client", "server"] | None = None
+    max_in_flight: Positive | None = None
+
+
+class ConnectResult(CamelWire):
+    protocol_version: int
+    runtime_version: str
+    limits: Limits
+
+
+class CancelRequestParams(Wire):
+    id: Raw
+
+
+# --- components (§2) -------------------------------------------------------------------------------------------------
+
+
+class ComponentInfo(Wire):
+    component: str
+    description: str | None = None
+    input_schema: Any = UNSET
+    output_schema: Any = UNSET
+
+
+class ComponentListResult(Wire):
+    components: list[ComponentInfo]
+
+
+class ComponentParams(Wire):
+    component: str
+
+
+class ComponentInfoResult(Wire):
+    info: ComponentInfo
+
+
+class InferSchemaParams(Wire):
+    component: str
+    input_schema: Any
+
+
+class InferSchemaResult(Wire):
+    output_schema: Any = UNSET
+
+
+class ExecuteParams(Wire):
+    component: str
+    input: Raw
+    attempt: Annotated[int, Meta(ge=1)] | None = 1
+    observability: Observability | None = None
+
+
+class NoAction(Wire):
+    reason: str | None = None
+
+
+class ExecuteResult(Wire):
+    """Exactly one of the two is set."""
+
+    output: Raw | UnsetType = UNSET
+    no_action: NoAction | UnsetType = UNSET
+
+
+# --- blobs (§3) ------------------------------------------------------------------------------------------------------
+
+
+class BlobType(StrEnum):
+    DATA = "data"
+    FLOW = "flow"
+    BINARY = "binary"
+
+
+class PutBlobParams(Wire):
+    data: Raw
+    blob_type: BlobType | None = None
+    observability: Observability | None = None
+
+
+class PutBlobResult(Wire):
+    blob_id: str
+
+
+class GetBlobParams(Wire):
+    blob_id: str
+    blob_type: BlobType | None = None
+    observability: Observability | None = None
+
+
+class GetBlobResult(Wire, omit_defaults=False):
+    data: Any
+    blob_type: BlobType
+
+
+# --- runs (§4) -------------------------------------------------------------------------------------------------------
+
+
+class RunState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ItemState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepState(StrEnum):
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUSPENDED = "suspended"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Outcome(StrEnum):
+    """How an item, or a step, ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ResultOrder(StrEnum):
+    BY_INDEX = "byIndex"
+    BY_COMPLETION = "byCompletion"
+
+
+class WaitFor(StrEnum):
+    TERMINAL = "terminal"
+    SETTLED = "settled"
+
+
+class MaxFailures(CamelWire):
+    max_failures: Count
+
+
+FailurePolicy = Literal["continue", "failFast"] | MaxFailures
+ParentClosePolicy = Literal["cancel", "abandon"]
+
+
+class ItemError(Wire):
+    code: ItemErrorCode | str
+    message: str
+    data: Any = UNSET
+
+
+class ItemResult(Wire):
+    """How an item ended: `value` is there exactly for `success`, also when it is `null`."""
+
+    outcome: Outcome
+    value: Any = UNSET
+    error: ItemError | None = None
+    reason: str | None = None
+
+
+class ItemEntry(CamelWire):
+    """One element of `results`."""
+
+    item_index: int
+    result: ItemResult
+    completed_at: Timestamp
+
+
+class ItemCounts(CamelWire, omit_defaults=False):
+    total: int
+    pending: int = 0
+    running: int = 0
+    success: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    suspended: int | UnsetType = UNSET
+
+
+class RunStatus(CamelWire, kw_only=True):
+    """The answer of `runs/submit`, `runs/get` and others; byte-compatible with the published shape."""
+
+    run_id: str
+    flow_id: str
+    flow_name: str | None = None
+    flow_label: str | None = None
+    status: RunState
+    status_detail: str | None = None
+    current_state_name: str | None = None
+    items: ItemCounts
+    created_at: Timestamp
+    started_at: Timestamp | None = None
+    updated_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    labels: dict[str, str] | None = None
+    created_by: str | None = None
+    cancel_reason: str | None = None
+    deduplicated: bool | None = None
+    results: list[ItemEntry] | None = None
+    next_offset: int | None = None
+
+
+class SubmitParams(CamelWire):
+    flow_id: str
+    inputs: list[Raw]
+    wait: bool | None = None
+    max_concurrency: Positive | None = None
+    overrides: dict[str, Any] | None = None
+    observability: Observability | None = None
+    flow_label: str | None = None
+    variables: dict[str, Raw] | None = None
+    idempotency_key: str | None = None
+    failure_policy: FailurePolicy | None = None
+    labels: dict[str, str] | None = None
+    wait_for: WaitFor | None = None
+    timeout_ms: Milliseconds | None = None
+    run_timeout_ms: Positive | None = None
+    sealed: bool | None = None
+    parent_close_policy: ParentClosePolicy | None = None
+
+
+class GetRunParams(CamelWire):
+    run_id: str
+    wait: bool | None = None
+    include_results: bool | None = None
+    result_order: ResultOrder | None = None
+    observability: Observability | None = None
+    wait_for: WaitFor | None = None
+    timeout_ms: Milliseconds | None = None
+    result_offset: Count | None = None
+    result_limit: Positive | None = None
+
+
+class AppendParams(CamelWire):
+    run_id: str
+    at_index: Count
+    inputs: list[Raw]
+    sealed: bool | None = None
+    observability: Observability | None = None
+
+
+class AppendResult(CamelWire):
+    total: int
+
+
+PageLimit = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class ListRunsParams(CamelWire):
+    status: RunState | None = None
+    flow_id: str | None = None
+    flow_name: str | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
+    labels: dict[str, str] | None = None
+    created_after: Timestamp | None = None
+    created_before: Timestamp | None = None
+    cursor: str | None = None
+    limit: PageLimit | None = None
+    observability: Observability | None = None
+
+
+class ListRunsResult(CamelWire):
+    runs: list[RunStatus]
+    next_cursor: str | None = None
+
+
+class ListItemsParams(CamelWire):
+    run_id: str
+    status: ItemState | None = None
+    cursor: str | None = None
+    limit: PageLimit | None = None
+    observability: Observability | None = None
+
+
+class ItemInfo(CamelWire):
+    item_index: int
+    status: ItemState
+    input: Any = UNSET
+    result: ItemResult | None = None
+    current_steps: list[str] | None = None
+
+
+class ListItemsResult(CamelWire):
+    items: list[ItemInfo]
+    next_cursor: str | None = None
+
+
+class ListStepsParams(CamelWire):
+    run_id: str
+    item_index: Count | None = None
+    cursor: str | None = None
+    limit: PageLimit | None = None
+    observability: Observability | None = None
+
+
+class StepInfo(CamelWire):
+    item_index: int
+    step_id: str
+    component: str
+    status: StepState
+    attempt: int
+    started_at: Timestamp | None = None
+    completed_at: Timestamp | None = None
+    result: ItemResult | None = None
+
+
+class ListStepsResult(CamelWire):
+    steps: list[StepInfo]
+    next_cursor: str | None = None
+
+
+class CancelRunParams(CamelWire):
+    run_id: str
+    item_indexes: list[Count] | None = None
+    reason: str | None = None
+    grace_ms: Milliseconds | None = None
+    observability: Observability | None = None
+
+
+class CancelOutcome(StrEnum):
+    CANCELLED = "cancelled"
+    ALREADY_CANCELLED = "alreadyCancelled"
+    NOT_CANCELLABLE = "notCancellable"
+
+
+class CancelRunResult(CamelWire):
+    outcome: CancelOutcome
+    run: RunStatus
+
+
+class RunParams(CamelWire):
+    run_id: str
+    observability: Observability | None = None
+
+
+class EventsParams(CamelWire):
+    run_id: str
+    cursor: str | None = None
+    types: list[str] | None = None
+    limit: PageLimit | None = None
+    timeout_ms: Milliseconds | None = None
+    include_sub_runs: bool | None = None
+    observability: Observability | None = None
+
+
+class RunEvent(CamelWire):
+    seq: int
+    type: str
+    at: Timestamp
+    run_id: str
+    item_index: int | None = None
+    step_id: str | None = None
+    data: dict[str, Any] | None = None
+
+
+class EventsResult(CamelWire, omit_defaults=False):
+    events: list[RunEvent]
+    next_cursor: str
+    done: bool
+
+
+# --- flows -----------------------------------------------------------------------------------------------------------
+
+
+class FlowParams(CamelWire):
+    flow: Raw
+
+
+class FlowIdParams(CamelWire):
+    flow_id: str
+
+
+class Severity(StrEnum):
+    ERROR = "error"
+    WARNING = "warning"
+
+
+class Diagnostic(CamelWire):
+    """One finding of a validation. `path` is a JSON pointer into the flow."""
+
+    severity: Severity
+    code: str
+    path: str
+    message: str
+
+
+class ValidateFlowResult(CamelWire, kw_only=True):
+    flow_id: str | None = None
+    diagnostics: list[Diagnostic]
+
+
+class VariablesResult(CamelWire):
+    variables: Any
+
+
+class GraphNode(CamelWire):
+    id: str
+    component: str
+    must_execute: bool | None = None
+
+
+class GraphEdge(CamelWire):
+    source: str
+    target: str
+
+
+class GraphResult(CamelWire):
+    """Steps and the references between them; the target `output` is the flow's output."""
+
+    nodes: list[GraphNode]
+    edges: list[GraphEdge]
+
+
+# --- compatibility (§5) ----------------------------------------------------------------------------------------------
+
+
+class EvaluateParams(Wire):
+    flow_id: str
+    input: Raw
+    overrides: dict[str, Any] | None = None
+    variables: dict[str, Raw] | None = None
+    observability: Observability | None = None
+
+
+class EvaluateResult(Wire):
+    result: Any
+
+
+class FlowMetadataParams(Wire):
+    flow_id: str
+    step_id: str | None = None
+    observability: Observability | None = None
+
+
+class FlowMetadataResult(Wire):
+    flow_metadata: dict[str, Any]
+    step_metadata: dict[str, Any] | None = None
+
+
+class SubmitBatchParams(Wire):
+    flow_id: str
+    inputs: list[Raw]
+    max_concurrency: Positive | None = None
+    overrides: dict[str, Any] | None = None
+    variables: dict[str, Raw] | None = None
+    observability: Observability | None = None
+
+
+class SubmitBatchResult(Wire):
+    batch_id: str
+    total_runs: int
+
+
+class GetBatchParams(Wire):
+    batch_id: str
+    wait: bool | None = None
+    include_results: bool | None = None
+    observability: Observability | None = None
+
+
+class BatchDetails(Wire, kw_only=True):
+    batch_id: str
+    flow_id: str
+    flow_name: str | None = None
+    total_runs: int
+    status: str
+    created_at: Timestamp
+    completed_at: Timestamp | None = None
+    completed_runs: int
+    running_runs: int
+    failed_runs: int
+    cancelled_runs: int
+    paused_runs: int
+
+
+class BatchOutput(Wire, omit_defaults=False):
+    batch_input_index: int
+    status: str
+    result: Any = None
+
+
+class GetBatchResult(Wire):
+    details: BatchDetails
+    outputs: list[BatchOutput] | None = None
