@@ -1,0 +1,227 @@
+"""What happened in a run: the journal's events, and the facts a run begins with.
+
+Each event has a sequence number within its run; the first is 1. A journal row holds the events of one commit, encoded
+by `encode_events`. Payloads are `Raw` JSON and are stored here only: results are found through the sequence number of
+the event that holds them. Item starts are ranges, never an event per item. What is written here is kept for ever, so
+fields are only ever added at the end (`JOURNAL_VERSION`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from protocol.types import ParentClosePolicy, RunState
+from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.outcome import Failure
+
+JOURNAL_VERSION: Final = 1
+
+
+class ParentLink(Struct, frozen=True, array_like=True):
+    """Which execution submitted a run, and the key under which it finds it again (PROTOCOL §4)."""
+
+    run_id: RunId
+    item_index: int | None = None
+    step_id: str | None = None
+    key: str | None = None
+    """Hash of {flowId, inputs, overrides, variables}, then `/n` for the n-th of that hash in the attempt."""
+
+
+class IdempotencyKey(Struct, frozen=True, array_like=True):
+    principal: str
+    key: str
+    content: str
+    """Hash of what must be the same for the key to give the first run again."""
+
+
+class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was submitted, resolved once and for all: everything a run needs besides its inputs.
+
+    `max_failures` is the number of failed items that is still borne; `None` bears all of them.
+    """
+
+    run_id: RunId
+    root_run_id: RunId
+    flow_id: BlobId
+    flow_name: str | None = None
+    flow_label: str | None = None
+    depth: int = 1
+    parent: ParentLink | None = None
+    parent_close_policy: ParentClosePolicy = "cancel"
+    max_concurrency: int = 1000
+    max_failures: int | None = None
+    overrides: Any = None
+    variables: dict[str, Raw] = {}
+    labels: dict[str, str] = {}
+    idempotency: IdempotencyKey | None = None
+    run_timeout_ms: int | None = None
+    created_by: str | None = None
+    created_at_ms: int
+
+
+class Event(Struct, frozen=True, array_like=True, tag_field="e"):
+    """Base of all events."""
+
+
+class RunCreated(Event, tag=1):
+    spec: RunSpec
+    total: int
+    sealed: bool
+
+
+class RunAppended(Event, tag=2):
+    """Inputs were added: there are `total` now."""
+
+    total: int
+    sealed: bool
+
+
+class WindowOpened(Event, tag=3):
+    """Items below `through` may be started: after a crash they count as started (`started_through`)."""
+
+    through: int
+
+
+class ItemsStarted(Event, tag=4):
+    """Items `first` to `last` inclusive took their slots, and each began with `steps`, in attempt 1."""
+
+    first: int
+    last: int
+    steps: tuple[str, ...]
+
+
+class StepStarted(Event, tag=5):
+    """A step became ready and was handed over for execution."""
+
+    item: int
+    step: str
+    attempt: int
+
+
+class StepSucceeded(Event, tag=6):
+    """`since` is given when this ended the item: the sequence number from which its events are found."""
+
+    item: int
+    step: str
+    attempt: int
+    value: Raw
+    since: int = 0
+
+
+class StepFailed(Event, tag=7):
+    """A step failed for good: no attempt is left. `defaulted` if its `onError` default stands in for its output."""
+
+    item: int
+    step: str
+    attempt: int
+    error: Failure
+    defaulted: bool = False
+
+
+class StepRetrying(Event, tag=8):
+    """An attempt failed, or was lost; attempt number `attempt` begins at `due_ms`."""
+
+    item: int
+    step: str
+    attempt: int
+    error: Failure
+    due_ms: int
+
+
+class ItemSucceeded(Event, tag=9):
+    """The item ended with a value that is not just the output of the step that ended with it."""
+
+    item: int
+    value: Raw
+    since: int
+
+
+class ItemFailed(Event, tag=10):
+    item: int
+    error: Failure
+    since: int
+
+
+class ItemCancelled(Event, tag=11):
+    item: int
+    reason: str | None
+    since: int
+
+
+class ItemsCancelled(Event, tag=12):
+    """Items `first` to `last` inclusive, none of which had started, were cancelled."""
+
+    first: int
+    last: int
+    reason: str | None
+
+
+class CancelRequested(Event, tag=13):
+    """`items` is `None` when the whole run was meant."""
+
+    reason: str | None
+    items: tuple[int, ...] | None = None
+
+
+class ChildCreated(Event, tag=14):
+    """An execution of this run submitted a run."""
+
+    item: int | None
+    step: str | None
+    child: RunId
+
+
+class RunCompleted(Event, tag=15):
+    status: RunState
+
+
+class FailureLimitReached(Event, tag=16):
+    """The `failurePolicy` struck: what has not ended is cancelled."""
+
+    failed: int
+
+
+AnyEvent = (
+    RunCreated
+    | RunAppended
+    | WindowOpened
+    | ItemsStarted
+    | StepStarted
+    | StepSucceeded
+    | StepFailed
+    | StepRetrying
+    | ItemSucceeded
+    | ItemFailed
+    | ItemCancelled
+    | ItemsCancelled
+    | CancelRequested
+    | ChildCreated
+    | RunCompleted
+    | FailureLimitReached
+)
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(list[AnyEvent])
+
+encode_events = _encoder.encode
+
+
+def decode_events(data: bytes) -> list[AnyEvent]:
+    """The events of one journal row. Their `Raw` fields keep `data` alive."""
+    return _decoder.decode(data)
+
+
+def completions(event: AnyEvent) -> int:
+    """How many items ended by this event."""
+    match event:
+        case StepSucceeded(since=since):
+            return 1 if since else 0
+        case ItemSucceeded() | ItemFailed() | ItemCancelled():
+            return 1
+        case ItemsCancelled(first=first, last=last):
+            return last - first + 1
+        case _:
+            return 0
