@@ -24,17 +24,21 @@ from stepflow_runtime.model.outcome import Outcome
 class Clock(Protocol):
     def wall_ms(self) -> int:
         """Milliseconds since the epoch. May jump."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds. Never jumps; for durations within this process."""
+        ...
 
 
 class Ids(Protocol):
     def run_id(self) -> RunId:
         """A new UUIDv7."""
+        ...
 
     def execution_id(self) -> ExecutionId:
         """A new id that cannot be guessed (128 bits)."""
+        ...
 
 
 # --- component servers -----------------------------------------------------------------------------------------------
@@ -108,12 +112,15 @@ class ExecutionSink(Protocol):
 
     def dispatched(self, execution: Execution) -> None:
         """The request was written for a server: time-outs count from here. Called only if `timeout_ms` is set."""
+        ...
 
     def answered(self, execution: Execution, outcome: Outcome) -> None:
         """The execution ended. Cheap: what follows from it happens in `end_turn`."""
+        ...
 
     def end_turn(self) -> None:
         """All answers of one received chunk were reported."""
+        ...
 
 
 class ComponentCaller(Protocol):
@@ -121,21 +128,27 @@ class ComponentCaller(Protocol):
 
     def knows(self, component: str) -> bool:
         """Whether a route leads to this component's plugin. The component itself may still be missing."""
+        ...
 
     def call(self, execution: Execution) -> None:
         """Queues an execution. It is sent when a server slot is free, round-robin over root runs."""
+        ...
 
     def cancel(self, execution: Execution) -> None:
         """Takes it out of the queue, or asks the server to stop. The sink hears no more of it either way."""
+        ...
 
     def park(self, execution: Execution) -> None:
         """The execution waits in a request to the runtime: its server slot is free meanwhile."""
+        ...
 
     def unpark(self, execution: Execution) -> None:
         """The wait is over."""
+        ...
 
     def flush(self) -> None:
         """Fills free server slots and sends what is queued: the end of a turn."""
+        ...
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -302,61 +315,77 @@ class Store(Protocol):
 
     def lease(self, root_run_id: RunId) -> Lease:
         """The lease under which the tree of this root may be written."""
+        ...
 
     async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
         """Writes all of them in one transaction, each alone in its success or failure, and wakes who watches.
 
         Cancellation: the transaction happens or does not; the caller must not assume either.
         """
+        ...
 
     async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
         """Returns once the run has an event beyond `after_seq` (and, for TERMINAL, has ended); `None` if it is gone.
 
         Returns at once when that is true already. Woken by the commit, never by a timer.
         """
+        ...
 
     async def run(self, run_id: RunId) -> RunRecord | None: ...
 
     async def runs(self, where: RunFilter, before: RunId | None, limit: int) -> list[RunRecord]:
         """Newest first (descending run id), those older than `before`."""
+        ...
 
     async def unfinished(self) -> list[RunId]:
         """Runs that have not ended, oldest first: what recovery takes up."""
+        ...
 
     async def children(self, run_id: RunId) -> list[RunRecord]:
         """Direct sub-runs, oldest first."""
+        ...
 
     async def child(self, parent: RunId, item_index: int, step_id: str, key: str) -> RunRecord | None:
         """The sub-run that an execution of this step submitted under this key, the newest if there are several."""
+        ...
 
     async def children_of_step(self, parent: RunId, item_index: int, step_id: str) -> list[RunRecord]:
         """All sub-runs of one step of one item, oldest first."""
+        ...
 
     async def run_by_idempotency_key(self, principal: str, key: str) -> RunRecord | None: ...
 
     async def journal(self, run_id: RunId, from_seq: int, max_rows: int) -> list[JournalRow]:
         """Rows in order, beginning with the one that holds `from_seq` (or the first after it)."""
+        ...
 
     async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
         """Rows in order, beginning with the one in which the item with this completion ordinal (from 0) ended."""
+        ...
 
     async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
         """The result chunks `first` to `last` inclusive that exist."""
+        ...
 
     async def inputs(self, run_id: RunId, index: int) -> InputSegment | None:
         """The segment that holds this item's input."""
+        ...
 
     async def snapshot(self, run_id: RunId) -> tuple[int, bytes] | None:
         """The last snapshot, and the sequence number as of which it was taken."""
+        ...
 
     async def outbox(self) -> list[Message]:
         """Messages not yet settled, oldest first: what recovery delivers again."""
+        ...
 
     async def settle(self, messages: Iterable[Message]) -> None:
         """Forgets messages that were delivered."""
+        ...
 
     async def delete(self, run_ids: Sequence[RunId]) -> None:
         """Deletes ended runs and all that is theirs, in one transaction."""
+        ...
 
 
 class BlobStore(Protocol):
@@ -364,6 +393,7 @@ class BlobStore(Protocol):
 
     async def put(self, blob_id: BlobId, data: bytes, blob_type: BlobType) -> None:
         """Durable when it returns. Storing the same content again changes nothing (and heals a corrupt blob)."""
+        ...
 
     async def get(self, blob_id: BlobId) -> tuple[bytes, BlobType] | None: ...
 
