@@ -124,7 +124,7 @@ class ExecutionSink(Protocol):
 
 
 class ComponentCaller(Protocol):
-    """Executes steps in component servers. Never waits; each `call` is answered once in the sink, or cancelled."""
+    """Executes steps in component servers. Never waits; each `call` is answered exactly once in the sink."""
 
     def knows(self, component: str) -> bool:
         """Whether a route leads to this component's plugin. The component itself may still be missing."""
@@ -135,7 +135,8 @@ class ComponentCaller(Protocol):
         ...
 
     def cancel(self, execution: Execution) -> None:
-        """Takes it out of the queue, or asks the server to stop. The sink hears no more of it either way."""
+        """Takes it out of the queue, or asks the server to stop. It is still answered once: with `CANCELLED`, or with
+        what the server says or said meanwhile."""
         ...
 
     def park(self, execution: Execution) -> None:

@@ -8,6 +8,7 @@ fields are only ever added at the end (`JOURNAL_VERSION`).
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,14 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
 
 JOURNAL_VERSION: Final = 1
+
+
+class RetryCause(StrEnum):
+    """Whose budget an attempt was taken from; a lost runtime costs nobody's."""
+
+    COMPONENT = "component"
+    TRANSPORT = "transport"
+    RECOVERY = "recovery"
 
 
 class ParentLink(Struct, frozen=True, array_like=True):
@@ -86,11 +95,12 @@ class WindowOpened(Event, tag=3):
 
 
 class ItemsStarted(Event, tag=4):
-    """Items `first` to `last` inclusive took their slots, and each began with `steps`, in attempt 1."""
+    """Items `first` to `last` inclusive took their slots, and each began with `steps`."""
 
     first: int
     last: int
     steps: tuple[str, ...]
+    attempt: int = 1
 
 
 class StepStarted(Event, tag=5):
@@ -112,7 +122,10 @@ class StepSucceeded(Event, tag=6):
 
 
 class StepFailed(Event, tag=7):
-    """A step failed for good: no attempt is left. `defaulted` if its `onError` default stands in for its output."""
+    """A step failed for good: no attempt is left. `defaulted` if its `onError` default stands in for its output.
+
+    `attempt` is 0 if it was never executed, because its input failed.
+    """
 
     item: int
     step: str
@@ -129,6 +142,7 @@ class StepRetrying(Event, tag=8):
     attempt: int
     error: Failure
     due_ms: int
+    cause: RetryCause
 
 
 class ItemSucceeded(Event, tag=9):
@@ -178,10 +192,16 @@ class RunCompleted(Event, tag=15):
     status: RunState
 
 
-class FailureLimitReached(Event, tag=16):
-    """The `failurePolicy` struck: what has not ended is cancelled."""
+class RunStopped(Event, tag=16):
+    """What has not ended is cancelled, but not by request: the `failurePolicy` struck, or `runTimeoutMs` is over."""
 
-    failed: int
+    reason: str
+
+
+class RunRecovered(Event, tag=17):
+    """A runtime took the run up again. Items below `through` may have been started before."""
+
+    through: int
 
 
 AnyEvent = (
@@ -200,7 +220,8 @@ AnyEvent = (
     | CancelRequested
     | ChildCreated
     | RunCompleted
-    | FailureLimitReached
+    | RunStopped
+    | RunRecovered
 )
 
 _encoder = msgspec.json.Encoder()
