@@ -1,0 +1,60 @@
+"""What a run asks of its shell. Pure data.
+
+Commands that follow from an event are carried out once its commit is durable; the others at once (`RunState.now`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+
+
+class Execute(Struct, frozen=True, gc=False):
+    """Begin this attempt of a step. `alone`: with nothing else in flight on its process."""
+
+    item: int
+    step: str
+    attempt: int
+    input: bytes
+    alone: bool = False
+
+
+class Abort(Struct, frozen=True, gc=False):
+    """Ask for the end of an execution that the shell attached to a step. `forget`: its answer is of no use."""
+
+    execution: Any
+    forget: bool
+
+
+class Wake(Struct, frozen=True, gc=False):
+    """Call `retry_due` for this attempt at `due_ms`, wall time."""
+
+    item: int
+    step: str
+    attempt: int
+    due_ms: int
+
+
+class LoadInputs(Struct, frozen=True, gc=False):
+    """Offer the inputs from this index on."""
+
+    index: int
+
+
+class EffectKind(StrEnum):
+    """What a run can do to its sub-runs."""
+
+    CANCEL_CHILDREN = "cancelChildren"
+    CANCEL_UNCLAIMED = "cancelUnclaimed"
+
+
+class Effect(Struct, frozen=True, gc=False):
+    """An effect on sub-runs: it leaves as an outbox message of the commit that it follows from. `body` is JSON."""
+
+    kind: EffectKind
+    body: bytes
+
+
+Command = Execute | Abort | Wake | LoadInputs

@@ -1,0 +1,94 @@
+"""Where the results of a run's items are: result chunks while they are still open. Pure.
+
+The journal holds the results; a chunk holds, for `SEGMENT_ITEMS` consecutive items, the sequence numbers of the events
+that ended them. A chunk is in memory from its first ended item to its last.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Iterable
+
+from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, ResultChunk
+
+
+class ResultIndex:
+    """The open result chunks of one run, and which of them the next commit must write."""
+
+    __slots__ = ("_left", "_refs", "_touched")
+
+    def __init__(self) -> None:
+        self._refs: dict[int, array[int]] = {}
+        self._left: dict[int, int] = {}
+        self._touched: set[int] = set()
+
+    def end(self, index: int, seq: int, how: ItemRef) -> None:
+        """Notes which event ended an item. The first one counts."""
+        chunk, position = divmod(index, SEGMENT_ITEMS)
+        refs = self._refs.get(chunk)
+        if refs is None:
+            refs = self._open(chunk)
+        if refs[position] == 0:
+            refs[position] = seq << 2 | how
+            self._left[chunk] -= 1
+            self._touched.add(chunk)
+
+    def end_all(self, first: int, last: int, seq: int, how: ItemRef) -> int:
+        """Ends those of the items `first` to `last` inclusive that have not ended; returns how many that were."""
+        ended = 0
+        for chunk in range(first // SEGMENT_ITEMS, last // SEGMENT_ITEMS + 1):
+            low = max(first - chunk * SEGMENT_ITEMS, 0)
+            high = min(last - chunk * SEGMENT_ITEMS, SEGMENT_ITEMS - 1)
+            refs = self._refs.get(chunk) or self._open(chunk)
+            open_before = refs[low : high + 1].count(0)
+            if open_before == high - low + 1:
+                refs[low : high + 1] = array("Q", [seq << 2 | how]) * open_before
+            else:
+                for position in range(low, high + 1):
+                    refs[position] = refs[position] or seq << 2 | how
+            if open_before:
+                self._left[chunk] -= open_before
+                self._touched.add(chunk)
+                ended += open_before
+        return ended
+
+    def take_touched(self) -> list[ResultChunk]:
+        """The chunks that changed since the last call, whole; those that are full are forgotten."""
+        taken: list[ResultChunk] = []
+        for chunk in sorted(self._touched):
+            taken.append(ResultChunk(chunk, _to_bytes(self._refs[chunk])))
+            if self._left[chunk] == 0:
+                del self._refs[chunk], self._left[chunk]
+        self._touched.clear()
+        return taken
+
+    def restore(self, chunks: Iterable[ResultChunk]) -> None:
+        """Takes back chunks that were read from the store."""
+        for chunk in chunks:
+            refs = decode_refs(chunk.refs)
+            left = refs.count(0)
+            if left:
+                self._refs[chunk.chunk] = refs
+                self._left[chunk.chunk] = left
+
+    def _open(self, chunk: int) -> array[int]:
+        refs = self._refs[chunk] = array("Q", bytes(8 * SEGMENT_ITEMS))
+        self._left[chunk] = SEGMENT_ITEMS
+        return refs
+
+
+def decode_refs(data: bytes) -> array[int]:
+    """The entries of a result chunk, `SEGMENT_ITEMS` of `seq << 2 | ItemRef`; 0 where the item has not ended."""
+    refs: array[int] = array("Q")
+    refs.frombytes(data)
+    if sys.byteorder == "big":
+        refs.byteswap()
+    return refs
+
+
+def _to_bytes(refs: array[int]) -> bytes:
+    if sys.byteorder == "big":
+        refs = refs[:]
+        refs.byteswap()
+    return refs.tobytes()

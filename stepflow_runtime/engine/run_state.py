@@ -1,0 +1,412 @@
+"""What a run does: event → (state, commands). The heart of the system, and pure.
+
+`RunFacts` is what the journal says, `Plan` what the flow wants, and `RunState` decides. Its methods are what can happen
+to a run. Each records journal events, which change the facts at once, and leaves commands: in `after` those that must
+wait until these events are durable, in `now` those that follow from what is durable already. The shell (`executor`)
+commits the events of a turn together, a result and the starts that it makes possible in one transaction.
+
+No clock, no randomness, no I/O: times come in as arguments, attempts are numbered here, execution ids are the shell's.
+Items hold their slot of `maxConcurrency` from start to end; server slots are not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from protocol.errors import ItemErrorCode
+from protocol.types import RunState as RunStatus
+from stepflow_runtime.engine.commands import Abort, Command, Effect, EffectKind, Execute, LoadInputs, Wake
+from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
+from stepflow_runtime.engine.inputs import InputWindow
+from stepflow_runtime.engine.plan import Advance, Plan, Progress
+from stepflow_runtime.engine.retry import RetryPolicy, decide
+from stepflow_runtime.model import events as ev
+from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
+from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.outcome import Failure, Outcome
+
+MIN_LEAD: Final = 16
+MAX_LEAD: Final = 4096
+"""By how much the durable watermark of started items leads those that start, at least and at most."""
+
+ALONE_AFTER: Final = 2
+"""After so many transport failures a step is sent alone to a process, so that only the culprit spends its budget."""
+
+FAILURE_POLICY: Final = "failurePolicy"
+RUN_TIMEOUT: Final = "runTimeout"
+"""Reasons for which a run stops by itself."""
+
+InputCheck = Callable[[bytes], Failure | None]
+
+
+class RunState:
+    """One live run.
+
+    Args:
+        facts: What its journal says so far; with a spec.
+        plan: Its flow, compiled, with its overrides.
+        policy: The transport's retry budget and the default back-off.
+        check_input: Tells what is wrong with an item's input, if the flow has a schema for it.
+
+    Attributes:
+        events: Recorded since the last commit was taken, in order.
+        now, after: Commands, see the module.
+        effects: What the next commit must tell sub-runs.
+        durable_through: Items below it count as started even if the runtime dies now.
+    """
+
+    __slots__ = (
+        "_check_input",
+        "_lead",
+        "_policy",
+        "after",
+        "durable_through",
+        "effects",
+        "events",
+        "facts",
+        "inputs",
+        "now",
+        "plan",
+        "spec",
+    )
+
+    def __init__(self, facts: RunFacts, plan: Plan, policy: RetryPolicy, check_input: InputCheck | None = None) -> None:
+        assert facts.spec is not None
+        self.spec: RunSpec = facts.spec
+        self.facts = facts
+        self.plan = plan
+        self.inputs = InputWindow(facts.next_item)
+        self.events: list[AnyEvent] = []
+        self.now: list[Command] = []
+        self.after: list[Command] = []
+        self.effects: list[Effect] = []
+        self.durable_through = 0
+        self._policy = policy
+        self._check_input = check_input
+        self._lead = max(MIN_LEAD, min(self.spec.max_concurrency, MAX_LEAD))
+
+    @classmethod
+    def create(
+        cls,
+        spec: RunSpec,
+        total: int,
+        sealed: bool,
+        plan: Plan,
+        policy: RetryPolicy,
+        check_input: InputCheck | None = None,
+    ) -> RunState:
+        """A new run: offer its first inputs, then `start_items`."""
+        facts = RunFacts()
+        created = ev.RunCreated(spec, total, sealed)
+        facts.fold(created)
+        state = cls(facts, plan, policy, check_input)
+        state.events.append(created)
+        return state
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether nothing new begins."""
+        return self.facts.progress.cancel_requested or self.facts.stopped is not None
+
+    # --- items begin ---
+
+    def start_items(self) -> None:
+        """Starts items by index while there are slots and inputs; ends the run if it is over."""
+        while self._start_stretch():
+            pass
+        facts = self.facts
+        self.inputs.advance(facts.next_item)
+        missing = self.inputs.missing(facts.next_item, facts.progress.total)
+        if missing is not None and not self.is_stopping:
+            self.now.append(LoadInputs(missing))
+        self._end_run_if_over()
+
+    def _start_stretch(self) -> bool:
+        """Starts as many of the next items as can begin with one common event; tells whether there were any."""
+        facts, total = self.facts, self.facts.progress.total
+        first = facts.next_item
+        while first in facts.skipped:
+            first += 1
+        end = min(first + self.spec.max_concurrency - len(facts.live), total)
+        if first >= end or self.is_stopping:
+            return False
+        for bound in (self.durable_through, *facts.recoveries):
+            if first < bound < end:
+                end = bound
+        steps, stretch = self._evaluate_stretch(first, end)
+        if not stretch:
+            return False
+        last = first + len(stretch) - 1
+        attempt = facts.attempt_of_start(first)
+        if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:
+            self._record(ev.WindowOpened(min(last + 1 + self._lead, total)))
+        self._record(ev.ItemsStarted(first, last, steps, attempt))
+        commands = self.now if last < self.durable_through else self.after
+        for index, (progress, advance) in enumerate(stretch, first):
+            item = facts.live[index]
+            item.progress = progress
+            for step, value in advance.ready:
+                commands.append(Execute(index, step, attempt, value))
+            if advance.failed or advance.result is not None:
+                self._follow(item, Advance(failed=advance.failed, result=advance.result))
+        return True
+
+    def _evaluate_stretch(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
+        plan, variables, check, skipped = self.plan, self.spec.variables, self._check_input, self.facts.skipped
+        stretch: list[tuple[Progress, Advance]] = []
+        steps: tuple[str, ...] = ()
+        for index in range(first, end):
+            value = self.inputs.get(index)
+            if value is None or index in skipped:
+                break
+            progress = Progress(plan, value, variables)
+            failure = check(value) if check is not None else None
+            advance = progress.start() if failure is None else Advance(result=failure)
+            began = tuple([step for step, _ in advance.ready])
+            if not stretch:
+                steps = began
+            elif began != steps:
+                break
+            stretch.append((progress, advance))
+        return steps, stretch
+
+    # --- steps end ---
+
+    def current(self, index: int, step: str, attempt: int) -> StepRecord | None:
+        """The step, if this is the attempt that it is in and its answer counts."""
+        item = self.facts.live.get(index)
+        record = item.steps.get(step) if item is not None else None
+        return record if record is not None and record.attempt == attempt and not record.ended else None
+
+    def step_ended(self, index: int, step: str, attempt: int, outcome: Outcome, now_ms: int) -> bool:
+        """An attempt was answered. A late answer, of another attempt than the current one, changes nothing.
+
+        Returns:
+            Whether the answer counted.
+        """
+        item = self.facts.live.get(index)
+        record = item.steps.get(step) if item is not None else None
+        if item is None or record is None or record.attempt != attempt or record.ended:
+            return False
+        record.execution = None
+        progress = item.progress
+        assert progress is not None, "an item without evaluation has no executions"
+        if type(outcome) is bytes:
+            advance = progress.ended(step, outcome)
+            if advance.result is outcome:  # the item's value is this very output: one event for both
+                self._record(ev.StepSucceeded(index, step, attempt, Raw(outcome), item.since))
+                self._abort(item)
+                return True
+            self._record(ev.StepSucceeded(index, step, attempt, Raw(outcome)))
+            self._follow(item, advance)
+        else:
+            assert isinstance(outcome, Failure)
+            self._step_failed(item, step, record, outcome, now_ms)
+        return True
+
+    def _step_failed(self, item: ItemRecord, step: str, record: StepRecord, failure: Failure, now_ms: int) -> None:
+        planned = self.plan.steps[step]
+        retry = None
+        if not (item.cancelling or self.is_stopping):
+            retry = decide(
+                failure,
+                policy=self._policy,
+                on_error=planned.on_error,
+                component_failures=record.component_failures,
+                transport_failures=record.transport_failures,
+                jitter_of=f"{self.spec.run_id}/{item.index}/{step}/{record.attempt}",
+            )
+        if retry is not None:
+            self._retry(item, step, record, failure, retry.cause, now_ms + retry.delay_ms)
+        elif item.cancelling:
+            self._record(ev.StepFailed(item.index, step, record.attempt, failure))
+            self._cancel_item(item)
+        else:
+            assert item.progress is not None
+            default = planned.default
+            self._record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
+            self._follow(item, item.progress.ended(step, failure if default is None else default))
+
+    def _retry(
+        self, item: ItemRecord, step: str, record: StepRecord, error: Failure, cause: RetryCause, due_ms: int
+    ) -> None:
+        attempt = record.attempt + 1
+        self._record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
+        self.after.append(Wake(item.index, step, attempt, due_ms))
+
+    def retry_due(self, index: int, step: str, attempt: int) -> None:
+        """The time of a retry has come."""
+        item, record = self.facts.live.get(index), self.current(index, step, attempt)
+        if item is None or record is None or item.cancelling or item.progress is None:
+            return
+        value = self.plan.steps[step].expression.evaluate(item.progress)
+        assert isinstance(value, bytes), "a step that was ready stays ready"
+        self.now.append(Execute(index, step, attempt, value, alone=record.transport_failures >= ALONE_AFTER))
+
+    def _follow(self, item: ItemRecord, advance: Advance) -> None:
+        """Records what follows from an item's evaluation: steps that begin, steps without input, the item's end."""
+        for step, failure in advance.failed:
+            defaulted = self.plan.steps[step].default is not None
+            self._record(ev.StepFailed(item.index, step, 0, failure, defaulted))
+        if advance.result is not None:
+            self._end_item(item, advance.result)
+        elif item.cancelling:
+            if not item.active:
+                self._cancel_item(item)
+        else:
+            for step, value in advance.ready:
+                self._record(ev.StepStarted(item.index, step, 1))
+                self.after.append(Execute(item.index, step, 1, value))
+
+    # --- items end ---
+
+    def _end_item(self, item: ItemRecord, result: Outcome) -> None:
+        self._abort(item)
+        if isinstance(result, bytes):
+            self._record(ev.ItemSucceeded(item.index, Raw(result), item.since))
+            return
+        self._record(ev.ItemFailed(item.index, result, item.since))
+        bearable = self.spec.max_failures
+        if bearable is not None and self.facts.progress.failed > bearable:
+            self.stop(FAILURE_POLICY)
+
+    def _cancel_item(self, item: ItemRecord) -> None:
+        self._abort(item)
+        self._record(ev.ItemCancelled(item.index, item.cancel_reason, item.since))
+
+    def _abort(self, item: ItemRecord) -> None:
+        """Nobody needs what of this item is still in flight."""
+        for record in item.steps.values():
+            if record.execution is not None and not record.ended:
+                self.after.append(Abort(record.execution, forget=True))
+
+    def _end_run_if_over(self) -> None:
+        facts, progress = self.facts, self.facts.progress
+        if facts.is_terminal or not progress.sealed or progress.completions < progress.total:
+            return
+        status = RunStatus.SUCCESS
+        if facts.cancelled_by_request or (progress.cancel_requested and not progress.total):
+            status = RunStatus.CANCELLED
+        elif progress.failed or facts.stopped is not None:
+            status = RunStatus.FAILED
+        self._record(ev.RunCompleted(status))
+
+    # --- the run is told something ---
+
+    def append(self, total: int, sealed: bool) -> None:
+        """Inputs were added to an open run, or it was sealed; offer the inputs, then `start_items`."""
+        self._record(ev.RunAppended(total, sealed))
+
+    def child_created(self, item: int | None, step: str | None, child: RunId) -> None:
+        """An execution of this run submitted a run."""
+        self._record(ev.ChildCreated(item, step, child))
+
+    def request_cancel(self, reason: str | None, items: Iterable[int] | None = None) -> None:
+        """Stops scheduling and asks for the end of what is in flight; `grace_over` ends what has not ended by then."""
+        facts = self.facts
+        if facts.is_terminal:
+            return
+        chosen = None if items is None else tuple(sorted(set(items)))
+        self._record(ev.CancelRequested(reason, chosen))
+        body = msgspec.json.encode({"reason": reason, "items": chosen})
+        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, body))
+        if chosen is None:
+            self._cancel_pending(reason)
+        else:
+            for index in chosen:
+                if facts.next_item <= index < facts.progress.total and index not in facts.skipped:
+                    self._record(ev.ItemCancelled(index, reason, self.facts.seq + 1))
+        for index in list(facts.live) if chosen is None else chosen:
+            item = facts.live.get(index)
+            if item is not None:
+                self._cancel_live(item, reason)
+        self._end_run_if_over()
+
+    def _cancel_pending(self, reason: str | None) -> None:
+        facts, first = self.facts, self.facts.next_item
+        for skipped in [*sorted(facts.skipped), facts.progress.total]:
+            if first < skipped:
+                self._record(ev.ItemsCancelled(first, skipped - 1, reason))
+            first = skipped + 1
+
+    def _cancel_live(self, item: ItemRecord, reason: str | None) -> None:
+        item.cancelling, item.cancel_reason = True, reason
+        in_flight = [step.execution for step in item.steps.values() if step.execution is not None and not step.ended]
+        if not in_flight:
+            self._cancel_item(item)
+        self.after.extend(Abort(execution, forget=False) for execution in in_flight)
+
+    def grace_over(self) -> None:
+        """Ends the items whose cancellation was asked for and that have not ended since."""
+        for item in list(self.facts.live.values()):
+            if item.cancelling:
+                self._cancel_item(item)
+        self._end_run_if_over()
+
+    def stop(self, reason: str) -> None:
+        """Cancels at once whatever has not ended; the run fails."""
+        if self.is_stopping or self.facts.is_terminal:
+            return
+        self._record(ev.RunStopped(reason))
+        self._cancel_pending(reason)
+        for item in list(self.facts.live.values()):
+            item.cancel_reason = reason
+            self._cancel_item(item)
+        body = msgspec.json.encode({"reason": reason, "items": None})
+        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, body))
+
+    # --- recovery ---
+
+    def recover(self, inputs: Mapping[int, bytes], outcomes: Mapping[int, AnyEvent], now_ms: int) -> None:
+        """Takes a run up again after its runtime stopped: what was in flight goes again, as the next attempt.
+
+        Args:
+            inputs: The inputs of all live items.
+            outcomes: The events that ended steps of live items, by sequence number.
+            now_ms: Wall time.
+        """
+        facts = self.facts
+        if facts.is_terminal:
+            return
+        lost = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
+        self._record(ev.RunRecovered(facts.progress.started_through))
+        for item in list(facts.live.values()):
+            ended = {
+                step: self._outcome(step, outcomes[record.ended]) for step, record in item.steps.items() if record.ended
+            }
+            item.progress = Progress.restore(self.plan, inputs[item.index], self.spec.variables, ended)
+            advance = item.progress.start()
+            if self.is_stopping:
+                item.cancel_reason = facts.progress.cancel_reason
+                self._cancel_item(item)
+                continue
+            self._follow(item, Advance(failed=advance.failed, result=advance.result))
+            if advance.result is not None:
+                continue
+            for step, _ in advance.ready:
+                record = item.steps.get(step) or StepRecord(0)
+                if record.due_ms > now_ms:
+                    self.after.append(Wake(item.index, step, record.attempt, record.due_ms))
+                else:
+                    self._retry(item, step, record, lost, RetryCause.RECOVERY, now_ms)
+        if self.is_stopping:
+            self._cancel_pending(facts.progress.cancel_reason)
+        self.start_items()
+
+    def _outcome(self, step: str, event: AnyEvent) -> Outcome:
+        match event:
+            case ev.StepSucceeded(value=value):
+                return bytes(value)
+            case ev.StepFailed(error=error, defaulted=defaulted):
+                default = self.plan.steps[step].default
+                return default if defaulted and default is not None else error
+            case _:
+                raise AssertionError(f"{type(event).__name__} does not end a step")
+
+    def _record(self, event: AnyEvent) -> None:
+        self.facts.fold(event)
+        self.events.append(event)
