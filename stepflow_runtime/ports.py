@@ -47,14 +47,16 @@ class Ids(Protocol):
 class Execution:
     """One attempt of one step of one item, from its dispatch to its answer.
 
-    The engine makes it and a `ComponentCaller` carries it out. `owner` belongs to the engine, `place` to the caller.
+    The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` to
+    the caller, `claims` and `submissions` to the service that submits runs.
 
     Attributes:
         input: Raw JSON.
         alone: Whether nothing else may be in flight on the process that executes it (PROTOCOL §6).
         waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
             server slot.
-        claims: The sub-runs that it submitted or found again, by key; and how often each hash was submitted.
+        claims: The sub-runs that it submitted or found again, by key.
+        submissions: How often it submitted each content, by hash.
     """
 
     __slots__ = (
@@ -71,6 +73,8 @@ class Execution:
         "root_run_id",
         "run_id",
         "step_id",
+        "submissions",
+        "timeout",
         "timeout_ms",
         "waiting",
     )
@@ -104,7 +108,9 @@ class Execution:
         self.alone = alone
         self.waiting = 0
         self.place: Any = None
-        self.claims: dict[str, RunId] | None = None
+        self.timeout: Any = None
+        self.claims: dict[str, RunId] = {}
+        self.submissions: dict[str, int] = {}
 
 
 class ExecutionSink(Protocol):

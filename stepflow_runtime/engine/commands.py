@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from stepflow_runtime.model.ids import RunId
+
 
 class Execute(Struct, frozen=True, gc=False):
     """Begin this attempt of a step. `alone`: with nothing else in flight on its process."""
@@ -22,10 +24,9 @@ class Execute(Struct, frozen=True, gc=False):
 
 
 class Abort(Struct, frozen=True, gc=False):
-    """Ask for the end of an execution that the shell attached to a step. `forget`: its answer is of no use."""
+    """Ask for the end of an execution that the shell attached to a step."""
 
     execution: Any
-    forget: bool
 
 
 class Wake(Struct, frozen=True, gc=False):
@@ -48,6 +49,21 @@ class EffectKind(StrEnum):
 
     CANCEL_CHILDREN = "cancelChildren"
     CANCEL_UNCLAIMED = "cancelUnclaimed"
+
+
+class CancelledChildren(Struct, frozen=True):
+    """Sub-runs of a run, or of some of its items, are cancelled with it."""
+
+    reason: str | None
+    items: tuple[int, ...] | None
+
+
+class UnclaimedChildren(Struct, frozen=True):
+    """Sub-runs of a step that its committed attempt did not claim are cancelled."""
+
+    item: int
+    step: str
+    claimed: list[RunId]
 
 
 class Effect(Struct, frozen=True, gc=False):

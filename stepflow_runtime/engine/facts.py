@@ -8,12 +8,12 @@ result chunk. `snapshot` and `restore` carry it over a restart; the journal's ta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import msgspec
 from msgspec import Struct
-from protocol.lifecycle import advance
 
+from protocol.lifecycle import advance
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.plan import Progress
 from stepflow_runtime.engine.results import ResultIndex
@@ -117,7 +117,7 @@ class RunFacts:
     def fold(self, event: AnyEvent) -> None:
         """Takes in the next event."""
         self.seq += 1
-        _FOLDS[type(event)](self, event, self.seq)
+        self._FOLDS[type(event)](self, event, self.seq)
 
     def stamp(self, at_ms: int) -> None:
         """Tells when the events folded since the last call were committed, or are about to be."""
@@ -273,28 +273,28 @@ class RunFacts:
     def _recovered(self, event: ev.RunRecovered, seq: int) -> None:
         self.recoveries.append(event.through)
 
+    _FOLDS: ClassVar[dict[type[AnyEvent], Callable[[RunFacts, Any, int], None]]] = {
+        ev.RunCreated: _created,
+        ev.RunAppended: _appended,
+        ev.WindowOpened: _window_opened,
+        ev.ItemsStarted: _items_started,
+        ev.StepStarted: _step_started,
+        ev.StepSucceeded: _step_succeeded,
+        ev.StepFailed: _step_failed,
+        ev.StepRetrying: _step_retrying,
+        ev.ItemSucceeded: _item_succeeded,
+        ev.ItemFailed: _item_failed,
+        ev.ItemCancelled: _item_cancelled,
+        ev.ItemsCancelled: _items_cancelled,
+        ev.CancelRequested: _cancel_requested,
+        ev.ChildCreated: _child_created,
+        ev.RunCompleted: _completed,
+        ev.RunStopped: _run_stopped,
+        ev.RunRecovered: _recovered,
+    }
 
-_FOLDS: dict[type[AnyEvent], Callable[[RunFacts, Any, int], None]] = {
-    ev.RunCreated: RunFacts._created,
-    ev.RunAppended: RunFacts._appended,
-    ev.WindowOpened: RunFacts._window_opened,
-    ev.ItemsStarted: RunFacts._items_started,
-    ev.StepStarted: RunFacts._step_started,
-    ev.StepSucceeded: RunFacts._step_succeeded,
-    ev.StepFailed: RunFacts._step_failed,
-    ev.StepRetrying: RunFacts._step_retrying,
-    ev.ItemSucceeded: RunFacts._item_succeeded,
-    ev.ItemFailed: RunFacts._item_failed,
-    ev.ItemCancelled: RunFacts._item_cancelled,
-    ev.ItemsCancelled: RunFacts._items_cancelled,
-    ev.CancelRequested: RunFacts._cancel_requested,
-    ev.ChildCreated: RunFacts._child_created,
-    ev.RunCompleted: RunFacts._completed,
-    ev.RunStopped: RunFacts._run_stopped,
-    ev.RunRecovered: RunFacts._recovered,
-}
 
-_CHANGES = {RunStatus.SUCCESS: Change.SUCCEED, RunStatus.FAILED: Change.FAIL, RunStatus.CANCELLED: Change.CANCEL}
+_CHANGES: Final = {RunStatus.SUCCESS: Change.SUCCEED, RunStatus.FAILED: Change.FAIL, RunStatus.CANCELLED: Change.CANCEL}
 
 PackedStep = tuple[str, int, int, int, int, RetryCause | None, int]
 

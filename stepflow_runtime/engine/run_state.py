@@ -19,7 +19,17 @@ from msgspec import Raw
 
 from protocol.errors import ItemErrorCode
 from protocol.types import RunState as RunStatus
-from stepflow_runtime.engine.commands import Abort, Command, Effect, EffectKind, Execute, LoadInputs, Wake
+from stepflow_runtime.engine.commands import (
+    Abort,
+    CancelledChildren,
+    Command,
+    Effect,
+    EffectKind,
+    Execute,
+    LoadInputs,
+    UnclaimedChildren,
+    Wake,
+)
 from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
 from stepflow_runtime.engine.inputs import InputWindow
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
@@ -177,9 +187,11 @@ class RunState:
     # --- steps end ---
 
     def current(self, index: int, step: str, attempt: int) -> StepRecord | None:
-        """The step, if this is the attempt that it is in and its answer counts."""
+        """The step, if this attempt of it may be executed: it is the latest, and has not ended or been cancelled."""
         item = self.facts.live.get(index)
-        record = item.steps.get(step) if item is not None else None
+        if item is None or item.cancelling:
+            return None
+        record = item.steps.get(step)
         return record if record is not None and record.attempt == attempt and not record.ended else None
 
     def step_ended(self, index: int, step: str, attempt: int, outcome: Outcome, now_ms: int) -> bool:
@@ -241,7 +253,7 @@ class RunState:
     def retry_due(self, index: int, step: str, attempt: int) -> None:
         """The time of a retry has come."""
         item, record = self.facts.live.get(index), self.current(index, step, attempt)
-        if item is None or record is None or item.cancelling or item.progress is None:
+        if item is None or record is None or item.progress is None:
             return
         value = self.plan.steps[step].expression.evaluate(item.progress)
         assert isinstance(value, bytes), "a step that was ready stays ready"
@@ -261,6 +273,12 @@ class RunState:
             for step, value in advance.ready:
                 self._record(ev.StepStarted(item.index, step, 1))
                 self.after.append(Execute(item.index, step, 1, value))
+
+    def disown_children(self, index: int, step: str, attempt: int, claimed: Mapping[str, RunId]) -> None:
+        """After a step executed again has ended: sub-runs that only earlier attempts submitted are nobody's now."""
+        if self.current(index, step, attempt + 1) is None:
+            body = msgspec.json.encode(UnclaimedChildren(index, step, list(claimed.values())))
+            self.effects.append(Effect(EffectKind.CANCEL_UNCLAIMED, body))
 
     # --- items end ---
 
@@ -282,7 +300,7 @@ class RunState:
         """Nobody needs what of this item is still in flight."""
         for record in item.steps.values():
             if record.execution is not None and not record.ended:
-                self.after.append(Abort(record.execution, forget=True))
+                self.after.append(Abort(record.execution))
 
     def _end_run_if_over(self) -> None:
         facts, progress = self.facts, self.facts.progress
@@ -312,8 +330,7 @@ class RunState:
             return
         chosen = None if items is None else tuple(sorted(set(items)))
         self._record(ev.CancelRequested(reason, chosen))
-        body = msgspec.json.encode({"reason": reason, "items": chosen})
-        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, body))
+        self._cancel_children(reason, chosen)
         if chosen is None:
             self._cancel_pending(reason)
         else:
@@ -325,6 +342,9 @@ class RunState:
             if item is not None:
                 self._cancel_live(item, reason)
         self._end_run_if_over()
+
+    def _cancel_children(self, reason: str | None, items: tuple[int, ...] | None) -> None:
+        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, msgspec.json.encode(CancelledChildren(reason, items))))
 
     def _cancel_pending(self, reason: str | None) -> None:
         facts, first = self.facts, self.facts.next_item
@@ -338,7 +358,7 @@ class RunState:
         in_flight = [step.execution for step in item.steps.values() if step.execution is not None and not step.ended]
         if not in_flight:
             self._cancel_item(item)
-        self.after.extend(Abort(execution, forget=False) for execution in in_flight)
+        self.after.extend(Abort(execution) for execution in in_flight)
 
     def grace_over(self) -> None:
         """Ends the items whose cancellation was asked for and that have not ended since."""
@@ -356,8 +376,7 @@ class RunState:
         for item in list(self.facts.live.values()):
             item.cancel_reason = reason
             self._cancel_item(item)
-        body = msgspec.json.encode({"reason": reason, "items": None})
-        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, body))
+        self._cancel_children(reason, None)
 
     # --- recovery ---
 

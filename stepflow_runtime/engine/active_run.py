@@ -1,0 +1,122 @@
+"""One run as the executor holds it: its state, and what of it the store has. It makes the run's part of a commit."""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+import trio
+from msgspec import Struct
+
+from stepflow_runtime.engine.commands import Command
+from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.timers import Timer
+from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.ports import CommitResult, InputSegment, Lease, Message, RunProgress, RunRecord, RunWrite
+
+SNAPSHOT_EVERY: Final = 4096
+"""Events between two snapshots of a run, besides four for each live item: what recovery folds at most."""
+
+
+class Ticket:
+    """Somebody waits for the commit of what was just recorded."""
+
+    __slots__ = ("_event", "_result")
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._result: CommitResult | Exception | None = None
+
+    def resolve(self, result: CommitResult | Exception) -> None:
+        """Wakes who waits, with what became of the commit."""
+        self._result = result
+        self._event.set()
+
+    async def wait(self) -> CommitResult:
+        """What became of the commit.
+
+        Raises:
+            StoreUnavailable: Nothing was written.
+        """
+        await self._event.wait()
+        if isinstance(self._result, Exception):
+            raise self._result
+        assert self._result is not None
+        return self._result
+
+
+class Taken(Struct, frozen=True):
+    """One run's part of a commit, and what follows once it is durable."""
+
+    run: ActiveRun
+    write: RunWrite
+    commands: list[Command]
+    tickets: list[Ticket]
+
+
+class ActiveRun:
+    """A run that has not ended, or whose end is not yet durable.
+
+    Attributes:
+        committed: What queries may see: as of the last durable commit.
+        segments: Inputs that the next commit brings.
+        tickets: Who waits for the next commit.
+        idle: The timer that seals it, if it is open.
+    """
+
+    __slots__ = ("_since_snapshot", "_taken", "committed", "idle", "lease", "segments", "state", "tickets")
+
+    def __init__(self, state: RunState, lease: Lease, committed: RunProgress) -> None:
+        self.state = state
+        self.lease = lease
+        self.committed = committed
+        self.segments: list[InputSegment] = []
+        self.tickets: list[Ticket] = []
+        self.idle: Timer | None = None
+        self._taken = committed
+        self._since_snapshot = 0
+
+    @property
+    def spec(self) -> RunSpec:
+        return self.state.spec
+
+    @property
+    def record(self) -> RunRecord:
+        """As of the last durable commit."""
+        return RunRecord(self.spec, self.committed)
+
+    def take(self, wall_ms: int) -> Taken:
+        """Takes all that was recorded since the last call."""
+        state, facts = self.state, self.state.facts
+        events, commands, tickets = state.events, state.after, self.tickets
+        state.events, state.after, self.tickets = [], [], []
+        at_ms = max(wall_ms, facts.progress.updated_at_ms or 0)
+        facts.stamp(at_ms)
+        before, self._taken = self._taken, copy.copy(facts.progress)
+        self._since_snapshot += len(events)
+        snapshot = None
+        if self._since_snapshot > SNAPSHOT_EVERY + 4 * len(facts.live):
+            snapshot, self._since_snapshot = facts.snapshot(), 0
+        write = RunWrite(
+            run_id=self.spec.run_id,
+            lease=self.lease,
+            expected_seq=before.seq,
+            events=events,
+            at_ms=at_ms,
+            completions_before=before.completions,
+            progress=self._taken,
+            spec=None if before.seq else self.spec,
+            segments=self.segments,
+            chunks=facts.results.take_touched(),
+            snapshot=snapshot,
+            outbox=self._take_messages(),
+        )
+        self.segments = []
+        return Taken(self, write, commands, tickets)
+
+    def _take_messages(self) -> list[Message]:
+        effects, self.state.effects = self.state.effects, []
+        first = self.state.facts.seq - len(effects)
+        return [
+            Message(self.spec.run_id, seq, effect.kind, effect.body) for seq, effect in enumerate(effects, first + 1)
+        ]

@@ -1,0 +1,363 @@
+"""The shell around the runs' states: it commits what they record and carries out what they ask.
+
+A *turn* is what happens at once: a chunk of answers was received, timers were due, a request came. In a turn answers go
+into the `RunState`s; at its end free slots are filled and requests are sent. What was recorded is committed in groups:
+while one commit is on its way, the next one gathers. What follows from a commit is done when it is durable.
+
+Above: `services` and `app`. Below: the pure engine and the ports. It knows neither wire nor database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+
+from protocol.errors import ItemErrorCode
+from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
+from stepflow_runtime.engine.commands import Abort, Command, Execute, LoadInputs, Wake
+from stepflow_runtime.engine.inputs import make_segments
+from stepflow_runtime.engine.programs import Program
+from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
+from stepflow_runtime.engine.timers import Timers
+from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.ports import (
+    Clock,
+    CommitResult,
+    Committed,
+    ComponentCaller,
+    Conflict,
+    Execution,
+    Fenced,
+    Ids,
+    Message,
+    RunProgress,
+    RunRecord,
+    Store,
+    StoreUnavailable,
+)
+
+OPEN_RUN_IDLE_S: Final = 3600.0
+"""An open run without an append for so long is sealed (PROTOCOL §4)."""
+
+STORE_RETRY_S: Final = 0.5
+"""Between two tries to commit while the store is unavailable."""
+
+log = structlog.get_logger(__name__)
+
+
+class Superseded(Exception):
+    """Another runtime has taken over; this one must stop and write nothing."""
+
+
+class Executor:
+    """Executes runs. Implements `ExecutionSink`; all methods are called in the one trio thread.
+
+    Args:
+        store: Where runs live.
+        caller: Who executes steps.
+        clock, ids: The world.
+        policy: The transport's retry budget and the default back-off.
+    """
+
+    def __init__(self, store: Store, caller: ComponentCaller, clock: Clock, ids: Ids, policy: RetryPolicy) -> None:
+        self._store = store
+        self._caller = caller
+        self._clock = clock
+        self._ids = ids
+        self.policy = policy
+        self.timers = Timers(clock)
+        self._runs: dict[RunId, ActiveRun] = {}
+        self._touched: dict[RunId, ActiveRun] = {}
+        self._gathering: dict[RunId, ActiveRun] = {}
+        self._work = trio.Event()
+        self._in_turn = False
+        self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]
+        self._loads, self._loads_in = trio.open_memory_channel[tuple[ActiveRun, int]](float("inf"))
+        self._messages: trio.MemorySendChannel[Message]
+        self._messages, self.messages = trio.open_memory_channel[Message](float("inf"))
+
+    async def run(self) -> None:
+        """Commits, timers, and loading of inputs, until cancelled.
+
+        Raises:
+            Superseded: A lease is no longer valid.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.timers.run)
+            nursery.start_soon(self._load_inputs)
+            await self._commit_groups()
+
+    # --- runs come and go ---
+
+    async def submit(self, spec: RunSpec, inputs: Sequence[bytes], *, sealed: bool, program: Program) -> CommitResult:
+        """Makes a run durable and starts it.
+
+        Args:
+            spec: Who it is; its id is new.
+            inputs: Raw JSON without newlines, an item each.
+            sealed: Whether no more inputs will be appended.
+            program: Its flow.
+
+        Returns:
+            `Committed`, or a `Conflict` that names the run which has its idempotency or sub-run key already.
+
+        Raises:
+            StoreUnavailable: Nothing was written, the run does not exist.
+
+        Cancellation: The run may exist afterwards.
+        """
+        state = RunState.create(spec, len(inputs), sealed, program.plan, self.policy, program.check_input)
+        run = ActiveRun(state, self._store.lease(spec.root_run_id), RunProgress())
+        self._runs[spec.run_id] = run
+        self._offer(run, 0, inputs)
+        if spec.run_timeout_ms is not None:
+            self.timers.after(spec.run_timeout_ms / 1000, partial(self._run_timed_out, run))
+        self._watch_idle(run)
+        return await self._commit_of(run)
+
+    async def append(self, run: ActiveRun, inputs: Sequence[bytes], *, sealed: bool) -> CommitResult:
+        """Adds inputs to an open run, and seals it if that is said."""
+        total = run.state.facts.progress.total
+        run.state.append(total + len(inputs), sealed)
+        self._offer(run, total, inputs)
+        self._watch_idle(run)
+        return await self._commit_of(run)
+
+    def adopt(self, run: ActiveRun) -> None:
+        """Goes on with a run that was recovered from the store."""
+        self._runs[run.spec.run_id] = run
+        timeout_ms = run.spec.run_timeout_ms
+        if timeout_ms is not None:
+            self.timers.at_ms(run.spec.created_at_ms + timeout_ms, partial(self._run_timed_out, run))
+        self._watch_idle(run)
+        self._touched[run.spec.run_id] = run
+
+    def deliver(self, message: Message) -> None:
+        """Queues a durable message for `messages`."""
+        self._messages.send_nowait(message)
+
+    def active(self, run_id: RunId) -> ActiveRun | None:
+        """The run, if it has not durably ended."""
+        return self._runs.get(run_id)
+
+    def record(self, run_id: RunId) -> RunRecord | None:
+        """The run as of its last commit, if it has not durably ended."""
+        run = self._runs.get(run_id)
+        return run.record if run is not None and run.committed.seq else None
+
+    def request_cancel(self, run_id: RunId, reason: str | None, items: Sequence[int] | None, grace_s: float) -> None:
+        """Cancels a run, or some items of it, and by outbox its sub-runs; `Store.watch` tells when it is over."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        run.state.request_cancel(reason, items)
+        self.timers.after(grace_s, partial(self._grace_over, run))
+        self._touched[run_id] = run
+        self.end_turn()
+
+    def child_created(self, parent: RunId, item: int | None, step: str | None, child: RunId) -> None:
+        """Notes in a run's journal that one of its executions submitted a run."""
+        run = self._runs.get(parent)
+        if run is not None and not run.state.facts.is_terminal:
+            run.state.child_created(item, step, child)
+            self._touched[parent] = run
+            self.end_turn()
+
+    # --- what executions report (ExecutionSink) ---
+
+    def dispatched(self, execution: Execution) -> None:
+        if execution.timeout_ms is not None:
+            execution.timeout = self.timers.after(execution.timeout_ms / 1000, partial(self._timed_out, execution))
+
+    def answered(self, execution: Execution, outcome: Outcome) -> None:
+        if execution.timeout is not None:
+            execution.timeout.cancel()
+        run: ActiveRun = execution.owner
+        if run.state.step_ended(
+            execution.item_index, execution.step_id, execution.attempt, outcome, self._clock.wall_ms()
+        ):
+            if execution.attempt > 1:
+                run.state.disown_children(execution.item_index, execution.step_id, execution.attempt, execution.claims)
+            self._touched[execution.run_id] = run
+
+    def end_turn(self) -> None:
+        if self._in_turn:  # what was answered while requests were sent is seen by the loop below
+            return
+        self._in_turn = True
+        try:
+            self._caller.flush()
+            while self._touched:
+                touched, self._touched = self._touched, {}
+                for run_id, run in touched.items():
+                    run.state.start_items()
+                    commands, run.state.now = run.state.now, []
+                    self._carry_out(run, commands)
+                    if run.state.events:
+                        self._gathering[run_id] = run
+                self._caller.flush()
+        finally:
+            self._in_turn = False
+        if self._gathering:
+            self._work.set()
+
+    # --- commands ---
+
+    def _carry_out(self, run: ActiveRun, commands: Sequence[Command]) -> None:
+        for command in commands:
+            match command:
+                case Execute():
+                    self._execute(run, command)
+                case Abort(execution=execution):
+                    self._caller.cancel(execution)
+                case Wake(due_ms=due_ms):
+                    self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
+                case LoadInputs(index=index):
+                    self._loads.send_nowait((run, index))
+
+    def _execute(self, run: ActiveRun, command: Execute) -> None:
+        record = run.state.current(command.item, command.step, command.attempt)
+        if record is None:
+            return
+        planned, spec = run.state.plan.steps[command.step], run.spec
+        record.execution = execution = Execution(
+            run,
+            self._ids.execution_id(),
+            spec.run_id,
+            spec.root_run_id,
+            spec.flow_id,
+            command.item,
+            command.step,
+            planned.component,
+            command.attempt,
+            command.input,
+            planned.timeout_ms,
+            command.alone,
+        )
+        self._caller.call(execution)
+
+    # --- timers ---
+
+    def _retry_due(self, run: ActiveRun, command: Wake) -> None:
+        run.state.retry_due(command.item, command.step, command.attempt)
+        self._touched[run.spec.run_id] = run
+        self.end_turn()
+
+    def _timed_out(self, execution: Execution) -> None:
+        failure = Failure(
+            ItemErrorCode.TIMEOUT,
+            f"step {execution.step_id!r} did not end within {execution.timeout_ms} ms (timeoutMs)",
+            {"timeoutMs": execution.timeout_ms},
+        )
+        self.answered(execution, failure)
+        self._caller.cancel(execution)
+        self.end_turn()
+
+    def _run_timed_out(self, run: ActiveRun) -> None:
+        run.state.stop(RUN_TIMEOUT)
+        self._touched[run.spec.run_id] = run
+        self.end_turn()
+
+    def _grace_over(self, run: ActiveRun) -> None:
+        run.state.grace_over()
+        self._touched[run.spec.run_id] = run
+        self.end_turn()
+
+    def _watch_idle(self, run: ActiveRun) -> None:
+        if run.idle is not None:
+            run.idle.cancel()
+            run.idle = None
+        if not run.state.facts.progress.sealed:
+            run.idle = self.timers.after(OPEN_RUN_IDLE_S, partial(self._seal, run))
+
+    def _seal(self, run: ActiveRun) -> None:
+        run.state.append(run.state.facts.progress.total, sealed=True)
+        self._touched[run.spec.run_id] = run
+        self.end_turn()
+
+    # --- inputs ---
+
+    def _offer(self, run: ActiveRun, first_index: int, inputs: Sequence[bytes]) -> None:
+        segments = make_segments(first_index, inputs)
+        run.segments.extend(segments)
+        for segment in segments:
+            run.state.inputs.offer(segment)
+        self._touched[run.spec.run_id] = run
+
+    async def _load_inputs(self) -> None:
+        async for run, index in self._loads_in:
+            segment = await self._store.inputs(run.spec.run_id, index)
+            if segment is None:
+                continue
+            run.state.inputs.offer(segment)
+            self._touched[run.spec.run_id] = run
+            self.end_turn()
+
+    # --- commits ---
+
+    async def _commit_of(self, run: ActiveRun) -> CommitResult:
+        ticket = Ticket()
+        run.tickets.append(ticket)
+        self.end_turn()
+        return await ticket.wait()
+
+    async def _commit_groups(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._gathering:
+                runs, self._gathering = self._gathering, {}
+                wall_ms = self._clock.wall_ms()
+                group = [run.take(wall_ms) for run in runs.values()]
+                self._follow_up(group, await self._commit(group))
+
+    async def _commit(self, group: list[Taken]) -> list[CommitResult | Exception]:
+        """Commits a group. While the store is unavailable new runs are refused and the others wait."""
+        try:
+            return [*await self._store.commit([taken.write for taken in group])]
+        except StoreUnavailable as error:
+            log.warning("store unavailable: new runs are refused, running ones wait", reason=str(error))
+            refusal = error
+        kept = [taken for taken in group if taken.write.expected_seq]
+        results: dict[RunId, CommitResult] = {}
+        while kept and not results:
+            await trio.sleep(STORE_RETRY_S)
+            try:
+                committed = await self._store.commit([taken.write for taken in kept])
+            except StoreUnavailable:
+                continue
+            results = {taken.write.run_id: result for taken, result in zip(kept, committed, strict=True)}
+        return [results.get(taken.write.run_id, refusal) for taken in group]
+
+    def _follow_up(self, group: list[Taken], results: list[CommitResult | Exception]) -> None:
+        for taken, result in zip(group, results, strict=True):
+            run, write = taken.run, taken.write
+            match result:
+                case Committed():
+                    run.committed = write.progress
+                    run.state.durable_through = write.progress.started_through
+                    if write.progress.completed_at_ms is not None:
+                        self._drop(run)
+                    self._carry_out(run, taken.commands)
+                    for message in write.outbox:
+                        self.deliver(message)
+                case Fenced():
+                    raise Superseded(f"another runtime owns run {write.run_id} now")
+                case Conflict() | StoreUnavailable() if write.expected_seq == 0:
+                    self._drop(run)
+                case _:
+                    raise RuntimeError(f"run {write.run_id} could not be committed: {result}")
+            for ticket in taken.tickets:
+                ticket.resolve(result)
+        self.end_turn()
+
+    def _drop(self, run: ActiveRun) -> None:
+        self._runs.pop(run.spec.run_id, None)
+        if run.idle is not None:
+            run.idle.cancel()

@@ -1,0 +1,61 @@
+"""Flows made ready to run: read from their blobs, with overrides applied, compiled, and kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from stepflow_runtime.model.override import apply_overrides
+from stepflow_runtime.model.schema import compile_input_check
+
+from protocol.errors import ErrorCode, RpcError
+from stepflow_runtime.engine.plan import Plan, compile_plan
+from stepflow_runtime.engine.run_state import InputCheck
+from stepflow_runtime.model.canonical import canonical_json
+from stepflow_runtime.model.flow import Flow, parse_flow
+from stepflow_runtime.model.ids import BlobId
+from stepflow_runtime.ports import BlobStore
+
+KEPT: Final = 256
+"""Programs kept in memory, the least recently used is dropped first."""
+
+
+class Program(Struct, frozen=True):
+    """A flow with its overrides, ready to run."""
+
+    flow: Flow
+    plan: Plan
+    check_input: InputCheck | None
+
+
+class Programs:
+    """Finds the program of a flow id."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self._kept: OrderedDict[tuple[BlobId, bytes], Program] = OrderedDict()
+
+    async def get(self, flow_id: BlobId, overrides: dict[str, Any] | None = None) -> Program:
+        """The flow, compiled.
+
+        Raises:
+            RpcError: `NOT_FOUND` if there is no such blob, `VALIDATION_FAILED` if it is not a flow, or the overrides
+                make it one that cannot run.
+        """
+        key = flow_id, canonical_json(overrides) if overrides else b""
+        program = self._kept.get(key)
+        if program is not None:
+            self._kept.move_to_end(key)
+            return program
+        blob = await self._blobs.get(flow_id)
+        if blob is None:
+            raise RpcError(ErrorCode.NOT_FOUND, f"there is no blob {flow_id}: put the flow first", kind="flow")
+        value = msgspec.json.decode(blob[0])
+        flow = parse_flow(apply_overrides(value, overrides) if overrides else value)
+        program = Program(flow, compile_plan(flow), compile_input_check(flow))
+        self._kept[key] = program
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return program
