@@ -225,7 +225,8 @@ ParentClosePolicy = Literal["cancel", "abandon"]
 
 
 class ItemError(Wire):
-    code: ItemErrorCode | str
+    code: str
+    """An `ItemErrorCode`; a later version may have more of them."""
     message: str
     data: Any = UNSET
 
@@ -422,7 +423,6 @@ class EventsParams(CamelWire):
     types: list[str] | None = None
     limit: PageLimit | None = None
     timeout_ms: Milliseconds | None = None
-    include_sub_runs: bool | None = None
     observability: Observability | None = None
 
 

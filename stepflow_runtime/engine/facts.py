@@ -181,10 +181,10 @@ class RunFacts:
     def _window_opened(self, event: ev.WindowOpened, seq: int) -> None:
         self.progress.started_through = event.through
 
+    def _run_started(self, event: ev.RunStarted, seq: int) -> None:
+        self.progress.status = advance(RUN, self.progress.status, Change.START)
+
     def _items_started(self, event: ev.ItemsStarted, seq: int) -> None:
-        progress = self.progress
-        if progress.status is RunStatus.PENDING:
-            progress.status = advance(RUN, progress.status, Change.START)
         for index in range(event.first, event.last + 1):
             item = self.live[index] = ItemRecord(index, seq)
             for step in event.steps:
@@ -193,7 +193,7 @@ class RunFacts:
         if self.skipped:
             self.skipped = {index for index in self.skipped if index > event.last}
         if event.steps:
-            progress.current_step = event.steps[-1]
+            self.progress.current_step = event.steps[-1]
 
     def _step_started(self, event: ev.StepStarted, seq: int) -> None:
         self.live[event.item].steps[event.step] = StepRecord(event.attempt)
@@ -291,6 +291,7 @@ class RunFacts:
         ev.RunCompleted: _completed,
         ev.RunStopped: _run_stopped,
         ev.RunRecovered: _recovered,
+        ev.RunStarted: _run_started,
     }
 
 

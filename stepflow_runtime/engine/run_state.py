@@ -150,6 +150,8 @@ class RunState:
         steps, stretch = self._evaluate_stretch(first, end)
         if not stretch:
             return False
+        if facts.progress.status is RunStatus.PENDING:
+            self._record(ev.RunStarted())
         last = first + len(stretch) - 1
         attempt = facts.attempt_of_start(first)
         if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:

@@ -204,6 +204,10 @@ class RunRecovered(Event, tag=17):
     through: int
 
 
+class RunStarted(Event, tag=18):
+    """The first item is about to start."""
+
+
 AnyEvent = (
     RunCreated
     | RunAppended
@@ -222,6 +226,7 @@ AnyEvent = (
     | RunCompleted
     | RunStopped
     | RunRecovered
+    | RunStarted
 )
 
 _encoder = msgspec.json.Encoder()
