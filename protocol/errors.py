@@ -87,7 +87,7 @@ class RpcError(ProtocolError):
         data: Further fields of the error's `data`; `type` is filled in from the code.
     """
 
-    def __init__(self, code: int, message: str, **data: Any) -> None:
+    def __init__(self, code: int, message: str, /, **data: Any) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
@@ -104,4 +104,13 @@ class LinkClosed(ProtocolError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """The peer broke the protocol so that the connection cannot go on (PROTOCOL §1, §7)."""
+    """The peer broke the protocol so that the connection cannot go on (PROTOCOL §1, §7).
+
+    Args:
+        message: One sentence that says what the peer did.
+        data: What a program may want to know; `limit` and `value` if a limit was passed.
+    """
+
+    def __init__(self, message: str, /, **data: Any) -> None:
+        super().__init__(message)
+        self.data: dict[str, Any] = data

@@ -1,0 +1,169 @@
+"""Requests to handlers, by the catalogue: the one door to jsonrpcserver.
+
+A request that comes here has a valid envelope, so jsonrpcserver is given no validator. Its asynchronous API needs
+asyncio; its synchronous one calls a method that only decodes the params and returns the call of the handler, which is
+awaited here. It knows nothing of ids, connections and tasks: `handling` is above, `methods` below.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+import warnings
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from protocol import openrpc
+from protocol.errors import ErrorCode, RpcError
+from protocol.messages import encode_params
+from protocol.methods import DISCOVER, METHODS, Method, Side
+from protocol.types import Empty
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it reads its schema with a deprecated importlib function
+    from jsonrpcserver import JsonRpcError, Success, dispatch_to_response
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
+"""`async def handler(params, context)`: params as the catalogue's Struct, the result as its result type."""
+
+_Call = Callable[[], Awaitable[Any]]
+_log: Final = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """The methods of one side. `rpc.discover` is there by itself.
+
+    Args:
+        handlers: Handlers by the name of their method.
+        side: Who we are.
+
+    Raises:
+        ValueError: If a name is not in the catalogue, or is not answered by this side.
+    """
+
+    def __init__(self, handlers: Mapping[str, Handler], side: Side) -> None:
+        async def discover(params: Empty, context: object) -> dict[str, Any]:
+            return openrpc.describe(side)
+
+        self._methods = {
+            name: _make_entry(_find_method(name, side), handler)
+            for name, handler in {DISCOVER.name: discover, **handlers}.items()
+        }
+
+    def knows(self, method: str) -> bool:
+        """Whether there is a handler for it."""
+        return method in self._methods
+
+    async def dispatch(self, method: str, params: bytes, context: Any) -> bytes:
+        """Handles a request.
+
+        Args:
+            method: Its name.
+            params: Raw JSON.
+            context: Passed on to the handler.
+
+        Returns:
+            The result as raw JSON.
+
+        Raises:
+            RpcError: What is to be answered: what the handler raised, or that there is no such method, that the params
+                do not fit, or that something failed here. The last says no more than that; the log has the rest.
+        """
+        call = self._find_call(method, params, context)
+        try:
+            return encode_params(await call())
+        except RpcError:
+            raise
+        except Exception:
+            # The traceback as text: renderers of exceptions would show locals, and with them params.
+            _log.error("handler_failed", method=method, traceback=traceback.format_exc())
+            raise RpcError(
+                ErrorCode.INTERNAL_ERROR, f"{method} failed inside this program; its log says why.", method=method
+            ) from None
+
+    async def notify(self, method: str, params: bytes, context: Any) -> None:
+        """Handles a notification. Whatever is wrong with it goes to the log, as nobody is answered."""
+        try:
+            await self.dispatch(method, params, context)
+        except RpcError as error:
+            _log.warning("notification_failed", method=method, error=str(error))
+
+    def _find_call(self, method: str, params: bytes, context: Any) -> _Call:
+        # With an id always: of a notification jsonrpcserver would throw the call away.
+        request = {"jsonrpc": "2.0", "method": method, "params": [params], "id": 0}
+        response: Any = dispatch_to_response(
+            "",
+            self._methods,
+            context=context,
+            deserializer=lambda _: request,
+            validator=_accept,
+            post_process=_unwrap,
+        )
+        if isinstance(response, RpcError):
+            raise response
+        call: _Call = response
+        return call
+
+
+def _find_method(name: str, side: Side) -> Method:
+    method = METHODS.get(name)
+    if method is None:
+        raise ValueError(
+            f"There is no method {name} in the catalogue; add it to protocol.methods, or correct the name."
+        )
+    if method.answered_by not in (side, Side.BOTH):
+        raise ValueError(f"{name} is answered by the {method.answered_by}, not by the {side}; remove its handler.")
+    return method
+
+
+def _make_entry(method: Method, handler: Handler) -> Callable[[Any, bytes], Any]:
+    """What jsonrpcserver calls: decodes the params, and returns the call that is left to do."""
+    decode = msgspec.json.Decoder(method.params).decode
+
+    def enter(context: Any, params: bytes) -> Any:
+        return Success(partial(handler, _decode_params(method, decode, params), context))
+
+    # jsonrpcserver asks for the signature at every call, and to find it is half of its time.
+    enter.__signature__ = inspect.signature(enter)  # type: ignore[attr-defined]
+    return enter
+
+
+def _decode_params(method: Method, decode: Callable[[bytes], Struct], params: bytes) -> Struct:
+    try:
+        return decode(params)
+    except (msgspec.ValidationError, RecursionError) as error:
+        what, _, path = str(error).partition(" - at `")
+        path = path.removesuffix("`") or "$"
+        if params.startswith(b"["):
+            what = "Params are given by name, as an object, not by position"
+        type_name = ErrorCode.INVALID_PARAMS.type_name
+        message = f"Invalid params of {method.name} at {path}: {what[:1].lower()}{what[1:]}."
+        raise JsonRpcError(
+            ErrorCode.INVALID_PARAMS, message, {"type": type_name, "method": method.name, "path": path}
+        ) from None
+
+
+def _accept(request: Any) -> Any:
+    """The envelope was validated when it was decoded."""
+    return request
+
+
+def _unwrap(response: Any) -> _Call | RpcError:
+    """What is to be done, or answered, out of jsonrpcserver's Either."""
+    result = getattr(response, "_value", None)
+    if result is not None:
+        call: _Call = result.result
+        return call
+    error = response._error
+    match error.code:
+        case ErrorCode.METHOD_NOT_FOUND:
+            return RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {error.data} here.", method=error.data)
+        case ErrorCode.INVALID_PARAMS:
+            return RpcError(error.code, error.message, **error.data)
+        case _:  # a defect in this module, and jsonrpcserver has logged it
+            return RpcError(ErrorCode.INTERNAL_ERROR, "The request failed inside this program; its log says why.")

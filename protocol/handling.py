@@ -1,0 +1,192 @@
+"""Requests of the other side, while a handler works on them.
+
+Each has a task and a cancel scope of its own. How many there may be is bounded; one that only waits for something that
+ends by itself says so with `parked()`, and then counts in another, larger bound. `link` is above, `dispatch` below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+
+import trio
+from msgspec import Struct
+
+from protocol.dispatch import Dispatcher
+from protocol.errors import ErrorCode, RpcError
+from protocol.messages import RequestId
+from protocol.peer import NotificationReceived, RequestReceived
+
+RETRY_AFTER_MS: Final = 200
+
+
+class HandlingLimits(Struct, frozen=True):
+    """What one connection may ask at once (PROTOCOL §7).
+
+    Args:
+        max_handled: Requests that are worked on.
+        max_parked: Requests that wait, see `parked`.
+        max_handled_bytes: Of the params of both together.
+    """
+
+    max_handled: int = 2_000
+    max_parked: int = 10_000
+    max_handled_bytes: int = 64 * 1024 * 1024
+
+
+class _Work:
+    """One request that has a task."""
+
+    __slots__ = ("handlers", "is_parked", "scope")
+
+    def __init__(self, handlers: Handlers) -> None:
+        self.handlers = handlers
+        self.scope = trio.CancelScope()
+        self.is_parked = False
+
+
+_current: ContextVar[_Work | None] = ContextVar("protocol.handling.current", default=None)
+
+
+@contextmanager
+def parked() -> Generator[None]:
+    """Declares that the request being handled only waits, and does not count as handled meanwhile.
+
+    Outside of a request, and inside another `parked()`, it does nothing.
+
+    Raises:
+        RpcError: `THROTTLED` if too many of this connection wait already.
+    """
+    work = _current.get()
+    if work is None or work.is_parked:
+        yield
+        return
+    work.handlers.park(work)
+    try:
+        yield
+    finally:
+        work.handlers.unpark(work)
+
+
+class Handlers:
+    """The requests of one connection that are in handlers.
+
+    Args:
+        dispatcher: Who carries them out.
+        context: Passed on to each.
+        respond: Answers a request with raw JSON.
+        respond_error: Answers it with an error.
+        limits: How many there may be.
+
+    Attributes:
+        handled: Requests that are worked on now.
+        parked: Requests that wait now.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher | None,
+        context: Any,
+        respond: Callable[[RequestReceived, bytes], None],
+        respond_error: Callable[[RequestReceived, RpcError], None],
+        limits: HandlingLimits,
+    ) -> None:
+        self.handled = 0
+        self.parked = 0
+        self._dispatcher = dispatcher
+        self._context = context
+        self._respond = respond
+        self._respond_error = respond_error
+        self._limits = limits
+        self._handled_bytes = 0
+        self._works: dict[RequestId, list[_Work]] = {}
+
+    def start(self, nursery: trio.Nursery, request: RequestReceived) -> None:
+        """Gives a request a task, or refuses it if there are too many."""
+        refusal = self._find_refusal(request.method, len(request.params))
+        if refusal is not None:
+            self._respond_error(request, refusal)
+            return
+        self._count(+1, len(request.params))
+        work = _Work(self)
+        self._works.setdefault(request.id, []).append(work)
+        nursery.start_soon(self._handle, request, work, name=request.method)
+
+    def start_notification(self, nursery: trio.Nursery, notification: NotificationReceived) -> None:
+        """Gives a notification a task; one too many is dropped, as there is nobody to tell."""
+        if self._find_refusal(notification.method, len(notification.params)) is None:
+            self._count(+1, len(notification.params))
+            nursery.start_soon(self._handle_notification, notification, _Work(self), name=notification.method)
+
+    def cancel(self, id: RequestId) -> bool:
+        """Cancels the requests with this id.
+
+        Returns:
+            Whether there is one.
+        """
+        works = self._works.get(id, ())
+        for work in works:
+            work.scope.cancel()
+        return bool(works)
+
+    def park(self, work: _Work) -> None:
+        """See `parked`."""
+        if self.parked >= self._limits.max_parked:
+            raise _throttled("maxParkedRequests", self._limits.max_parked)
+        work.is_parked = True
+        self.parked += 1
+        self.handled -= 1
+
+    def unpark(self, work: _Work) -> None:
+        """See `parked`."""
+        work.is_parked = False
+        self.parked -= 1
+        self.handled += 1
+
+    def _find_refusal(self, method: str, size: int) -> RpcError | None:
+        if self._dispatcher is None or not self._dispatcher.knows(method):
+            return RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {method} here.", method=method)
+        if self.handled >= self._limits.max_handled:
+            return _throttled("maxHandledRequests", self._limits.max_handled)
+        if self._handled_bytes and self._handled_bytes + size > self._limits.max_handled_bytes:
+            return _throttled("maxHandledBytes", self._limits.max_handled_bytes)
+        return None
+
+    def _count(self, change: int, size: int) -> None:
+        self.handled += change
+        self._handled_bytes += change * size
+
+    async def _handle(self, request: RequestReceived, work: _Work) -> None:
+        assert self._dispatcher is not None
+        _current.set(work)
+        try:
+            with work.scope:
+                try:
+                    result = await self._dispatcher.dispatch(request.method, request.params, self._context)
+                except RpcError as error:
+                    self._respond_error(request, error)
+                else:
+                    self._respond(request, result)
+            if work.scope.cancelled_caught:
+                self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
+        finally:
+            self._count(-1, len(request.params))
+            works = self._works[request.id]
+            works.remove(work)
+            if not works:
+                del self._works[request.id]
+
+    async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
+        assert self._dispatcher is not None
+        _current.set(work)
+        try:
+            await self._dispatcher.notify(notification.method, notification.params, self._context)
+        finally:
+            self._count(-1, len(notification.params))
+
+
+def _throttled(limit: str, value: int) -> RpcError:
+    message = f"Too many requests of this connection are being handled ({limit} is {value}); ask again a little later."
+    return RpcError(ErrorCode.THROTTLED, message, retryAfterMs=RETRY_AFTER_MS, limit=limit, value=value)
