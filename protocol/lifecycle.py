@@ -51,10 +51,6 @@ class ConnectionState(StrEnum):
     CLOSED = "closed"
     BROKEN = "broken"
 
-    @property
-    def is_over(self) -> bool:
-        return self is ConnectionState.CLOSED or self is ConnectionState.BROKEN
-
 
 class ConnectionEvent(StrEnum):
     """What can happen to a connection."""

@@ -113,7 +113,7 @@ class Link:
     @property
     def closed(self) -> bool:
         """Whether nothing can be called on it any more."""
-        return self._peer.state.is_over
+        return self._peer.is_over
 
     @property
     def queued_bytes(self) -> int:
@@ -264,9 +264,10 @@ class Link:
             RpcError: `LIMIT_EXCEEDED` if the call would not fit into a frame; nothing was queued.
         """
         raw = params if isinstance(params, bytes) else encode_params(params)
-        if self._peer.state.is_over:
-            raise self._closed_error()
-        request_id = self._peer.request(method.name, raw, token)
+        try:
+            request_id = self._peer.request(method.name, raw, token)
+        except LinkClosed:
+            raise self._closed_error() from None
         self._send_soon()
         return request_id
 

@@ -98,9 +98,9 @@ def decode(line: bytes) -> Envelope:
     if envelope.params:
         spare -= len(',"params":') + len(envelope.params)
     if spare >= _SHORTEST_FIELD and _has_duplicate_key(line):
-        raise InvalidMessage(ErrorCode.INVALID_REQUEST, "A message has a key twice; write each once.")
+        raise _invalid("A message has a key twice; write each once.", envelope)
     if envelope.id and bytes(envelope.id)[0] not in _ID_STARTS:
-        raise InvalidMessage(ErrorCode.INVALID_REQUEST, "The id of a request is a string, a number or null.")
+        raise _invalid("The id of a request is a string, a number or null.", envelope)
     return envelope
 
 
@@ -202,6 +202,19 @@ def _flat(value: bytes) -> bytes:
     return value.replace(b"\n", b" ") if b"\n" in value else value
 
 
+def _invalid(message: str, envelope: Envelope) -> InvalidMessage:
+    return InvalidMessage(
+        ErrorCode.INVALID_REQUEST,
+        message,
+        _valid_id(bytes(envelope.id)),
+        is_answer=envelope.method is None and bool(envelope.result or envelope.error),
+    )
+
+
+def _valid_id(id: bytes) -> RequestId:
+    return RequestId(id) if id and id[0] in _ID_STARTS else NULL_ID
+
+
 def _explain(line: bytes) -> InvalidMessage:
     """Why a line is no envelope."""
     try:
@@ -215,14 +228,13 @@ def _explain(line: bytes) -> InvalidMessage:
         return InvalidMessage(ErrorCode.PARSE_ERROR, "A line nests JSON too deeply.")
     except DecodeError as error:
         return InvalidMessage(ErrorCode.PARSE_ERROR, f"A line is not JSON: {error}.")
-    id = bytes(fields.get("id", b"null"))
     what = (
         'has no "jsonrpc": "2.0"' if bytes(fields.get("jsonrpc", b"")) != b'"2.0"' else "names its method as no string"
     )
     return InvalidMessage(
         ErrorCode.INVALID_REQUEST,
         f"A message {what}.",
-        RequestId(id) if id[0] in _ID_STARTS else NULL_ID,
+        _valid_id(bytes(fields.get("id", b""))),
         is_answer="method" not in fields and ("result" in fields or "error" in fields),
     )
 

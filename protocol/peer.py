@@ -93,6 +93,7 @@ class Peer:
 
     Attributes:
         state: Where the connection is.
+        is_over: Whether that state is terminal.
         fault: Why it is broken.
         queued_bytes: What was queued and not yet reported by `data_sent`.
         dropped: How many answers came that nobody waits for, late or never asked for.
@@ -109,6 +110,7 @@ class Peer:
         self.limits = limits
         self.peer_limits = peer_limits or Limits()
         self.state = ConnectionState.NEW
+        self.is_over = False
         self.fault: RemoteProtocolError | None = None
         self.queued_bytes = 0
         self.dropped = 0
@@ -134,14 +136,14 @@ class Peer:
             What happened, in the order of the wire. If a `ConnectionBroken` is there, it is the last.
         """
         events: list[Event] = []
-        if self.state.is_over:
+        if self.is_over:
             return events
         for line in self._splitter.split(data):
             if self.state is ConnectionState.NEW:
                 if self._check_first_line and not (messages.is_batch(line) or messages.is_json_rpc(line)):
                     self._break(RemoteProtocolError("The first line is neither a JSON-RPC 2.0 message nor a batch."))
                     break
-                self.state = advance(CONNECTION, self.state, ConnectionEvent.GREET)
+                self._move(ConnectionEvent.GREET)
             if messages.is_batch(line):
                 self._receive_batch(line, events)
             else:
@@ -256,7 +258,7 @@ class Peer:
             LinkClosed: If the connection has ended.
             RpcError: `LIMIT_EXCEEDED` if the peer would not read a line as long. Nothing was queued.
         """
-        if self.state.is_over:
+        if self.is_over:
             raise LinkClosed("The connection has ended; nothing can be called on it.")
         self._last_id += 1
         id = RequestId(b"%d" % self._last_id)
@@ -309,8 +311,8 @@ class Peer:
         Returns:
             The tokens of all calls that have no answer; none when called again.
         """
-        if not self.state.is_over:
-            self.state = advance(CONNECTION, self.state, ConnectionEvent.CLOSE)
+        if not self.is_over:
+            self._move(ConnectionEvent.CLOSE)
         tokens = list(self._pending.values())
         self._pending.clear()
         return tokens
@@ -352,7 +354,7 @@ class Peer:
         return RpcError(ErrorCode.LIMIT_EXCEEDED, message, limit="maxFrameBytes", value=limit)
 
     def _queue(self, frame: bytes) -> None:
-        if self.state.is_over:
+        if self.is_over:
             return
         self._out.append(frame)
         self.queued_bytes += len(frame)
@@ -363,5 +365,9 @@ class Peer:
             self._out.clear()
 
     def _break(self, fault: RemoteProtocolError) -> None:
-        self.state = advance(CONNECTION, self.state, ConnectionEvent.BREAK)
+        self._move(ConnectionEvent.BREAK)
         self.fault = fault
+
+    def _move(self, event: ConnectionEvent) -> None:
+        self.state = advance(CONNECTION, self.state, event)
+        self.is_over = not CONNECTION[self.state]

@@ -118,7 +118,7 @@ class InferSchemaResult(Wire):
     output_schema: Any = UNSET
 
 
-class ExecuteParams(Wire):
+class ExecuteParams(Wire, omit_defaults=False):
     component: str
     input: Raw
     attempt: Annotated[int, Meta(ge=1)] | None = 1
