@@ -7,7 +7,6 @@ duplicate keys, and nesting that a parser could not bear. A blob's id is the has
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from itertools import accumulate
@@ -27,6 +26,8 @@ _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
 _BLOB_ID: Final = re.compile(r"blake3:[0-9a-f]{64}")
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_KEY_TOKEN: Final = re.compile(_STRING.pattern + rb"|[{}:]", re.DOTALL)
+_BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _LEVEL: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -94,8 +95,8 @@ def _place(pointer: str) -> str:
     return f"The value at {pointer!r}" if pointer else "The value"
 
 
-def _refuse(message: str) -> NoReturn:
-    raise RpcError(ErrorCode.INVALID_PARAMS, message)
+def _refuse(message: str, **data: Any) -> NoReturn:
+    raise RpcError(ErrorCode.INVALID_PARAMS, message, **data)
 
 
 def canonicalize(raw: bytes) -> bytes:
@@ -106,7 +107,7 @@ def canonicalize(raw: bytes) -> bytes:
 
     Raises:
         RpcError: `INVALID_PARAMS` if it is not JSON, has a duplicate key, or holds a number or a text that has no
-            canonical form; `LIMIT_EXCEEDED` if it nests too deeply.
+            canonical form, with the byte in `data.position` where it is known; `LIMIT_EXCEEDED` if it nests too deeply.
     """
     return _encoder.encode(parse_json(raw))
 
@@ -118,13 +119,16 @@ def parse_json(raw: bytes) -> Any:
     try:
         value = _decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _refuse(f"This is not JSON that can be stored: {error}.")
+        byte = _BYTE.search(str(error))
+        place = {"position": int(byte[1])} if byte else {}
+        _refuse(f"This is not JSON that can be stored: {error}.", **place)
     except RecursionError:
         _check_depth(MAX_DEPTH + 1)
         raise
     # Each member has one colon outside of strings; the decoder keeps the last of equal keys, so none may be lost.
     if structure.count(b":") != _count_members(value):
-        _refuse(f"The key {_find_duplicate(raw)!r} occurs twice in one object; keep one of them.")
+        key, position = _find_duplicate(raw)
+        _refuse(f"The key {key!r} occurs twice in one object; keep one of them.", position=position)
     return value
 
 
@@ -139,18 +143,25 @@ def _count_members(value: Any) -> int:
     return _STRING.sub(b"", _encoder.encode(value)).count(b":")
 
 
-def _find_duplicate(raw: bytes) -> str:
-    duplicates: list[str] = []
-
-    def keep(pairs: list[tuple[str, Any]]) -> None:
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                duplicates.append(key)
-            seen.add(key)
-
-    json.loads(raw, object_pairs_hook=keep)
-    return duplicates[0] if duplicates else "?"
+def _find_duplicate(raw: bytes) -> tuple[str, int]:
+    """The first key that occurs twice in an object, and at which byte it does so the second time."""
+    objects: list[set[str]] = []
+    name = raw[0:0]
+    position = 0
+    for token in _KEY_TOKEN.finditer(raw):
+        match token[0]:
+            case b"{":
+                objects.append(set())
+            case b"}":
+                objects.pop()
+            case b":":
+                key = _decoder.decode(name)
+                if key in objects[-1]:
+                    return key, position
+                objects[-1].add(key)
+            case string:
+                name, position = string, token.start()
+    raise AssertionError("no key occurs twice")
 
 
 def blob_id(data: bytes) -> str:

@@ -6,30 +6,22 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from protocol.types import GraphEdge, GraphNode, GraphResult
-from stepflow_runtime.model.expression import Expression
+from stepflow_runtime.model.expression import compile_expression
+from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow
 
 OUTPUT: Final = "output"
 """The target of edges that lead to the flow's output."""
 
 
-def build_graph(flow: Flow, inputs: Mapping[str, Expression], output: Expression) -> GraphResult:
-    """The graph of a valid flow. An edge leads from a step to what refers to it, be it in a branch that is never taken.
-
-    Args:
-        flow: The flow.
-        inputs: The compiled input of every step, by its id.
-        output: The compiled output.
-    """
-    position = {step.id: index for index, step in enumerate(flow.steps)}
-    nodes = [GraphNode(step.id, step.component, step.must_execute or None) for step in flow.steps]
-    targets = [*((step.id, inputs[step.id]) for step in flow.steps), (OUTPUT, output)]
-    edges = [
-        GraphEdge(source, target)
-        for target, expression in targets
-        for source in sorted(expression.references, key=position.__getitem__)
-    ]
-    return GraphResult(nodes, edges)
+def build_graph(flow: Flow) -> GraphResult:
+    """The graph of a flow. An edge leads from a step to what refers to it, be it in a branch that is never taken."""
+    order = {step.id: index for index, step in enumerate(flow.steps)}
+    edges: list[GraphEdge] = []
+    for target, value in [*((step.id, step.input) for step in flow.steps), (OUTPUT, flow.output)]:
+        references = compile_expression(value, "", Findings()).references & order.keys()
+        edges += [GraphEdge(source, target) for source in sorted(references, key=order.__getitem__)]
+    return GraphResult([GraphNode(step.id, step.component, step.must_execute or None) for step in flow.steps], edges)
 
 
 def render_mermaid(graph: GraphResult) -> str:

@@ -19,3 +19,14 @@ def is_array(value: object) -> TypeGuard[list[Any]]:
 def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     """Whether a Python value is written as an array: a tuple is, too."""
     return isinstance(value, list | tuple)
+
+
+def is_equal(left: object, right: object) -> bool:
+    """Whether two values are the same JSON: `1` equals `1.0`, as numbers do, but not `true`."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if is_object(left) and is_object(right):
+        return left.keys() == right.keys() and all(is_equal(member, right[key]) for key, member in left.items())
+    if is_array(left) and is_array(right):
+        return len(left) == len(right) and all(map(is_equal, left, right))
+    return left == right

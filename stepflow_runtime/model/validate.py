@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import UNSET, Struct
 
 from protocol.types import ComponentInfo
-from stepflow_runtime.model.expression import Expression, compile_expression
+from stepflow_runtime.model.expression import Constant, Expression, Template, compile_expression
 from stepflow_runtime.model.finding import Findings
-from stepflow_runtime.model.flow import Flow, read_flow
+from stepflow_runtime.model.flow import Flow, Step, read_flow
 from stepflow_runtime.model.graph import find_cycle, find_reachable
+from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import extend
+from stepflow_runtime.model.schema import Schema, SchemaError
 
 
 class Expressions(Struct, frozen=True):
@@ -36,7 +39,10 @@ def validate(flow_value: Any, *, components: Callable[[str], ComponentInfo | Non
     """
     findings = Findings()
     flow = read_flow(flow_value, findings)
-    check_flow(flow, findings)
+    expressions = check_flow(flow, findings)
+    if components is not None:
+        for step in flow.steps:
+            _check_component(step, expressions.inputs[step.id], components(step.component), findings)
     return findings
 
 
@@ -54,6 +60,7 @@ def check_flow(flow: Flow, findings: Findings) -> Expressions:
             inputs[step.id] = compile_expression(step.input, extend(step.pointer, "input"), findings)
     output = compile_expression(flow.output, "/output", findings)
     _check_references(flow, Expressions(inputs, output), findings)
+    _check_schemas(flow, findings)
     return Expressions(inputs, output)
 
 
@@ -74,3 +81,45 @@ def _check_references(flow: Flow, expressions: Expressions, findings: Findings) 
         if step.id and step.id not in reachable:
             message = f"Nothing that is needed refers to step {step.id!r}, so it never runs; is mustExecute meant?"
             findings.warn("unreachable_step", step.pointer, message)
+
+
+def _check_schemas(flow: Flow, findings: Findings) -> None:
+    for place, schema in (("input", flow.input_schema), ("variables", flow.variables_schema)):
+        if schema is not UNSET:
+            try:
+                Schema(schema)
+            except SchemaError as error:
+                findings.error("bad_schema", f"/schemas/properties/{place}", str(error))
+
+
+def _check_component(step: Step, expression: Expression, info: ComponentInfo | None, findings: Findings) -> None:
+    if info is None:
+        message = f"No component {step.component!r} is known; if none turns up, the step fails."
+        findings.warn("unknown_component", extend(step.pointer, "component"), message)
+        return
+    if info.input_schema is UNSET or info.input_schema is None:
+        return
+    try:
+        misfits = list(_find_misfits(step.input, expression, info.input_schema))
+    except SchemaError:
+        return  # the component's own fault, which is none of the flow's
+    for path, message in misfits:
+        place = extend(step.pointer, "input", *path)
+        findings.warn("input_misfit", place, f"The input does not fit {step.component!r}: {message}.")
+
+
+def _find_misfits(value: Any, expression: Expression, schema: Any) -> Iterable[tuple[list[str | int], str]]:
+    """What can be told of an input without data: all of a constant, of an object its keys and its constant members."""
+    if isinstance(expression, Constant):
+        yield from Schema(schema).find_misfits(msgspec.json.decode(expression.value))
+    elif isinstance(expression, Template) and is_object(value) and is_object(schema):
+        required, properties = schema.get("required"), schema.get("properties")
+        for name in required if is_array(required) else []:
+            if name not in value:
+                yield [], f"{name!r} is missing"
+        definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
+        for name, part in properties.items() if is_object(properties) else ():
+            member = compile_expression(value.get(name, {"$input": "$"}), "", Findings())
+            if isinstance(member, Constant) and is_object(part):
+                for path, message in Schema({**definitions, **part}).find_misfits(msgspec.json.decode(member.value)):
+                    yield [name, *path], message
