@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.pointer import extend
 
 _MAX_MESSAGE = 500
 
@@ -75,8 +76,7 @@ class InputChecker:
         if self._schema.is_valid(value):
             return None
         issues = [
-            {"path": "".join(f"/{token}" for token in path), "message": message}
-            for path, message in self._schema.find_misfits(value)[:20]
+            {"path": extend("", *path), "message": message} for path, message in self._schema.find_misfits(value)[:20]
         ]
         place = f" at {issues[0]['path']}" if issues[0]["path"] else ""
         message = f"The input does not fit the flow's input schema{place}: {issues[0]['message']}"

@@ -1,0 +1,56 @@
+"""Inputs against the schema of a flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec import UNSET
+
+from stepflow_runtime.model.schema import Schema, SchemaError, compile_input_checker
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize("schema", [UNSET, None, True, {}])
+def test_a_schema_that_all_fit_needs_no_checker(schema: Any) -> None:
+    assert compile_input_checker(schema) is None
+
+
+def test_an_input_that_fits_passes() -> None:
+    checker = compile_input_checker(SCHEMA)
+    assert checker is not None
+    assert checker.check(b'{"a": 123456789012345678901234567890}') is None
+
+
+def test_an_input_that_does_not_fit_is_told_where() -> None:
+    checker = compile_input_checker(SCHEMA)
+    assert checker is not None
+    failure = checker.check(b'{"a": 1.5}')
+    assert failure is not None
+    assert failure.code == "INVALID_INPUT"
+    assert "at /a" in failure.message
+    assert [issue["path"] for issue in failure.data["issues"]] == ["/a"]
+    assert len(str(checker.check(b'{"a": "' + b"x" * 100_000 + b'"}'))) < 2000
+
+
+def test_no_input_fits_the_schema_false() -> None:
+    checker = compile_input_checker(False)
+    assert checker is not None
+    assert checker.check(b"1") is not None
+
+
+def test_an_input_that_cannot_be_decoded_is_invalid() -> None:
+    checker = compile_input_checker(SCHEMA)
+    assert checker is not None
+    failure = checker.check(b'{"a": 1e999}')
+    assert failure is not None
+    assert failure.code == "INVALID_INPUT"
+
+
+@pytest.mark.parametrize(
+    "schema", [{"type": "nonsense"}, 5, {"$ref": "#/nowhere"}, {"$ref": "http://127.0.0.1:9/schema.json"}]
+)
+def test_a_schema_that_cannot_be_used_is_refused_and_nothing_is_fetched(schema: Any) -> None:
+    with pytest.raises(SchemaError, match="cannot be used"):
+        Schema(schema)
