@@ -1,0 +1,68 @@
+"""Answers that arise inside the runtime, and how they reach the engine: in a turn of their own.
+
+What a server answers is reported as it is read (`server`). What is known at once (a mock's result, an unknown route, a
+server that did not come in time) must not be reported while the engine is still calling, so it is queued here and
+delivered by one task, all that is there in one turn. Nothing per answer touches trio.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NoReturn
+
+import trio
+
+from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.ports import Execution, ExecutionSink
+
+
+class AnswerQueue:
+    """The way to the engine that all plugins share; it is an execution's place from `put` to its delivery."""
+
+    def __init__(self) -> None:
+        self._sink: ExecutionSink | None = None
+        self._answers: deque[tuple[Execution, Outcome]] = deque()
+        self._waker = trio.Event()
+
+    def report_to(self, sink: ExecutionSink) -> None:
+        """Names the engine; called once, before anything is called."""
+        self._sink = sink
+
+    @property
+    def sink(self) -> ExecutionSink:
+        """Where answers go."""
+        assert self._sink is not None, "report_to() was not called"
+        return self._sink
+
+    def put(self, execution: Execution, outcome: Outcome) -> None:
+        """Queues an answer; delivered soon, never within this call."""
+        execution.place = self
+        if not self._answers:
+            self._waker.set()
+        self._answers.append((execution, outcome))
+
+    def cancel(self, execution: Execution) -> None:
+        execution.place = None
+
+    def park(self, execution: Execution) -> None:
+        """An answered execution holds no slot."""
+
+    def unpark(self, execution: Execution) -> None:
+        """See `park`."""
+
+    async def run(self) -> NoReturn:
+        """Delivers until it is cancelled."""
+        while True:
+            await self._waker.wait()
+            self._waker = trio.Event()
+            self.deliver()
+
+    def deliver(self) -> None:
+        """Reports all that is queued, as one turn of the engine."""
+        answers, self._answers = self._answers, deque()
+        sink = self.sink
+        for execution, outcome in answers:
+            if execution.place is self:
+                execution.place = None
+                sink.answered(execution, outcome)
+        sink.end_turn()

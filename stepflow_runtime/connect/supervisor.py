@@ -1,0 +1,246 @@
+"""Plugins whose components live in servers: connects them, initializes them, and starts them again.
+
+One task for each process or address: open → `initialize` → `initialized` → `components/list` → ready, until the
+connection ends; then what was in flight fails as `UNREACHABLE`, and after a growing pause it goes again. Servers that
+dial the runtime are handed over by `listener` and go the same way, without the pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NoReturn
+
+import trio
+from msgspec import Struct
+
+from protocol.dispatch import Dispatcher
+from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
+from protocol.link import Link
+from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION, Side
+from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
+from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
+from stepflow_runtime.connect.pool import Pool
+from stepflow_runtime.connect.server import Server
+from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.ports import Execution
+
+INITIALIZE_S: Final = 10.0
+"""How long a server may take to answer `initialize`, and again `components/list`."""
+
+HEALTHY_S: Final = 10.0
+"""A connection that lasted so long makes the next pause a short one again."""
+
+CAPABILITIES: Final = ["ping", "cancel", "batch"]
+
+
+class Backoff(Struct, frozen=True):
+    """How long to wait before starting a server again."""
+
+    first_s: float = 0.1
+    max_s: float = 10.0
+
+    def delay_s(self, failures: int, jitter: float) -> float:
+        """The pause after so many failures in a row.
+
+        Args:
+            failures: At least 1.
+            jitter: From 0 to 1; the pause is between half and all of the exponential value.
+        """
+        return min(self.first_s * 2 ** min(failures - 1, 30), self.max_s) * (0.5 + jitter / 2)
+
+
+class ServerPlugin:
+    """A plugin of component servers.
+
+    Args:
+        name: The plugin's name.
+        origins: One for each process or address that is to be kept connected; none if servers dial the runtime.
+        answers: Where answers go.
+        connections: Where servers are registered for their callbacks.
+        dispatcher: Answers the servers' requests.
+        limits: What the runtime tells them that it accepts; `max_in_flight` bounds the executions of each.
+        jitter: Random numbers from 0 to 1.
+        unavailable_timeout_ms: How long an execution waits while no server is connected.
+        backoff: Pauses between restarts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        origins: Sequence[Origin],
+        *,
+        answers: AnswerQueue,
+        connections: Connections,
+        dispatcher: Dispatcher,
+        limits: Limits,
+        jitter: Callable[[], float],
+        unavailable_timeout_ms: int = 300_000,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._name = name
+        self._origins = origins
+        self._answers = answers
+        self._connections = connections
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._jitter = jitter
+        self._backoff = backoff or Backoff()
+        self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
+        self._listed: list[ComponentInfo] | None = None
+        self._listing = trio.Event()
+        self._accepted: trio.Nursery | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def call(self, execution: Execution, path: str) -> None:
+        self._pool.call(execution, path)
+
+    def flush(self) -> None:
+        self._pool.flush()
+
+    async def components(self) -> Sequence[ComponentInfo]:
+        with trio.move_on_after(INITIALIZE_S):
+            await self._listing.wait()
+        if self._listed is None:
+            raise RpcError(
+                ErrorCode.RESOURCE_UNAVAILABLE,
+                f'No server of the plugin "{self._name}" is there: {self._pool.trouble.message}.',
+                plugin=self._name,
+            )
+        return self._listed
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            self._accepted = nursery
+            nursery.start_soon(self._pool.run)
+            for index, origin in enumerate(self._origins):
+                label = f"{self._name}[{index}]" if len(self._origins) > 1 else self._name
+                nursery.start_soon(self._keep_connected, origin, label)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def accept(self, connection: Connection, max_in_flight: int | None = None) -> None:
+        """Takes a connection whose peer introduced itself as a server of this plugin; initializes it soon.
+
+        Args:
+            connection: Its link is running.
+            max_in_flight: What the peer declared in `connect`.
+        """
+        assert self._accepted is not None, "run() was not started"
+        connection.role = "server"
+        connection.plugin = self._name
+        self._accepted.start_soon(self._serve_accepted, connection, max_in_flight)
+
+    # --- one connection after the other ------------------------------------------------------------------------------
+
+    async def _keep_connected(self, origin: Origin, label: str) -> NoReturn:
+        failures = 0
+        while True:
+            started = trio.current_time()
+            failure = await self._serve_once(origin, label)
+            self._pool.trouble = failure
+            failures = 1 if trio.current_time() - started >= HEALTHY_S else failures + 1
+            await trio.sleep(self._backoff.delay_s(failures, self._jitter()))
+
+    async def _serve_once(self, origin: Origin, label: str) -> Failure:
+        try:
+            async with origin.open() as opened:
+                return await self._converse(opened, label)
+        except OSError as error:
+            return _failure(str(error))
+
+    async def _converse(self, opened: Opened, label: str) -> Failure:
+        connection = Connection(label, "server", self._name)
+        connection.link = Link(
+            opened.stream,
+            side=Side.RUNTIME,
+            dispatcher=self._dispatcher,
+            context=connection,
+            limits=self._limits,
+            name=label,
+            on_answers=lambda answers: connection.receive(answers),
+        )
+        async with trio.open_nursery() as nursery:
+            await nursery.start(connection.link.run)
+            failure = await self._serve(connection, opened)
+            nursery.cancel_scope.cancel()
+        return failure
+
+    async def _serve_accepted(self, connection: Connection, max_in_flight: int | None) -> None:
+        failure = await self._serve(connection, Distant(connection.name), max_in_flight)
+        self._pool.trouble = failure
+        await connection.link.aclose()
+
+    # --- one connection ----------------------------------------------------------------------------------------------
+
+    async def _serve(self, connection: Connection, peer: Peer, max_in_flight: int | None = None) -> Failure:
+        """Initializes a server and lets the pool use it until its connection ends; returns why it ended."""
+        try:
+            server = await self._initialize(connection, max_in_flight)
+        except LinkClosed:
+            return await _explain_end(connection.link, peer)
+        except trio.TooSlowError:
+            return _failure(f'it did not answer "initialize" and "components/list" within {INITIALIZE_S:g} s', peer)
+        except RpcError as error:
+            return _failure(f"it could not be initialized: {error}", peer)
+        self._connections.add(connection)
+        self._pool.add(server)
+        try:
+            await connection.link.wait_closed()
+        finally:
+            self._pool.remove(server)
+            self._connections.remove(connection)
+        failure = await _explain_end(connection.link, peer)
+        server.end(
+            Failure(failure.code, f"The component server {connection.name} was lost: {failure.message}", failure.data)
+        )
+        return failure
+
+    async def _initialize(self, connection: Connection, max_in_flight: int | None) -> Server:
+        link = connection.link
+        with trio.fail_after(INITIALIZE_S):
+            result: InitializeResult = await link.call(
+                INITIALIZE, InitializeParams(PROTOCOL_VERSION, self._limits, CAPABILITIES)
+            )
+            if result.server_protocol_version != PROTOCOL_VERSION:
+                raise RpcError(
+                    ErrorCode.VERSION_MISMATCH,
+                    f"it speaks protocol version {result.server_protocol_version}, the runtime {PROTOCOL_VERSION}",
+                )
+            link.notify(INITIALIZED, Empty())
+            listing: ComponentListResult = await link.call(LIST_COMPONENTS, Empty())
+        link.peer_capabilities = frozenset(result.capabilities or ())
+        if result.max_frame_bytes is not None:
+            link.peer_limits = Limits(max_frame_bytes=result.max_frame_bytes)
+        self._listed = listing.components
+        self._listing.set()
+        limit = self._limits.max_in_flight
+        server = Server(
+            connection,
+            self._answers,
+            slots=min(limit, result.max_in_flight or limit, max_in_flight or limit),
+        )
+        connection.receive = partial(self._pool.receive, server)
+        return server
+
+
+async def _explain_end(link: Link, peer: Peer) -> Failure:
+    """Why a connection ended: by a breach of the protocol, or as the peer tells it."""
+    if isinstance(link.fault, RemoteProtocolError):
+        return _failure(str(link.fault), peer)
+    return _failure(await peer.ending(), peer)
+
+
+def _failure(how: str, peer: Peer | None = None) -> Failure:
+    """Why a server is not, or no longer, there."""
+    words = peer.last_words() if peer else ""
+    if not words:
+        return Failure(ItemErrorCode.UNREACHABLE, how)
+    return Failure(
+        ItemErrorCode.UNREACHABLE, f"{how}; last on its stderr: {words.splitlines()[-1][:500]}", {"stderr": words}
+    )
