@@ -1,0 +1,159 @@
+"""The database file: who may open it, whether it is ours, its schema and its settings.
+
+Below `sqlite`, which owns the connections that are made here. A file that is refused is left as it was.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final, Literal
+
+import apsw
+
+from stepflow_runtime.ports import StoreCorrupt, StoreUnavailable
+from stepflow_runtime.store.failures import explain
+from stepflow_runtime.store.sql import MIGRATIONS, QUERIES
+
+Synchronous = Literal["FULL", "NORMAL", "OFF"]
+"""`FULL` survives a loss of power; `NORMAL` may lose the last commits then, `OFF` the whole file."""
+
+APPLICATION_ID: Final = 0x53544657
+"""Marks the file as ours: "STFW"."""
+
+BUSY_TIMEOUT_MS: Final = 2000
+MMAP_BYTES: Final = 256 * 1024 * 1024
+CACHE_KIB: Final = 32 * 1024
+
+
+@contextmanager
+def hold_lock(path: Path) -> Iterator[None]:
+    """Keeps every other runtime off the database, by a lock file beside it; makes its folder if need be.
+
+    Raises:
+        StoreUnavailable: Another runtime has it, or the place cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be opened: {error}; check the path and rights.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            message = f"Another runtime uses the database {path}; stop it first, or give this one another database."
+            raise StoreUnavailable(message) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def prepare(path: Path) -> int:
+    """Makes or migrates the database and takes the next epoch.
+
+    Returns:
+        The epoch of this boot.
+
+    Raises:
+        StoreCorrupt: It is no database of ours, or one of a newer release.
+        StoreUnavailable: The medium refused.
+    """
+    with suppress(FileExistsError):
+        _create(path)
+    connection = _open(path)
+    try:
+        _check_identity(connection, path)
+        connection.pragma("journal_mode", "wal")
+        with _immediate(connection):
+            for version in range(_read_version(connection), len(MIGRATIONS)):
+                connection.execute(MIGRATIONS[version])
+                connection.execute(f"PRAGMA user_version = {version + 1}; PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(QUERIES["take_epoch"])
+            epoch: int = connection.execute(QUERIES["read_epoch"]).get
+        return epoch
+    except apsw.Error as error:
+        raise explain(error, str(path)) from error
+    finally:
+        connection.close()
+
+
+def _create(path: Path) -> None:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise StoreUnavailable(f"The database {path} cannot be made: {error}; check the path and rights.") from error
+
+
+def _open(path: Path) -> apsw.Connection:
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    except apsw.Error as error:
+        raise explain(error, str(path)) from error
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    return connection
+
+
+def _check_identity(connection: apsw.Connection, path: Path) -> None:
+    is_new = connection.execute("SELECT count(*) = 0 FROM sqlite_schema").get
+    if not is_new and connection.pragma("application_id") != APPLICATION_ID:
+        raise StoreCorrupt(f"The file {path} is a database of another program; give another path.")
+    version = _read_version(connection)
+    if version > len(MIGRATIONS):
+        raise StoreCorrupt(
+            f"The database {path} has schema version {version}, and this release knows {len(MIGRATIONS)}: "
+            "use the release that wrote it, or a newer one."
+        )
+    if not is_new and version < 1:
+        raise StoreCorrupt(f"The database {path} has no schema version; it was not written by a release.")
+
+
+def _read_version(connection: apsw.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").get
+    return version
+
+
+@contextmanager
+def _immediate(connection: apsw.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def connect_writer(path: Path, synchronous: Synchronous) -> apsw.Connection:
+    """The connection that writes. The WAL is re-used and never cut: that saves a third of a commit."""
+    connection = _connect(path)
+    connection.pragma("synchronous", synchronous)
+    connection.wal_autocheckpoint(0)
+    return connection
+
+
+def connect_checkpointer(path: Path, synchronous: Synchronous) -> apsw.Connection:
+    """A connection that moves pages from the WAL into the database, on a thread of its own."""
+    return connect_writer(path, synchronous)
+
+
+def connect_reader(path: Path) -> apsw.Connection:
+    connection = _connect(path)
+    connection.pragma("query_only", 1)
+    return connection
+
+
+def _connect(path: Path) -> apsw.Connection:
+    connection = _open(path)
+    connection.pragma("temp_store", "memory")
+    connection.pragma("mmap_size", MMAP_BYTES)
+    connection.pragma("cache_size", -CACHE_KIB)
+    connection.pragma("journal_size_limit", -1)
+    return connection

@@ -1,0 +1,161 @@
+-- Every statement of the SQLite store, by name (`sql.py` loads them). The columns of a run's progress are always in
+-- the order of `ports.RunProgress`; {record} stands for the columns that make a `RunRecord`.
+
+-- name: read_epoch
+SELECT epoch FROM boot;
+
+-- name: take_epoch
+UPDATE boot SET epoch = epoch + 1;
+
+-- name: last_run_no
+SELECT ifnull(max(run_no), 0) FROM runs;
+
+-- === writing: the rows of a commit ===
+
+-- name: insert_run
+INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?);
+
+-- name: insert_spec
+INSERT INTO specs VALUES (?, ?);
+
+-- name: insert_label
+INSERT INTO labels VALUES (?, ?, ?, ?);
+
+-- name: update_progress
+UPDATE runs SET
+    seq = ?, status = ?, total = ?, sealed = ?, running = ?, success = ?, failed = ?, cancelled = ?,
+    started_through = ?, cancel_requested = ?, cancel_reason = ?, current_step = ?, started_at_ms = ?,
+    updated_at_ms = ?, completed_at_ms = ?
+WHERE run_no = ? AND seq = ?;
+
+-- name: insert_journal
+INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_segment
+INSERT INTO segments VALUES (?, ?, ?, ?);
+
+-- name: put_chunk
+INSERT INTO chunks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET refs = excluded.refs;
+
+-- name: put_snapshot
+INSERT INTO snapshots VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq, data = excluded.data;
+
+-- name: insert_message
+INSERT INTO outbox VALUES (NULL, ?, ?, ?, ?);
+
+-- === writing: the rest ===
+
+-- name: delete_message
+DELETE FROM outbox WHERE run_id = ? AND seq = ?;
+
+-- name: put_blob
+INSERT INTO blobs VALUES (NULL, ?, ?, ?)
+ON CONFLICT (blob_id) DO UPDATE SET data = excluded.data WHERE data <> excluded.data;
+
+-- name: delete_run
+DELETE FROM runs WHERE run_no = ?;
+
+-- name: delete_spec
+DELETE FROM specs WHERE run_no = ?;
+
+-- name: delete_labels
+DELETE FROM labels WHERE run_no = ?;
+
+-- name: delete_journal
+DELETE FROM journal WHERE run_no = ?;
+
+-- name: delete_segments
+DELETE FROM segments WHERE run_no = ?;
+
+-- name: delete_chunks
+DELETE FROM chunks WHERE run_no = ?;
+
+-- name: delete_snapshot
+DELETE FROM snapshots WHERE run_no = ?;
+
+-- name: delete_messages
+DELETE FROM outbox WHERE run_id = ?;
+
+-- === what a write meets ===
+
+-- name: find_run_no
+SELECT run_no FROM runs WHERE run_id = ?;
+
+-- name: find_status
+SELECT run_no, status FROM runs WHERE run_id = ?;
+
+-- name: find_seq
+SELECT seq FROM runs WHERE run_id = ?;
+
+-- name: find_run
+SELECT run_id FROM runs WHERE run_id = ?;
+
+-- name: find_idempotency_key
+SELECT run_id FROM runs WHERE principal = ? AND idempotency_key = ?;
+
+-- name: find_live_child
+SELECT run_id FROM runs
+WHERE parent_run_id = ? AND item_index = ? AND step_id = ? AND child_key = ?
+    AND child_key IS NOT NULL AND status NOT IN ('failed', 'cancelled');
+
+-- === reading runs ===
+
+-- name: run
+SELECT {record} FROM runs JOIN specs USING (run_no) WHERE run_id = ?;
+
+-- name: progress
+SELECT {progress} FROM runs WHERE run_id = ?;
+
+-- name: unfinished
+SELECT run_id FROM runs WHERE status IN ('pending', 'running', 'suspended') ORDER BY run_id;
+
+-- name: children
+SELECT {record} FROM runs JOIN specs USING (run_no) WHERE parent_run_id = ? ORDER BY run_id;
+
+-- name: child
+SELECT {record} FROM runs JOIN specs USING (run_no)
+WHERE parent_run_id = ? AND item_index = ? AND step_id = ? AND child_key = ? ORDER BY run_id DESC LIMIT 1;
+
+-- name: children_of_step
+SELECT {record} FROM runs JOIN specs USING (run_no)
+WHERE parent_run_id = ? AND item_index = ? AND step_id = ? ORDER BY run_id;
+
+-- name: run_by_idempotency_key
+SELECT {record} FROM runs JOIN specs USING (run_no) WHERE principal = ? AND idempotency_key = ?;
+
+-- name: list_runs
+SELECT {record} FROM runs JOIN specs USING (run_no);
+
+-- name: list_labelled_runs
+SELECT {record} FROM labels CROSS JOIN runs USING (run_no) JOIN specs USING (run_no);
+
+-- name: has_label
+EXISTS (SELECT 1 FROM labels AS l WHERE l.name = ? AND l.value = ? AND l.run_id = runs.run_id);
+
+-- === reading what a run consists of ===
+
+-- name: journal
+SELECT first_seq, last_seq, at_ms, completions_before, events, version FROM journal
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND last_seq >= ? ORDER BY last_seq LIMIT ?;
+
+-- name: seq_at_completion
+SELECT last_seq FROM journal
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND completions > ? AND completions > completions_before
+ORDER BY completions LIMIT 1;
+
+-- name: chunks
+SELECT chunk, refs FROM chunks
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND chunk BETWEEN ? AND ? ORDER BY chunk;
+
+-- name: inputs
+SELECT first_index, count, data FROM segments
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND first_index <= ? ORDER BY first_index DESC LIMIT 1;
+
+-- name: snapshot
+SELECT seq, data FROM snapshots WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?);
+
+-- name: outbox
+SELECT run_id, seq, kind, body FROM outbox ORDER BY message_no;
+
+-- name: blob
+SELECT data, type FROM blobs WHERE blob_id = ?;

@@ -1,0 +1,38 @@
+"""The statements of the SQLite store, loaded from `queries.sql` by name, and the migrations beside it."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from typing import Final
+
+from stepflow_runtime.ports import RunProgress
+
+_HERE: Final = files(__package__)
+
+PROGRESS_COLUMNS: Final = RunProgress.__struct_fields__
+"""The columns of `runs` that hold a run's progress have the names of its fields."""
+
+
+def _load_queries() -> dict[str, str]:
+    text = (_HERE / "queries.sql").read_text("utf-8")
+    progress = ", ".join(PROGRESS_COLUMNS)
+    text = text.replace("{record}", f"spec, {progress}").replace("{progress}", progress)
+    blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
+    return {name: _strip(body) for name, body in zip(blocks[1::2], blocks[2::2], strict=True)}
+
+
+def _strip(body: str) -> str:
+    return re.sub(r"^--.*\n?", "", body, flags=re.MULTILINE).strip().rstrip(";")
+
+
+def _load_migrations() -> tuple[str, ...]:
+    scripts = [entry for entry in (_HERE / "migrations").iterdir() if entry.name.endswith(".sql")]
+    return tuple(script.read_text("utf-8") for script in sorted(scripts, key=lambda script: script.name))
+
+
+QUERIES: Final = _load_queries()
+"""SQL by name."""
+
+MIGRATIONS: Final = _load_migrations()
+"""Scripts that bring a database from version n (`PRAGMA user_version`) to n + 1, by n."""

@@ -1,0 +1,197 @@
+"""The store in one SQLite file: durable when a method that writes returns, and after kill -9 as it was then.
+
+Composes `writer` and `transaction` (what is written), `reader` (what is read) and `watch` (who is woken). One runtime
+uses a database at a time; the lock beside the file and the epoch in every transaction see to that.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from protocol.types import BlobType
+from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.ports import (
+    CommitResult,
+    Committed,
+    InputSegment,
+    JournalRow,
+    Lease,
+    Message,
+    ResultChunk,
+    RunFilter,
+    RunProgress,
+    RunRecord,
+    RunWrite,
+    WatchFor,
+)
+from stepflow_runtime.store import database
+from stepflow_runtime.store.checkpoint import Checkpointer
+from stepflow_runtime.store.content import check_blob_id, verify_content
+from stepflow_runtime.store.database import Synchronous
+from stepflow_runtime.store.leases import find_shard, grant_all
+from stepflow_runtime.store.reader import Reader
+from stepflow_runtime.store.transaction import CommitJob, DeleteJob, Job, PutJob, SettleJob, Transactor
+from stepflow_runtime.store.watch import WatchHub, is_due
+from stepflow_runtime.store.writer import Writer
+
+
+class SqliteStore:
+    """`Store` and `BlobStore` over one database. Made by `open_sqlite`; used on one trio thread."""
+
+    def __init__(self, leases: Sequence[Lease], reader: Reader, writer: Writer, hub: WatchHub) -> None:
+        self._leases = leases
+        self._reader = reader
+        self._writer = writer
+        self._hub = hub
+
+    @property
+    def transactions(self) -> int:
+        """How many transactions were written since it was opened."""
+        return self._writer.transactions
+
+    # --- writing ---
+
+    def lease(self, root_run_id: RunId) -> Lease:
+        return self._leases[find_shard(root_run_id)]
+
+    async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
+        if not writes:
+            return []
+        job = CommitJob(writes, [_settle_progress(write) for write in writes])
+        await self._writer.write(job)
+        return job.results
+
+    async def settle(self, messages: Iterable[Message]) -> None:
+        await self._writer.write(SettleJob(messages))
+
+    async def delete(self, run_ids: Sequence[RunId]) -> None:
+        await self._writer.write(DeleteJob(run_ids))
+
+    async def put(self, blob_id: BlobId, data: bytes, blob_type: BlobType) -> None:
+        check_blob_id(blob_id)
+        await self._writer.write(PutJob(blob_id, data, blob_type))
+
+    # --- reading ---
+
+    async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
+        progress = self._reader.progress(run_id)
+        if progress is None or is_due(progress, after_seq, until):
+            return progress
+        return await self._hub.wait(run_id, after_seq, until)
+
+    async def run(self, run_id: RunId) -> RunRecord | None:
+        return self._reader.run(run_id)
+
+    async def runs(self, where: RunFilter, before: RunId | None, limit: int) -> list[RunRecord]:
+        return self._reader.runs(where, before, limit)
+
+    async def unfinished(self) -> list[RunId]:
+        return self._reader.unfinished()
+
+    async def children(self, run_id: RunId) -> list[RunRecord]:
+        return self._reader.children(run_id)
+
+    async def child(self, parent: RunId, item_index: int, step_id: str, key: str) -> RunRecord | None:
+        return self._reader.child(parent, item_index, step_id, key)
+
+    async def children_of_step(self, parent: RunId, item_index: int, step_id: str) -> list[RunRecord]:
+        return self._reader.children_of_step(parent, item_index, step_id)
+
+    async def run_by_idempotency_key(self, principal: str, key: str) -> RunRecord | None:
+        return self._reader.run_by_idempotency_key(principal, key)
+
+    async def journal(self, run_id: RunId, from_seq: int, max_rows: int) -> list[JournalRow]:
+        return self._reader.journal(run_id, from_seq, max_rows)
+
+    async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
+        return self._reader.journal_at_completion(run_id, ordinal, max_rows)
+
+    async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
+        return self._reader.chunks(run_id, first, last)
+
+    async def inputs(self, run_id: RunId, index: int) -> InputSegment | None:
+        return self._reader.inputs(run_id, index)
+
+    async def snapshot(self, run_id: RunId) -> tuple[int, bytes] | None:
+        return self._reader.snapshot(run_id)
+
+    async def outbox(self) -> list[Message]:
+        return self._reader.outbox()
+
+    async def get(self, blob_id: BlobId) -> tuple[bytes, BlobType] | None:
+        blob = self._reader.blob(blob_id)
+        if blob is not None:
+            verify_content(blob_id, blob[0])
+        return blob
+
+
+def _settle_progress(write: RunWrite) -> RunProgress:
+    """The progress as of a write, out of its caller's hands: the writer's thread reads it later."""
+    progress = copy.copy(write.progress)
+    progress.seq = write.expected_seq + len(write.events)
+    return progress
+
+
+def _tell(hub: WatchHub, job: Job) -> None:
+    if job.error is not None:
+        return
+    match job:
+        case CommitJob():
+            for write, progress, result in zip(job.writes, job.progress, job.results, strict=True):
+                if isinstance(result, Committed):
+                    hub.notify(write.run_id, progress)
+        case DeleteJob():
+            for run_id in job.run_ids:
+                hub.forget(run_id)
+        case _:
+            pass
+
+
+@asynccontextmanager
+async def open_sqlite(
+    path: str | os.PathLike[str],
+    *,
+    synchronous: Synchronous = "FULL",
+    inline_only: bool = False,
+) -> AsyncIterator[SqliteStore]:
+    """Opens a database, and makes it if it is not there.
+
+    Args:
+        path: The file. Beside it lie `-wal`, `-shm` and `.lock`.
+        synchronous: `FULL` survives a loss of power.
+        inline_only: Write on the trio thread only, without threads, for simulations under a clock that jumps.
+
+    Raises:
+        StoreUnavailable: Another runtime has the database, or the medium refused.
+        StoreCorrupt: The file is damaged, of another program or of a newer release. It is left as it was.
+
+    Cancellation: at the end, what is under way is written first.
+    """
+    path = Path(path)
+    hub = WatchHub()
+    with ExitStack() as stack:
+        stack.enter_context(database.hold_lock(path))
+        epoch = database.prepare(path)
+        leases = grant_all(f"boot-{epoch}", epoch)
+        connection = database.connect_writer(path, synchronous)
+        stack.callback(connection.close)
+        side = database.connect_checkpointer(path, synchronous)
+        stack.callback(side.close)
+        reader = database.connect_reader(path)
+        stack.callback(reader.close)
+        checkpointer = Checkpointer(connection, side, inline_only=inline_only)
+        stack.callback(checkpointer.close)
+        writer = Writer(
+            Transactor(connection, str(path), leases),
+            checkpointer,
+            lambda job: _tell(hub, job),
+            inline_only=inline_only,
+        )
+        try:
+            yield SqliteStore(leases, Reader(reader, str(path)), writer, hub)
+        finally:
+            await writer.close()

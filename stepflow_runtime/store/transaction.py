@@ -1,0 +1,355 @@
+"""What a transaction writes: jobs of any kind, as many at once as there are, into one database.
+
+A group is written whole; if anything in it fails, it is undone and every part goes again alone under a savepoint, so
+that a bad one fails alone. Knows nothing of threads or trio: `writer` decides where and when; `sqlite` makes the jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import apsw
+import msgspec
+from msgspec.structs import astuple
+
+from protocol.types import BlobType, RunState
+from stepflow_runtime.model.events import JOURNAL_VERSION, encode_events
+from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from stepflow_runtime.ports import (
+    CommitResult,
+    Committed,
+    Conflict,
+    Fenced,
+    Lease,
+    Message,
+    RunProgress,
+    RunWrite,
+    StoreUnavailable,
+)
+from stepflow_runtime.store import conflicts
+from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
+from stepflow_runtime.store.sql import QUERIES
+
+_encode_spec = msgspec.json.Encoder().encode
+
+Row = tuple[Any, ...]
+
+_ROWS_OF_A_COMMIT: Final = (
+    "insert_run",
+    "insert_spec",
+    "insert_label",
+    "update_progress",
+    "insert_journal",
+    "insert_segment",
+    "put_chunk",
+    "put_snapshot",
+    "insert_message",
+)
+_ROWS_OF_A_RUN: Final = (
+    "delete_run",
+    "delete_spec",
+    "delete_labels",
+    "delete_journal",
+    "delete_segments",
+    "delete_chunks",
+    "delete_snapshot",
+)
+
+
+class Job:
+    """Something to be written. After its transaction either `error` is set or it is done."""
+
+    __slots__ = ("error", "task")
+
+    weight: int = 1
+    """How much there is to write, in events."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.task: Any = None
+
+
+class CommitJob(Job):
+    """`Store.commit`. `progress` holds what watchers are told, as of each write."""
+
+    __slots__ = ("progress", "results", "weight", "writes")
+
+    def __init__(self, writes: Sequence[RunWrite], progress: Sequence[RunProgress]) -> None:
+        super().__init__()
+        self.writes = writes
+        self.progress = progress
+        self.results: list[CommitResult] = []
+        self.weight = sum(len(write.events) for write in writes)
+
+
+class PutJob(Job):
+    """`BlobStore.put`."""
+
+    __slots__ = ("row", "weight")
+
+    def __init__(self, blob_id: BlobId, data: bytes, blob_type: BlobType) -> None:
+        super().__init__()
+        self.row = (blob_id, blob_type, data)
+        self.weight = 1 + len(data) // 100
+
+
+class SettleJob(Job):
+    """`Store.settle`."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, messages: Iterable[Message]) -> None:
+        super().__init__()
+        self.messages = [(message.run_id, message.seq) for message in messages]
+
+
+class DeleteJob(Job):
+    """`Store.delete`."""
+
+    __slots__ = ("run_ids",)
+
+    def __init__(self, run_ids: Sequence[RunId]) -> None:
+        super().__init__()
+        self.run_ids = run_ids
+
+
+class _Mismatch(Exception):
+    """Something in a group is not as its writer believed."""
+
+
+class _Rows:
+    """The rows of some commits, by the statement that writes them."""
+
+    def __init__(self) -> None:
+        self.by_query: dict[str, list[Row]] = {name: [] for name in _ROWS_OF_A_COMMIT}
+
+
+class Transactor:
+    """Writes groups of jobs through one connection, under one epoch."""
+
+    def __init__(self, connection: apsw.Connection, path: str, leases: Sequence[Lease]) -> None:
+        self._db = connection
+        self._path = path
+        self._leases = leases
+        self._run_nos: dict[RunId, int] = {}
+        """Of runs that were written and have not ended."""
+        self._next_run_no: int = connection.execute(QUERIES["last_run_no"]).get + 1
+
+    def write(self, jobs: Sequence[Job]) -> None:
+        """Writes the jobs in one transaction, and sets in each how it ended. Raises nothing."""
+        try:
+            self._write(jobs)
+        except Exception as error:
+            for job in jobs:
+                job.error = explain(error, self._path) if isinstance(error, apsw.Error) else error
+
+    def _write(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._transact(jobs, self._write_whole)
+        except MEDIUM_ERRORS:
+            raise
+        except Exception:  # whatever it is, it is found again by the one that it belongs to
+            self._transact(jobs, self._write_one_by_one)
+
+    def _transact(self, jobs: Sequence[Job], write: Any) -> None:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if db.execute(QUERIES["read_epoch"]).get == self._leases[0].epoch:
+                write(jobs)
+            else:
+                _fence(jobs)
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            self._run_nos.clear()
+            raise
+
+    # --- a group as a whole ---
+
+    def _write_whole(self, jobs: Sequence[Job]) -> None:
+        writes: list[tuple[RunWrite, RunProgress]] = []
+        for job in jobs:
+            match job:
+                case CommitJob():
+                    job.results = [self._judge(write) for write in job.writes]
+                    writes.extend(
+                        pair
+                        for pair, result in zip(zip(job.writes, job.progress, strict=True), job.results, strict=True)
+                        if isinstance(result, Committed)
+                    )
+                case _:
+                    self._write_other(job)
+        if writes:
+            self._write_runs(writes)
+
+    def _judge(self, write: RunWrite) -> CommitResult:
+        if write.lease != self._leases[write.lease.shard]:
+            return Fenced()
+        return Committed(write.expected_seq + len(write.events))
+
+    def _write_runs(self, writes: Sequence[tuple[RunWrite, RunProgress]]) -> None:
+        rows = _Rows().by_query
+        for write, progress in writes:
+            self._add_rows(rows, write, progress)
+        db = self._db
+        for name in _ROWS_OF_A_COMMIT:
+            if rows[name]:
+                before = db.total_changes()
+                db.executemany(QUERIES[name], rows[name])
+                if name == "update_progress" and db.total_changes() - before != len(rows[name]):
+                    raise _Mismatch
+        for write, progress in writes:
+            if progress.status in TERMINAL_RUN_STATES:
+                self._run_nos.pop(write.run_id, None)
+
+    def _add_rows(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> None:
+        run_no = self._find_run_no(write) if write.spec is None else self._add_run(rows, write, progress)
+        first_seq = write.expected_seq + 1
+        if write.spec is None:
+            rows["update_progress"].append((*astuple(progress), run_no, write.expected_seq))
+        rows["insert_journal"].append(
+            (
+                run_no,
+                first_seq,
+                progress.seq,
+                write.at_ms,
+                write.completions_before,
+                progress.completions,
+                JOURNAL_VERSION,
+                encode_events(write.events),
+            )
+        )
+        for segment in write.segments:
+            rows["insert_segment"].append((run_no, *astuple(segment)))
+        for chunk in write.chunks:
+            rows["put_chunk"].append((run_no, *astuple(chunk)))
+        if write.snapshot is not None:
+            rows["put_snapshot"].append((run_no, progress.seq, write.snapshot))
+        for message in write.outbox:
+            rows["insert_message"].append(astuple(message))
+
+    def _add_run(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> int:
+        spec = write.spec
+        assert spec is not None
+        run_no = self._run_nos[spec.run_id] = self._next_run_no
+        self._next_run_no += 1
+        parent = (None, None, None, None) if spec.parent is None else astuple(spec.parent)
+        key = spec.idempotency
+        rows["insert_run"].append(
+            (
+                run_no,
+                spec.run_id,
+                spec.root_run_id,
+                write.lease.shard,
+                *parent,
+                spec.flow_id,
+                spec.flow_name,
+                None if key is None else key.principal,
+                None if key is None else key.key,
+                spec.created_at_ms,
+                *astuple(progress),
+            )
+        )
+        rows["insert_spec"].append((run_no, _encode_spec(spec)))
+        for name, value in spec.labels.items():
+            rows["insert_label"].append((name, value, spec.run_id, run_no))
+        return run_no
+
+    def _find_run_no(self, write: RunWrite) -> int:
+        run_no = self._run_nos.get(write.run_id)
+        if run_no is None:
+            run_no = self._db.execute(QUERIES["find_run_no"], (write.run_id,)).get
+            if run_no is None:
+                raise _Mismatch
+            self._run_nos[write.run_id] = run_no
+        return run_no
+
+    def _write_other(self, job: Job) -> None:
+        match job:
+            case PutJob():
+                self._db.execute(QUERIES["put_blob"], job.row)
+            case SettleJob():
+                self._db.executemany(QUERIES["delete_message"], job.messages)
+            case DeleteJob():
+                self._delete(job.run_ids)
+            case _:
+                raise TypeError(f"unknown job {job!r}")
+
+    def _delete(self, run_ids: Sequence[RunId]) -> None:
+        db = self._db
+        for run_id in run_ids:
+            found = db.execute(QUERIES["find_status"], (run_id,)).get
+            if found is None:
+                continue
+            run_no, status = found
+            if RunState(status) not in TERMINAL_RUN_STATES:
+                raise conflicts.not_ended(run_id)
+            for name in _ROWS_OF_A_RUN:
+                db.execute(QUERIES[name], (run_no,))
+            db.execute(QUERIES["delete_messages"], (run_id,))
+            self._run_nos.pop(run_id, None)
+
+    # --- one by one ---
+
+    def _write_one_by_one(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            try:
+                match job:
+                    case CommitJob():
+                        job.results = [
+                            self._write_alone(write, progress)
+                            for write, progress in zip(job.writes, job.progress, strict=True)
+                        ]
+                    case _:
+                        with self._db:
+                            self._write_other(job)
+            except MEDIUM_ERRORS:
+                raise
+            except Exception as error:
+                job.error = error
+
+    def _write_alone(self, write: RunWrite, progress: RunProgress) -> CommitResult:
+        result = self._judge(write)
+        if isinstance(result, Fenced):
+            return result
+        try:
+            with self._db:
+                self._write_runs([(write, progress)])
+        except (_Mismatch, apsw.ConstraintError) as error:
+            self._run_nos.pop(write.run_id, None)
+            conflict = self._find_conflict(write)
+            if conflict is None:
+                raise error
+            return conflict
+        return result
+
+    def _find_conflict(self, write: RunWrite) -> Conflict | None:
+        spec = write.spec
+        if spec is None:
+            seq = self._find("find_seq", write.run_id)
+            if seq is None:
+                return conflicts.missing(write)
+            return None if seq == write.expected_seq else conflicts.moved(write, seq)
+        if self._find("find_run", write.run_id):
+            return conflicts.run_exists(write.run_id)
+        key, parent = spec.idempotency, spec.parent
+        if key is not None and (existing := self._find("find_idempotency_key", key.principal, key.key)):
+            return conflicts.idempotency_key_used(existing)
+        if parent is not None and (existing := self._find("find_live_child", *astuple(parent))):
+            return conflicts.child_exists(existing)
+        return None
+
+    def _find(self, query: str, *values: Any) -> Any:
+        return self._db.execute(QUERIES[query], values).get
+
+
+def _fence(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        if isinstance(job, CommitJob):
+            job.results = [Fenced() for _ in job.writes]
+        else:
+            job.error = StoreUnavailable("Another runtime has taken the database over; this one must stop.")
