@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from connect_kit import PATIENCE_S, World, execution, open_world
+from server_script import SILENT, SOURCE, STUBBORN
+
+from stepflow_runtime.connect import stdio, supervisor
+from stepflow_runtime.connect.stdio import StdioOrigin
+
+
+def server(folder: Path, source: str = SOURCE, **options: Any) -> StdioOrigin:
+    script = folder / "server.py"
+    script.write_text(source)
+    return StdioOrigin(sys.executable, [str(script)], cwd=folder, **options)
+
+
+async def ask(world: World, what: str) -> Any:
+    one = execution("/python/do", what)
+    world.call(one)
+    (outcome,) = await world.sink.wait_for(one)
+    return outcome
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def test_a_process_answers(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        assert await ask(world, '{"echo": {"x": 1}}') == {"x": 1}
+        assert [info.component for info in await world.router.components()] == ["/python/do"]
+
+
+async def test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        pid = await ask(world, '{"pid": true}')
+        one = execution("/python/do", '{"wait": true}')
+        world.call(one)
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(pid, signal.SIGKILL)
+        (failure,) = await world.sink.wait_for(one)
+        assert failure.code == "UNREACHABLE"
+        assert "killed by SIGKILL" in failure.message
+        assert await ask(world, '{"pid": true}') != pid
+
+
+async def test_the_failure_tells_the_exit_status_and_quotes_stderr(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        failure = await ask(world, '{"die": 3}')
+        assert failure.code == "UNREACHABLE"
+        assert "exited with status 3" in failure.message
+        assert "about to die" in failure.message
+        assert failure.data == {"stderr": "about to die"}
+
+
+async def test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept(tmp_path: Path) -> None:
+    lines: list[str] = []
+    async with open_world(server(tmp_path, on_stderr=lines.append)) as world:
+        assert await ask(world, '{"shout": 2000, "echo": "done"}') == "done"
+        failure = await ask(world, '{"die": 1}')
+        assert len(failure.data["stderr"]) <= stdio.TAIL_BYTES
+        assert lines[-1] == "about to die"
+        assert len(lines) == 2001
+
+
+async def test_a_server_that_never_initializes_is_given_up_and_told_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "INITIALIZE_S", 0.3)
+    async with open_world(server(tmp_path, SILENT), unavailable_timeout_ms=1500) as world:
+        failure = await ask(world, "{}")
+        assert failure.code == "UNREACHABLE"
+        assert 'did not answer "initialize"' in failure.message
+        assert "I never answer" in failure.message
+
+
+async def test_two_processes_are_two_processes(tmp_path: Path) -> None:
+    origin = server(tmp_path)
+    async with open_world(origin, origin) as world:
+        with trio.fail_after(PATIENCE_S):
+            pids: set[int] = set()
+            while len(pids) < 2:
+                both = [execution("/python/do", '{"pid": true}') for _ in range(2)]
+                world.call(*both)
+                pids |= set(await world.sink.wait_for(*both))
+
+
+async def test_leaving_stops_the_process_and_leaves_no_zombie(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        pid = await ask(world, '{"pid": true}')
+    assert not is_alive(pid)
+
+
+async def test_a_process_that_does_not_stop_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stdio, "GRACE_S", 0.2)
+    lines: list[str] = []
+    with trio.fail_after(PATIENCE_S):
+        async with server(tmp_path, STUBBORN, on_stderr=lines.append).open():
+            while not lines:
+                await trio.sleep(0.01)
+    with trio.fail_after(PATIENCE_S):
+        while is_alive(int(lines[0])):  # it is init's to reap
+            await trio.sleep(0.01)
+
+
+async def test_the_environment_is_allow_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_PASSWORD", "secret")
+    monkeypatch.setenv("LC_TEST", "de")
+    async with open_world(server(tmp_path, env={"GIVEN": "yes"})) as world:
+        assert await ask(world, '{"env": "DATABASE_PASSWORD"}') is None
+        assert await ask(world, '{"env": "LC_TEST"}') == "de"
+        assert await ask(world, '{"env": "GIVEN"}') == "yes"
+
+
+async def test_no_descriptors_are_left_behind(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        await ask(world, '{"echo": 1}')
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            await ask(world, '{"die": 1}')
+        await ask(world, '{"echo": 1}')
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_command_that_is_not_there_is_refused_with_its_name() -> None:
+    with pytest.raises(ValueError, match=r'The command "no-such-program" of a component server was not found'):
+        StdioOrigin("no-such-program")
