@@ -162,6 +162,13 @@ class Executor:
         self._touched[run_id] = run
         self.end_turn()
 
+    async def wait_items_ended(self, run_id: RunId, items: Sequence[int]) -> None:
+        """Waits until none of the items is live any more, and that is durable."""
+        while (run := self._runs.get(run_id)) is not None:
+            if run.committed.seq == run.state.facts.seq and not any(item in run.state.facts.live for item in items):
+                return
+            await self._store.watch(run_id, run.committed.seq)
+
     def child_created(self, parent: RunId, item: int | None, step: str | None, child: RunId) -> None:
         """Notes in a run's journal that one of its executions submitted a run."""
         run = self._runs.get(parent)

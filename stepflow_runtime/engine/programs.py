@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final
 
-import msgspec
 from msgspec import Struct
 from stepflow_runtime.model.override import apply_overrides
-from stepflow_runtime.model.schema import compile_input_check
+from stepflow_runtime.model.schema import compile_input_checker
 
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.run_state import InputCheck
-from stepflow_runtime.model.canonical import canonical_json
+from stepflow_runtime.model.canonical import canonical_json, parse_json
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.ports import BlobStore
@@ -52,9 +51,9 @@ class Programs:
         blob = await self._blobs.get(flow_id)
         if blob is None:
             raise RpcError(ErrorCode.NOT_FOUND, f"there is no blob {flow_id}: put the flow first", kind="flow")
-        value = msgspec.json.decode(blob[0])
-        flow = parse_flow(apply_overrides(value, overrides) if overrides else value)
-        program = Program(flow, compile_plan(flow), compile_input_check(flow))
+        flow = parse_flow(apply_overrides(parse_json(blob[0]), overrides))
+        checker = compile_input_checker(flow.input_schema)
+        program = Program(flow, compile_plan(flow), checker.check if checker is not None else None)
         self._kept[key] = program
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)

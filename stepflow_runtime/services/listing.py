@@ -1,0 +1,250 @@
+"""Pages over runs, items and steps (PROTOCOL §4). Each answer is one page; cursors are opaque."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+from msgspec import Raw, Struct
+
+from protocol.types import (
+    ItemInfo,
+    ItemState,
+    ListItemsParams,
+    ListItemsResult,
+    ListRunsParams,
+    ListRunsResult,
+    ListStepsParams,
+    ListStepsResult,
+    StepInfo,
+    StepState,
+)
+from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.engine.inputs import split_segment
+from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.model import events as ev
+from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, RunFilter, RunRecord, Store
+from stepflow_runtime.services.results import Journal, make_result
+from stepflow_runtime.services.status import (
+    decode_cursor,
+    decode_index_cursor,
+    encode_cursor,
+    format_time,
+    make_status,
+    parse_time,
+    run_not_found,
+)
+
+DEFAULT_LIMIT: Final = 100
+CHUNKS_PER_PAGE: Final = 100
+"""Result chunks that one page looks through for items in a status; a page may then hold fewer, and a cursor."""
+
+ROWS_PER_READ: Final = 64
+
+_ENDED: Final = {
+    ItemRef.SUCCESS: ItemState.SUCCESS,
+    ItemRef.FAILED: ItemState.FAILED,
+    ItemRef.CANCELLED: ItemState.CANCELLED,
+}
+
+
+class ListingService:
+    """Lists runs, and what is in them."""
+
+    def __init__(self, executor: Executor, store: Store, programs: Programs) -> None:
+        self._executor = executor
+        self._store = store
+        self._programs = programs
+
+    async def runs(self, params: ListRunsParams, connection: Connection) -> ListRunsResult:
+        """`runs/list`: newest first."""
+        limit = params.limit or DEFAULT_LIMIT
+        before = None
+        if params.cursor is not None:
+            (position,) = decode_cursor(params.cursor)
+            before = RunId(position)
+        after, until = params.created_after, params.created_before
+        where = RunFilter(
+            status=params.status,
+            flow_id=params.flow_id,
+            flow_name=params.flow_name,
+            parent_run_id=params.parent_run_id,
+            root_run_id=params.root_run_id,
+            labels=params.labels,
+            created_after_ms=None if after is None else parse_time(after, "createdAfter"),
+            created_before_ms=None if until is None else parse_time(until, "createdBefore"),
+        )
+        records = await self._store.runs(where, before, limit + 1)
+        more = encode_cursor(records[limit - 1].spec.run_id) if len(records) > limit else None
+        return ListRunsResult([make_status(record) for record in records[:limit]], more)
+
+    async def items(self, params: ListItemsParams, connection: Connection) -> ListItemsResult:
+        """`runs/items`: by index, with their inputs and results."""
+        record = await self._require(params.run_id)
+        (index,) = decode_index_cursor(params.cursor)
+        limit = params.limit or DEFAULT_LIMIT
+        items: list[ItemInfo] = []
+        for _ in range(CHUNKS_PER_PAGE):
+            if index >= record.progress.total or len(items) == limit:
+                break
+            index = await self._add_items(record, index, params.status, limit, items)
+            await trio.lowlevel.checkpoint()
+        return ListItemsResult(items, encode_cursor(index) if index < record.progress.total else None)
+
+    async def _add_items(
+        self, record: RunRecord, first: int, status: ItemState | None, limit: int, items: list[ItemInfo]
+    ) -> int:
+        """Adds the items of one chunk, from `first` on, that are in `status`; returns where to go on."""
+        run_id = record.spec.run_id
+        chunk = first // SEGMENT_ITEMS
+        stored = await self._store.chunks(run_id, chunk, chunk)
+        refs = decode_refs(stored[0].refs) if stored else None
+        run = self._executor.active(run_id)
+        live = run.state.facts.live if run is not None else {}
+        inputs, journal = Inputs(self._store, run_id), Journal(self._store, run_id)
+        end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
+        for index in range(first, end):
+            ref = refs[index % SEGMENT_ITEMS] if refs is not None else 0
+            item = live.get(index) if not ref else None
+            state = _ENDED[ItemRef(ref & 3)] if ref else ItemState.RUNNING if item is not None else ItemState.PENDING
+            if status is not None and state is not status:
+                continue
+            if len(items) == limit:
+                return index
+            info = ItemInfo(index, state, input=await inputs.get(index))
+            if ref:
+                event, _ = await journal.event(ref >> 2)
+                info.result = make_result(event)
+            elif item is not None:
+                info.current_steps = item.active
+            items.append(info)
+        return end
+
+    async def steps(self, params: ListStepsParams, connection: Connection) -> ListStepsResult:
+        """`runs/steps`: what was executed, item by item; without `itemIndex`, items in order of their index."""
+        record = await self._require(params.run_id)
+        index, skip = decode_index_cursor(params.cursor, 2)
+        if params.item_index is not None:
+            index = params.item_index
+        limit = params.limit or DEFAULT_LIMIT
+        end = record.progress.total if params.item_index is None else min(index + 1, record.progress.total)
+        found: list[StepInfo] = []
+        while index < end and len(found) <= limit:
+            steps = await self._steps_of(record, index)
+            for step in steps[skip:]:
+                if len(found) == limit:
+                    return ListStepsResult(found, encode_cursor(index, skip))
+                found.append(step)
+                skip += 1
+            if not steps and index >= record.progress.started_through:
+                break
+            index, skip = index + 1, 0
+            await trio.lowlevel.checkpoint()
+        return ListStepsResult(found)
+
+    async def _steps_of(self, record: RunRecord, index: int) -> list[StepInfo]:
+        run_id = record.spec.run_id
+        since, until = await self._find_span(run_id, index, record.progress.seq)
+        if not since:
+            return []
+        program = await self._programs.get(record.spec.flow_id, record.spec.overrides)
+        components = {step.id: step.component for step in program.flow.steps}
+        history = ItemHistory(index, components)
+        seq = since
+        while seq <= until:
+            rows = await self._store.journal(run_id, seq, ROWS_PER_READ)
+            for row in rows:
+                for number, event in enumerate(decode_events(row.events), row.first_seq):
+                    if since <= number <= until:
+                        history.take(event, row.at_ms)
+            if not rows:
+                break
+            seq = rows[-1].last_seq + 1
+        return list(history.steps.values())
+
+    async def _find_span(self, run_id: RunId, index: int, last_seq: int) -> tuple[int, int]:
+        """The sequence numbers between which the events of an item are; zeros if it has not started."""
+        chunk = index // SEGMENT_ITEMS
+        for stored in await self._store.chunks(run_id, chunk, chunk):
+            ref = decode_refs(stored.refs)[index % SEGMENT_ITEMS]
+            if ref:
+                event, _ = await Journal(self._store, run_id).event(ref >> 2)
+                return getattr(event, "since", 0), ref >> 2
+        run = self._executor.active(run_id)
+        item = run.state.facts.live.get(index) if run is not None else None
+        return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
+
+    async def _require(self, run_id: str) -> RunRecord:
+        record = self._executor.record(RunId(run_id)) or await self._store.run(RunId(run_id))
+        if record is None:
+            raise run_not_found(run_id)
+        return record
+
+
+class Inputs:
+    """Inputs of one run, read a segment at a time."""
+
+    def __init__(self, store: Store, run_id: RunId) -> None:
+        self._store = store
+        self._run_id = run_id
+        self._first = 0
+        self._values: list[bytes] = []
+
+    async def get(self, index: int) -> Raw:
+        """An input, raw; cheap when asked in order."""
+        if not self._first <= index < self._first + len(self._values):
+            segment = await self._store.inputs(self._run_id, index)
+            assert segment is not None, f"run {self._run_id} has no input {index}"
+            self._first, self._values = segment.first_index, split_segment(segment)
+        return Raw(self._values[index - self._first])
+
+
+class ItemHistory(Struct):
+    """The steps of one item, folded from the run's events."""
+
+    index: int
+    components: dict[str, str]
+    steps: dict[str, StepInfo] = {}
+
+    def take(self, event: AnyEvent, at_ms: int) -> None:
+        """Takes in the next event of the run."""
+        index = self.index
+        match event:
+            case ev.ItemsStarted(first=first, last=last, steps=steps, attempt=attempt) if first <= index <= last:
+                for step in steps:
+                    self._begin(step, attempt, at_ms)
+            case ev.StepStarted(item=item, step=step, attempt=attempt) if item == index:
+                self._begin(step, attempt, at_ms)
+            case ev.StepRetrying(item=item, step=step, attempt=attempt) if item == index:
+                info = self._find(step, at_ms)
+                info.attempt, info.status = attempt, StepState.RETRYING
+            case ev.StepSucceeded(item=item, step=step) if item == index:
+                self._end(step, StepState.SUCCESS, event, at_ms)
+            case ev.StepFailed(item=item, step=step) if item == index:
+                self._end(step, StepState.FAILED, event, at_ms)
+            case ev.ItemFailed(item=item) | ev.ItemCancelled(item=item) | ev.ItemSucceeded(item=item) if item == index:
+                for info in self.steps.values():
+                    if info.completed_at is None:
+                        info.status, info.completed_at = StepState.CANCELLED, format_time(at_ms)
+            case _:
+                pass
+
+    def _begin(self, step: str, attempt: int, at_ms: int) -> None:
+        info = self._find(step, at_ms)
+        info.attempt, info.status, info.started_at = attempt, StepState.RUNNING, format_time(at_ms)
+
+    def _end(self, step: str, status: StepState, event: AnyEvent, at_ms: int) -> None:
+        info = self._find(step, at_ms)
+        info.status, info.completed_at, info.result = status, format_time(at_ms), make_result(event)
+
+    def _find(self, step: str, at_ms: int) -> StepInfo:
+        info = self.steps.get(step)
+        if info is None:
+            component = self.components.get(step, "")
+            info = StepInfo(self.index, step, component, StepState.RUNNING, 1, started_at=format_time(at_ms))
+            self.steps[step] = info
+        return info

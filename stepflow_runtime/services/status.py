@@ -1,0 +1,123 @@
+"""From records to the wire's `RunStatus`, and the readings of time and cursors that all services share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from protocol.errors import ErrorCode, RpcError
+from protocol.types import ItemCounts, RunState, RunStatus, Timestamp
+from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from stepflow_runtime.ports import RunRecord
+
+
+def make_status(record: RunRecord) -> RunStatus:
+    """What `runs/get` tells of a run, without results."""
+    spec, progress = record.spec, record.progress
+    return RunStatus(
+        run_id=spec.run_id,
+        flow_id=spec.flow_id,
+        flow_name=spec.flow_name,
+        flow_label=spec.flow_label,
+        status=progress.status,
+        status_detail=_find_detail(record),
+        current_state_name=progress.current_step,
+        items=ItemCounts(
+            total=progress.total,
+            pending=progress.total - progress.running - progress.completions,
+            running=progress.running,
+            success=progress.success,
+            failed=progress.failed,
+            cancelled=progress.cancelled,
+        ),
+        created_at=format_time(spec.created_at_ms),
+        started_at=_format_optional(progress.started_at_ms),
+        updated_at=_format_optional(progress.updated_at_ms),
+        completed_at=_format_optional(progress.completed_at_ms),
+        parent_run_id=spec.parent.run_id if spec.parent is not None else None,
+        root_run_id=spec.root_run_id if spec.parent is not None else None,
+        labels=spec.labels or None,
+        created_by=spec.created_by,
+        cancel_reason=progress.cancel_reason,
+    )
+
+
+def _find_detail(record: RunRecord) -> str | None:
+    progress = record.progress
+    if progress.status in TERMINAL_RUN_STATES:
+        return None
+    if progress.cancel_requested:
+        return "cancelling"
+    if not progress.sealed:
+        return "open"
+    return "queued" if progress.status is RunState.PENDING else None
+
+
+@lru_cache(1024)
+def format_time(wall_ms: int) -> Timestamp:
+    """RFC 3339, UTC, milliseconds, `Z`."""
+    seconds, milliseconds = divmod(wall_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
+
+
+def _format_optional(wall_ms: int | None) -> Timestamp | None:
+    return None if wall_ms is None else format_time(wall_ms)
+
+
+def parse_time(text: Timestamp, field: str) -> int:
+    """Milliseconds since the epoch of an RFC 3339 time.
+
+    Raises:
+        RpcError: `INVALID_PARAMS`, naming the field.
+    """
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except ValueError:
+        raise RpcError(
+            ErrorCode.INVALID_PARAMS, f'{field} is not a time: write it like "2026-01-31T08:00:00Z"', path=f"$.{field}"
+        ) from None
+
+
+def encode_cursor(*position: int | str) -> str:
+    """An opaque cursor."""
+    return base64.urlsafe_b64encode("/".join(map(str, position)).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> list[str]:
+    """The position that a cursor stands for.
+
+    Raises:
+        RpcError: `INVALID_PARAMS`.
+    """
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("/")
+    except (binascii.Error, ValueError):
+        raise bad_cursor() from None
+
+
+def decode_index_cursor(cursor: str | None, size: int = 1) -> tuple[int, ...]:
+    """The numbers that a cursor of `size` numbers stands for; zeros for none."""
+    if cursor is None:
+        return (0,) * size
+    try:
+        numbers = tuple(map(int, decode_cursor(cursor)))
+    except ValueError:
+        raise bad_cursor() from None
+    if len(numbers) != size or min(numbers) < 0:
+        raise bad_cursor()
+    return numbers
+
+
+def bad_cursor() -> RpcError:
+    return RpcError(
+        ErrorCode.INVALID_PARAMS,
+        "cursor is not one that this method gave: pass nextCursor on unchanged",
+        path="$.cursor",
+    )
+
+
+def run_not_found(run_id: str) -> RpcError:
+    """The same for a run that is absent and for one that the caller may not see."""
+    return RpcError(ErrorCode.RUN_NOT_FOUND, f"there is no run {run_id}", runId=run_id)

@@ -1,0 +1,147 @@
+"""What a `runs/submit` means: its checks, its limits, and the keys under which the same submission is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from blake3 import blake3
+from msgspec import Raw, Struct
+
+from protocol.errors import ErrorCode, RpcError
+from protocol.types import FailurePolicy, MaxFailures, SubmitParams
+from stepflow_runtime.engine.programs import Program
+from stepflow_runtime.model.canonical import canonical_json, canonicalize
+from stepflow_runtime.model.events import IdempotencyKey, ParentLink, RunSpec
+from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.variable import resolve_variables
+from stepflow_runtime.ports import Execution
+
+DEFAULT_MAX_CONCURRENCY = 1000
+
+
+class SubmitLimits(Struct, frozen=True):
+    """Limits of submissions, each configurable under its name in `limits`."""
+
+    max_items_per_submit: int = 1_000_000
+    max_run_depth: int = 16
+    max_descendants: int = 100_000
+
+
+def make_spec(
+    params: SubmitParams,
+    program: Program,
+    *,
+    run_id: RunId,
+    created_at_ms: int,
+    principal: str,
+    parent: RunSpec | None,
+    execution: Execution | None,
+    child_key: str | None,
+    limits: SubmitLimits,
+) -> RunSpec:
+    """Resolves a submission into what the run is.
+
+    Args:
+        principal: Whose idempotency keys are meant.
+        parent: The run that the submission comes from, if it comes from one.
+        execution: The execution that it comes from, if that is known.
+        child_key: Under which the execution finds it again.
+
+    Raises:
+        RpcError: `VALIDATION_FAILED` for variables, `LIMIT_EXCEEDED` for the depth.
+    """
+    depth = 1 if parent is None else parent.depth + 1
+    if depth > limits.max_run_depth:
+        raise limit_exceeded("maxRunDepth", limits.max_run_depth, depth, "runs are nested too deeply")
+    link = None
+    if parent is not None:
+        item, step = (execution.item_index, execution.step_id) if execution is not None else (None, None)
+        link = ParentLink(parent.run_id, item, step, child_key)
+    key = params.idempotency_key
+    return RunSpec(
+        run_id=run_id,
+        root_run_id=run_id if parent is None else parent.root_run_id,
+        flow_id=BlobId(params.flow_id),
+        flow_name=program.flow.name,
+        flow_label=params.flow_label,
+        depth=depth,
+        parent=link,
+        parent_close_policy=params.parent_close_policy or "cancel",
+        max_concurrency=params.max_concurrency or DEFAULT_MAX_CONCURRENCY,
+        max_failures=read_failure_policy(params.failure_policy),
+        overrides=params.overrides,
+        variables=_read_variables(params.variables, program),
+        labels=params.labels or {},
+        idempotency=None if key is None else IdempotencyKey(principal, key, idempotent_content(params)),
+        run_timeout_ms=params.run_timeout_ms,
+        created_at_ms=created_at_ms,
+    )
+
+
+def read_failure_policy(policy: FailurePolicy | None) -> int | None:
+    """How many failed items are borne; `None`: all of them."""
+    match policy:
+        case MaxFailures(max_failures=bearable):
+            return bearable
+        case "failFast":
+            return 0
+        case _:
+            return None
+
+
+def _read_variables(given: Mapping[str, Raw] | None, program: Program) -> dict[str, Raw]:
+    resolved = resolve_variables(
+        program.flow.variables_schema, {name: bytes(value) for name, value in (given or {}).items()}
+    )
+    return {name: Raw(value) for name, value in resolved.items()}
+
+
+def copy_inputs(inputs: Sequence[Raw], limits: SubmitLimits) -> list[bytes]:
+    """The inputs, detached from the frame that they came in.
+
+    Raises:
+        RpcError: `LIMIT_EXCEEDED` if there are too many.
+    """
+    if len(inputs) > limits.max_items_per_submit:
+        raise limit_exceeded(
+            "maxItemsPerSubmit",
+            limits.max_items_per_submit,
+            len(inputs),
+            "too many inputs at once; submit the first with `sealed: false` and add the rest with runs/append",
+        )
+    return [bytes(value) for value in inputs]
+
+
+def hash_submission(params: SubmitParams) -> str:
+    """The hash of {flowId, inputs, overrides, variables}: equal for equal JSON, however it is written."""
+    digest = blake3()
+    for part in (params.flow_id.encode(), canonical_json(params.overrides), _canonical_variables(params.variables)):
+        digest.update(b"%d\n%b" % (len(part), part))
+    for value in params.inputs:
+        digest.update(canonicalize(bytes(value)) + b"\n")
+    return digest.hexdigest(16)
+
+
+def idempotent_content(params: SubmitParams) -> str:
+    """The hash of what must be the same when an idempotency key is used again."""
+    policy = msgspec.json.encode(read_failure_policy(params.failure_policy))
+    return blake3(hash_submission(params).encode() + policy).hexdigest(16)
+
+
+def _canonical_variables(variables: Mapping[str, Raw] | None) -> bytes:
+    return canonicalize(msgspec.json.encode(variables)) if variables else b""
+
+
+def next_child_key(execution: Execution, params: SubmitParams) -> str:
+    """The key of this submission within its execution: its hash, and which of that hash it is."""
+    content = hash_submission(params)
+    ordinal = execution.submissions.get(content, 0) + 1
+    execution.submissions[content] = ordinal
+    return f"{content}/{ordinal}"
+
+
+def limit_exceeded(name: str, limit: int, value: int, why: str, **data: Any) -> RpcError:
+    """`-32020`: names the limit, as it is called in the configuration."""
+    return RpcError(ErrorCode.LIMIT_EXCEEDED, f"{why}: {name} is {limit}", limit=limit, value=value, name=name, **data)
