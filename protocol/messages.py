@@ -63,6 +63,7 @@ class ErrorObject(Struct):
 
 _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
 _decode_fields: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_check_json: Final = msgspec.json.Decoder(Raw).decode
 _decode_elements: Final = msgspec.json.Decoder(list[Raw]).decode
 _decode_error: Final = msgspec.json.Decoder(ErrorObject).decode
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
@@ -219,6 +220,7 @@ def _explain(line: bytes) -> InvalidMessage:
     """Why a line is no envelope."""
     try:
         line.decode()
+        _check_json(line)
         fields = _decode_fields(line)
     except ValidationError:
         return InvalidMessage(ErrorCode.INVALID_REQUEST, "A message is a JSON object; a batch is an array of them.")
