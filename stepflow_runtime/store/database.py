@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
@@ -15,6 +15,7 @@ from typing import Final, Literal
 import apsw
 
 from stepflow_runtime.ports import StoreCorrupt, StoreUnavailable
+from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.failures import explain
 from stepflow_runtime.store.sql import MIGRATIONS, QUERIES
 
@@ -24,13 +25,12 @@ Synchronous = Literal["FULL", "NORMAL", "OFF"]
 APPLICATION_ID: Final = 0x53544657
 """Marks the file as ours: "STFW"."""
 
-BUSY_TIMEOUT_MS: Final = 2000
 MMAP_BYTES: Final = 256 * 1024 * 1024
 CACHE_KIB: Final = 32 * 1024
 
 
 @contextmanager
-def hold_lock(path: Path) -> Iterator[None]:
+def hold_lock(path: Path) -> Generator[None, None, None]:
     """Keeps every other runtime off the database, by a lock file beside it; makes its folder if need be.
 
     Raises:
@@ -67,13 +67,14 @@ def prepare(path: Path) -> int:
     connection = _open(path)
     try:
         _check_identity(connection, path)
-        connection.pragma("journal_mode", "wal")
-        with _immediate(connection):
+        connection.set("journal_mode", "wal")
+        with connection.transaction():
             for version in range(_read_version(connection), len(MIGRATIONS)):
-                connection.execute(MIGRATIONS[version])
-                connection.execute(f"PRAGMA user_version = {version + 1}; PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(QUERIES["take_epoch"])
-            epoch: int = connection.execute(QUERIES["read_epoch"]).get
+                connection.run(MIGRATIONS[version])
+                connection.set("user_version", version + 1)
+                connection.set("application_id", APPLICATION_ID)
+            connection.run(QUERIES["take_epoch"])
+            epoch: int = connection.value(QUERIES["read_epoch"])
         return epoch
     except apsw.Error as error:
         raise explain(error, str(path)) from error
@@ -90,19 +91,16 @@ def _create(path: Path) -> None:
         raise StoreUnavailable(f"The database {path} cannot be made: {error}; check the path and rights.") from error
 
 
-def _open(path: Path) -> apsw.Connection:
+def _open(path: Path) -> Connection:
     try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        return Connection(path)
     except apsw.Error as error:
         raise explain(error, str(path)) from error
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    return connection
 
 
-def _check_identity(connection: apsw.Connection, path: Path) -> None:
-    is_new = connection.execute("SELECT count(*) = 0 FROM sqlite_schema").get
-    if not is_new and connection.pragma("application_id") != APPLICATION_ID:
+def _check_identity(connection: Connection, path: Path) -> None:
+    is_new = connection.value("SELECT count(*) = 0 FROM sqlite_schema")
+    if not is_new and connection.value("PRAGMA application_id") != APPLICATION_ID:
         raise StoreCorrupt(f"The file {path} is a database of another program; give another path.")
     version = _read_version(connection)
     if version > len(MIGRATIONS):
@@ -114,46 +112,30 @@ def _check_identity(connection: apsw.Connection, path: Path) -> None:
         raise StoreCorrupt(f"The database {path} has no schema version; it was not written by a release.")
 
 
-def _read_version(connection: apsw.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").get
+def _read_version(connection: Connection) -> int:
+    version: int = connection.value("PRAGMA user_version")
     return version
 
 
-@contextmanager
-def _immediate(connection: apsw.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def connect_writer(path: Path, synchronous: Synchronous) -> apsw.Connection:
-    """The connection that writes. The WAL is re-used and never cut: that saves a third of a commit."""
+def connect_writer(path: Path, synchronous: Synchronous) -> Connection:
+    """A connection that writes, or copies from the WAL. The WAL is re-used and never cut: that saves a third of a
+    commit."""
     connection = _connect(path)
-    connection.pragma("synchronous", synchronous)
-    connection.wal_autocheckpoint(0)
+    connection.set("synchronous", synchronous)
+    connection.set("wal_autocheckpoint", 0)
     return connection
 
 
-def connect_checkpointer(path: Path, synchronous: Synchronous) -> apsw.Connection:
-    """A connection that moves pages from the WAL into the database, on a thread of its own."""
-    return connect_writer(path, synchronous)
-
-
-def connect_reader(path: Path) -> apsw.Connection:
+def connect_reader(path: Path) -> Connection:
     connection = _connect(path)
-    connection.pragma("query_only", 1)
+    connection.set("query_only", 1)
     return connection
 
 
-def _connect(path: Path) -> apsw.Connection:
+def _connect(path: Path) -> Connection:
     connection = _open(path)
-    connection.pragma("temp_store", "memory")
-    connection.pragma("mmap_size", MMAP_BYTES)
-    connection.pragma("cache_size", -CACHE_KIB)
-    connection.pragma("journal_size_limit", -1)
+    connection.set("temp_store", "memory")
+    connection.set("mmap_size", MMAP_BYTES)
+    connection.set("cache_size", -CACHE_KIB)
+    connection.set("journal_size_limit", -1)
     return connection

@@ -21,7 +21,7 @@ _ADVICE: Final[dict[type[apsw.Error], str]] = {
 }
 _DAMAGED: Final = (apsw.CorruptError, apsw.NotADBError)
 
-MEDIUM_ERRORS: Final = (*_ADVICE, *_DAMAGED)
+MEDIUM_ERRORS: Final[tuple[type[apsw.Error], ...]] = (*_ADVICE, *_DAMAGED)
 """Errors after which nothing else of the same transaction can be expected to succeed."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from protocol.types import BlobType, RunState
@@ -163,13 +163,15 @@ class MemoryStore:
 
     async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
         run = self._runs.get(run_id)
-        if run is None or is_due(run.record.progress, after_seq, until):
-            return run and run.record.progress
+        if run is None:
+            return None
+        if is_due(run.record.progress, after_seq, until):
+            return run.record.progress
         return await self._hub.wait(run_id, after_seq, until)
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         run = self._runs.get(run_id)
-        return run and run.record
+        return None if run is None else run.record
 
     async def runs(self, where: RunFilter, before: RunId | None, limit: int) -> list[RunRecord]:
         found: list[RunRecord] = []
@@ -241,7 +243,7 @@ class MemoryStore:
 
     async def snapshot(self, run_id: RunId) -> tuple[int, bytes] | None:
         run = self._runs.get(run_id)
-        return run and run.snapshot
+        return None if run is None else run.snapshot
 
     async def outbox(self) -> list[Message]:
         return list(self._outbox.values())
@@ -276,6 +278,6 @@ def _matches(record: RunRecord, where: RunFilter) -> bool:
 
 
 @asynccontextmanager
-async def open_memory() -> AsyncIterator[MemoryStore]:
+async def open_memory() -> AsyncGenerator[MemoryStore, None]:
     """A new, empty store that is forgotten with the object."""
     yield MemoryStore()

@@ -23,6 +23,7 @@ from stepflow_runtime.ports import (
     RunProgress,
     RunRecord,
 )
+from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.failures import explain
 from stepflow_runtime.store.sql import QUERIES
 
@@ -44,13 +45,13 @@ def _make_record(row: Sequence[Any]) -> RunRecord:
 class Reader:
     """Reads through one connection, which nothing else uses."""
 
-    def __init__(self, connection: apsw.Connection, path: str) -> None:
+    def __init__(self, connection: Connection, path: str) -> None:
         self._db = connection
         self._path = path
 
     def _all(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
-            return self._db.execute(sql, values).fetchall()
+            return self._db.rows(sql, values)
         except apsw.Error as error:
             raise explain(error, self._path) from error
 

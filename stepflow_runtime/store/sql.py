@@ -8,7 +8,7 @@ from typing import Final
 
 from stepflow_runtime.ports import RunProgress
 
-_HERE: Final = files(__package__)
+_HERE: Final = files("stepflow_runtime.store")
 
 PROGRESS_COLUMNS: Final = RunProgress.__struct_fields__
 """The columns of `runs` that hold a run's progress have the names of its fields."""

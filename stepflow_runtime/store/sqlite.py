@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -32,9 +32,10 @@ from stepflow_runtime.store import database
 from stepflow_runtime.store.checkpoint import Checkpointer
 from stepflow_runtime.store.content import check_blob_id, verify_content
 from stepflow_runtime.store.database import Synchronous
+from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
 from stepflow_runtime.store.leases import find_shard, grant_all
 from stepflow_runtime.store.reader import Reader
-from stepflow_runtime.store.transaction import CommitJob, DeleteJob, Job, PutJob, SettleJob, Transactor
+from stepflow_runtime.store.transaction import Transactor
 from stepflow_runtime.store.watch import WatchHub, is_due
 from stepflow_runtime.store.writer import Writer
 
@@ -157,7 +158,7 @@ async def open_sqlite(
     *,
     synchronous: Synchronous = "FULL",
     inline_only: bool = False,
-) -> AsyncIterator[SqliteStore]:
+) -> AsyncGenerator[SqliteStore, None]:
     """Opens a database, and makes it if it is not there.
 
     Args:
@@ -179,7 +180,7 @@ async def open_sqlite(
         leases = grant_all(f"boot-{epoch}", epoch)
         connection = database.connect_writer(path, synchronous)
         stack.callback(connection.close)
-        side = database.connect_checkpointer(path, synchronous)
+        side = database.connect_writer(path, synchronous)
         stack.callback(side.close)
         reader = database.connect_reader(path)
         stack.callback(reader.close)

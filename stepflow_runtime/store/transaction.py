@@ -6,16 +6,16 @@ that a bad one fails alone. Knows nothing of threads or trio: `writer` decides w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import apsw
 import msgspec
 from msgspec.structs import astuple
 
-from protocol.types import BlobType, RunState
+from protocol.types import RunState
 from stepflow_runtime.model.events import JOURNAL_VERSION, encode_events
-from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     CommitResult,
@@ -23,18 +23,17 @@ from stepflow_runtime.ports import (
     Conflict,
     Fenced,
     Lease,
-    Message,
     RunProgress,
     RunWrite,
     StoreUnavailable,
 )
 from stepflow_runtime.store import conflicts
+from stepflow_runtime.store.connection import Connection, Row
 from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
+from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
 from stepflow_runtime.store.sql import QUERIES
 
 _encode_spec = msgspec.json.Encoder().encode
-
-Row = tuple[Any, ...]
 
 _ROWS_OF_A_COMMIT: Final = (
     "insert_run",
@@ -58,84 +57,20 @@ _ROWS_OF_A_RUN: Final = (
 )
 
 
-class Job:
-    """Something to be written. After its transaction either `error` is set or it is done."""
-
-    __slots__ = ("error", "task")
-
-    weight: int = 1
-    """How much there is to write, in events."""
-
-    def __init__(self) -> None:
-        self.error: Exception | None = None
-        self.task: Any = None
-
-
-class CommitJob(Job):
-    """`Store.commit`. `progress` holds what watchers are told, as of each write."""
-
-    __slots__ = ("progress", "results", "weight", "writes")
-
-    def __init__(self, writes: Sequence[RunWrite], progress: Sequence[RunProgress]) -> None:
-        super().__init__()
-        self.writes = writes
-        self.progress = progress
-        self.results: list[CommitResult] = []
-        self.weight = sum(len(write.events) for write in writes)
-
-
-class PutJob(Job):
-    """`BlobStore.put`."""
-
-    __slots__ = ("row", "weight")
-
-    def __init__(self, blob_id: BlobId, data: bytes, blob_type: BlobType) -> None:
-        super().__init__()
-        self.row = (blob_id, blob_type, data)
-        self.weight = 1 + len(data) // 100
-
-
-class SettleJob(Job):
-    """`Store.settle`."""
-
-    __slots__ = ("messages",)
-
-    def __init__(self, messages: Iterable[Message]) -> None:
-        super().__init__()
-        self.messages = [(message.run_id, message.seq) for message in messages]
-
-
-class DeleteJob(Job):
-    """`Store.delete`."""
-
-    __slots__ = ("run_ids",)
-
-    def __init__(self, run_ids: Sequence[RunId]) -> None:
-        super().__init__()
-        self.run_ids = run_ids
-
-
 class _Mismatch(Exception):
     """Something in a group is not as its writer believed."""
-
-
-class _Rows:
-    """The rows of some commits, by the statement that writes them."""
-
-    def __init__(self) -> None:
-        self.by_query: dict[str, list[Row]] = {name: [] for name in _ROWS_OF_A_COMMIT}
 
 
 class Transactor:
     """Writes groups of jobs through one connection, under one epoch."""
 
-    def __init__(self, connection: apsw.Connection, path: str, leases: Sequence[Lease]) -> None:
+    def __init__(self, connection: Connection, path: str, leases: Sequence[Lease]) -> None:
         self._db = connection
         self._path = path
         self._leases = leases
         self._run_nos: dict[RunId, int] = {}
         """Of runs that were written and have not ended."""
-        self._next_run_no: int = connection.execute(QUERIES["last_run_no"]).get + 1
+        self._next_run_no: int = connection.value(QUERIES["last_run_no"]) + 1
 
     def write(self, jobs: Sequence[Job]) -> None:
         """Writes the jobs in one transaction, and sets in each how it ended. Raises nothing."""
@@ -153,18 +88,14 @@ class Transactor:
         except Exception:  # whatever it is, it is found again by the one that it belongs to
             self._transact(jobs, self._write_one_by_one)
 
-    def _transact(self, jobs: Sequence[Job], write: Any) -> None:
-        db = self._db
-        db.execute("BEGIN IMMEDIATE")
+    def _transact(self, jobs: Sequence[Job], write: Callable[[Sequence[Job]], None]) -> None:
         try:
-            if db.execute(QUERIES["read_epoch"]).get == self._leases[0].epoch:
-                write(jobs)
-            else:
-                _fence(jobs)
-            db.execute("COMMIT")
+            with self._db.transaction():
+                if self._db.value(QUERIES["read_epoch"]) == self._leases[0].epoch:
+                    write(jobs)
+                else:
+                    _fence(jobs)
         except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
             self._run_nos.clear()
             raise
 
@@ -192,15 +123,15 @@ class Transactor:
         return Committed(write.expected_seq + len(write.events))
 
     def _write_runs(self, writes: Sequence[tuple[RunWrite, RunProgress]]) -> None:
-        rows = _Rows().by_query
+        rows: dict[str, list[Row]] = {name: [] for name in _ROWS_OF_A_COMMIT}
         for write, progress in writes:
             self._add_rows(rows, write, progress)
         db = self._db
         for name in _ROWS_OF_A_COMMIT:
             if rows[name]:
-                before = db.total_changes()
-                db.executemany(QUERIES[name], rows[name])
-                if name == "update_progress" and db.total_changes() - before != len(rows[name]):
+                before = db.count_changes()
+                db.run_many(QUERIES[name], rows[name])
+                if name == "update_progress" and db.count_changes() - before != len(rows[name]):
                     raise _Mismatch
         for write, progress in writes:
             if progress.status in TERMINAL_RUN_STATES:
@@ -262,7 +193,7 @@ class Transactor:
     def _find_run_no(self, write: RunWrite) -> int:
         run_no = self._run_nos.get(write.run_id)
         if run_no is None:
-            run_no = self._db.execute(QUERIES["find_run_no"], (write.run_id,)).get
+            run_no = self._db.value(QUERIES["find_run_no"], (write.run_id,))
             if run_no is None:
                 raise _Mismatch
             self._run_nos[write.run_id] = run_no
@@ -271,9 +202,9 @@ class Transactor:
     def _write_other(self, job: Job) -> None:
         match job:
             case PutJob():
-                self._db.execute(QUERIES["put_blob"], job.row)
+                self._db.run(QUERIES["put_blob"], job.row)
             case SettleJob():
-                self._db.executemany(QUERIES["delete_message"], job.messages)
+                self._db.run_many(QUERIES["delete_message"], job.messages)
             case DeleteJob():
                 self._delete(job.run_ids)
             case _:
@@ -282,15 +213,15 @@ class Transactor:
     def _delete(self, run_ids: Sequence[RunId]) -> None:
         db = self._db
         for run_id in run_ids:
-            found = db.execute(QUERIES["find_status"], (run_id,)).get
+            found = db.row(QUERIES["find_status"], (run_id,))
             if found is None:
                 continue
             run_no, status = found
             if RunState(status) not in TERMINAL_RUN_STATES:
                 raise conflicts.not_ended(run_id)
             for name in _ROWS_OF_A_RUN:
-                db.execute(QUERIES[name], (run_no,))
-            db.execute(QUERIES["delete_messages"], (run_id,))
+                db.run(QUERIES[name], (run_no,))
+            db.run(QUERIES["delete_messages"], (run_id,))
             self._run_nos.pop(run_id, None)
 
     # --- one by one ---
@@ -298,15 +229,12 @@ class Transactor:
     def _write_one_by_one(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             try:
-                match job:
-                    case CommitJob():
-                        job.results = [
-                            self._write_alone(write, progress)
-                            for write, progress in zip(job.writes, job.progress, strict=True)
-                        ]
-                    case _:
-                        with self._db:
-                            self._write_other(job)
+                with self._db.savepoint():
+                    if isinstance(job, CommitJob):
+                        pairs = zip(job.writes, job.progress, strict=True)
+                        job.results = [self._write_alone(write, progress) for write, progress in pairs]
+                    else:
+                        self._write_other(job)
             except MEDIUM_ERRORS:
                 raise
             except Exception as error:
@@ -317,7 +245,7 @@ class Transactor:
         if isinstance(result, Fenced):
             return result
         try:
-            with self._db:
+            with self._db.savepoint():
                 self._write_runs([(write, progress)])
         except (_Mismatch, apsw.ConstraintError) as error:
             self._run_nos.pop(write.run_id, None)
@@ -344,7 +272,7 @@ class Transactor:
         return None
 
     def _find(self, query: str, *values: Any) -> Any:
-        return self._db.execute(QUERIES[query], values).get
+        return self._db.value(QUERIES[query], values)
 
 
 def _fence(jobs: Iterable[Job]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -19,7 +20,8 @@ import trio
 
 from stepflow_runtime.ports import StoreUnavailable
 from stepflow_runtime.store.checkpoint import Checkpointer
-from stepflow_runtime.store.transaction import Job, Transactor
+from stepflow_runtime.store.jobs import Job
+from stepflow_runtime.store.transaction import Transactor
 
 MAX_GROUP_JOBS: Final = 1024
 MAX_GROUP_WEIGHT: Final = 50_000
@@ -98,10 +100,7 @@ class Writer:
     def _write_inline(self, job: Job) -> None:
         self._transact([job])
         self._done(job)
-        if self._inline_only:
-            self._checkpointer.run_if_due()
-        else:
-            self._checkpointer.wake_if_due()
+        self._checkpointer.follow_commit()
 
     async def _write_in_thread(self, job: Job) -> None:
         self._enqueue(job)
@@ -146,15 +145,13 @@ class Writer:
             if group:
                 self._transact(group)
                 self._report(group)
-                self._checkpointer.help_in_writer()
+                self._checkpointer.follow_commit()
             if job is None:
                 return
 
     def _report(self, group: list[Job]) -> None:
-        try:
+        with suppress(trio.RunFinishedError):
             self._token.run_sync_soon(self._finish, group)
-        except trio.RunFinishedError:
-            pass
 
     def _finish(self, group: list[Job]) -> None:
         self._under_way -= len(group)
