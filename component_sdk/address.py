@@ -1,0 +1,54 @@
+"""Addresses as people write them: `127.0.0.1:7837`, `tcp://host:port`, `[::1]:7837`, `unix:/path`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from component_sdk.errors import CannotConnectError, SdkError
+from protocol.streams import SocketStream, open_tcp_stream, open_unix_stream
+
+DEFAULT_ADDRESS = "127.0.0.1:7837"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port.
+
+    Raises:
+        SdkError: It is not `HOST:PORT`.
+    """
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SdkError(f"{address!r} is not an address; write HOST:PORT, e.g. {DEFAULT_ADDRESS}.")
+    return host.strip("[]"), int(port)
+
+
+async def dial(address: str) -> SocketStream:
+    """Open a connection.
+
+    Raises:
+        CannotConnectError: Nobody answers there.
+    """
+    try:
+        if address.startswith("unix:"):
+            return await open_unix_stream(address.removeprefix("unix:"))
+        return await open_tcp_stream(*split_address(address))
+    except OSError as error:
+        raise CannotConnectError(
+            f"Nobody answers at {address} ({error.strerror or error}); is `stepflow serve` running there?"
+        ) from error
+
+
+def read_token(token_file: str | os.PathLike[str] | None) -> str | None:
+    """The token in a file; of none, that in the file that STEPFLOW_TOKEN_FILE names, if it is set.
+
+    Raises:
+        SdkError: The file cannot be read.
+    """
+    path = token_file or os.environ.get("STEPFLOW_TOKEN_FILE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise SdkError(f"The token file {path} cannot be read: {error.strerror}.") from error

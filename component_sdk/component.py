@@ -1,0 +1,69 @@
+"""A component as it is registered: a function, what it says about itself, and the path under which it answers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Struct
+
+from component_sdk.codec import make_decoder, make_schema
+from component_sdk.errors import RegistrationError
+from component_sdk.signature import Signature, read_signature
+from protocol.types import ComponentInfo
+
+
+class Component(Struct, frozen=True):
+    """One component.
+
+    Args:
+        info: As it is told to the runtime.
+        signature: How its function is called.
+        timeout_s: Bounds one execution; `None` leaves that to the flow.
+    """
+
+    info: ComponentInfo
+    signature: Signature
+    timeout_s: float | None = None
+
+
+def make_component(
+    function: Callable[..., Any],
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout_s: float | None = None,
+    backend: str | None = None,
+) -> Component:
+    """Make a component of a function.
+
+    Args:
+        function: Takes one input and perhaps a context, see `signature`.
+        name: `double` answers `/double`, `math/double` answers `/math/double`; default, the function's name.
+        description: Default, the first line of the docstring.
+        timeout_s: Bounds one execution.
+        backend: `asyncio` for an `async def` that needs asyncio.
+
+    Raises:
+        RegistrationError: It cannot be a component as it is written.
+    """
+    path = "/" + (getattr(function, "__name__", "") if name is None else name).strip("/")
+    if path == "/":
+        raise RegistrationError("The component has no name; give it one with name=.")
+    if timeout_s is not None and timeout_s <= 0:
+        raise RegistrationError(f"timeout_s={timeout_s} of {path} is not a time in which anything can end.")
+    signature = read_signature(function, backend)
+    try:
+        make_decoder(signature.input_type)
+    except TypeError as error:
+        raise RegistrationError(f"JSON cannot be read as the input type of {path}: {error}") from error
+    if description is None and (doc := inspect.getdoc(function)):
+        description = doc.partition("\n")[0]
+    info = ComponentInfo(
+        path,
+        description=description,
+        input_schema=make_schema(signature.input_type) if signature.takes_input else UNSET,
+        output_schema=make_schema(signature.output_type),
+    )
+    return Component(info, signature, timeout_s)

@@ -1,0 +1,109 @@
+"""Flows as people hold them (a file, a dict, a builder, an id), told apart and read.
+
+YAML is read with JSON's types only: `no`, `on` and `2026-01-01` are strings, and a duplicate key is an error (FLOWS).
+PyYAML is imported when the first YAML file is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Hashable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from component_sdk.errors import SdkError
+from component_sdk.flow import FlowBuilder
+
+FlowSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | FlowBuilder
+"""A flow id, the path of a YAML or JSON file, a flow as data, or a builder."""
+
+_FLOW_ID: Final = re.compile(r"[a-z0-9]+:[0-9a-f]+")
+_JSON_SCALARS: Final = {
+    "tag:yaml.org,2002:null": (r"^(?:null|~|)$", ["n", "~", ""]),
+    "tag:yaml.org,2002:bool": (r"^(?:true|false)$", list("tf")),
+    "tag:yaml.org,2002:int": (r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
+    "tag:yaml.org,2002:float": (r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
+}
+
+
+class FlowFileError(SdkError):
+    """A flow file that cannot be read; the message names the file and, where it is known, the line."""
+
+
+def is_flow_id(source: FlowSource) -> bool:
+    """Whether it is the id of a stored flow, and not a flow or the path of one."""
+    return isinstance(source, str) and _FLOW_ID.fullmatch(source) is not None
+
+
+def load_flow(source: FlowSource) -> Mapping[str, Any]:
+    """Get a flow as data.
+
+    Args:
+        source: Anything but an id.
+
+    Raises:
+        FlowFileError: The file is not there or not a flow.
+    """
+    if isinstance(source, FlowBuilder):
+        return source.build()
+    if isinstance(source, Mapping):
+        return source
+    return _read_file(Path(source))
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise FlowFileError(f"The flow {path} cannot be read: {error.strerror}.") from error
+    flow = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
+    if not isinstance(flow, dict):
+        raise FlowFileError(
+            f"The flow {path} is a {type(flow).__name__}; a flow is a mapping with `steps` and `output`."
+        )
+    return flow
+
+
+def _parse_json(path: Path, content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError as error:
+        raise FlowFileError(f"The flow {path} is not JSON: {error}.") from error
+
+
+def _parse_yaml(path: Path, content: bytes) -> Any:
+    try:
+        import yaml
+    except ImportError as error:
+        raise FlowFileError(f"Reading {path} needs PyYAML: `pip install PyYAML`, or give the flow as JSON.") from error
+    try:
+        return yaml.load(content, _yaml_loader())
+    except yaml.YAMLError as error:
+        raise FlowFileError(f"The flow {path} is not YAML with JSON's types: {error}") from error
+
+
+@cache
+def _yaml_loader() -> Any:
+    import yaml
+
+    class JsonTypesLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            seen: set[Hashable] = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} occurs twice in one mapping", key_node.start_mark
+                    )
+                seen.add(key)
+            return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+
+    for tag, (pattern, first) in _JSON_SCALARS.items():
+        JsonTypesLoader.add_implicit_resolver(tag, re.compile(pattern), first)
+    return JsonTypesLoader

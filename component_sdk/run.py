@@ -1,0 +1,346 @@
+"""A handle on one run: it knows the run's id, what was last seen of it, and how to ask for more.
+
+A handle holds no connection and no task. Waiting is done by requests that the runtime answers when there is something
+to tell, so nothing is polled, and a lost connection costs a repeated request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar, overload
+
+from msgspec import Struct
+
+from component_sdk.caller import Caller
+from component_sdk.codec import convert
+from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, RunNotFoundError, SdkError
+from component_sdk.paging import Paged
+from protocol import methods
+from protocol.errors import ErrorCode, RpcError
+from protocol.types import (
+    CancelRunParams,
+    CancelRunResult,
+    EventsParams,
+    EventsResult,
+    GetRunParams,
+    ItemCounts,
+    ItemEntry,
+    ItemError,
+    Observability,
+    Outcome,
+    ResultOrder,
+    RunEvent,
+    RunState,
+    RunStatus,
+)
+
+T = TypeVar("T")
+
+Order = Literal["byIndex", "byCompletion"] | ResultOrder
+
+PAGE_ITEMS: Final = 1000
+LONG_POLL_MS: Final = 30_000
+TERMINAL: Final = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
+
+
+class Run:
+    """One run.
+
+    Args:
+        caller: Takes the requests to the runtime.
+        id: The run's id; it is not looked up before something is asked.
+        status: What is known of it, if anything.
+        observability: Goes with every request.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        id: str,
+        *,
+        status: RunStatus | None = None,
+        observability: Observability | None = None,
+    ) -> None:
+        self.id = id
+        self._caller = caller
+        self._observability = observability
+        self._seen = status
+
+    @property
+    def last_seen(self) -> RunStatus:
+        """What was last seen of the run.
+
+        Raises:
+            SdkError: Nothing was; `refresh` first.
+        """
+        if self._seen is None:
+            raise SdkError(f"Nothing is known of the run {self.id} yet: call `refresh()` or `wait()` first.")
+        return self._seen
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run was seen to have ended; then nothing of it changes any more."""
+        return self._seen is not None and self._seen.status in TERMINAL
+
+    @property
+    def status(self) -> RunState:
+        return self.last_seen.status
+
+    @property
+    def items(self) -> ItemCounts:
+        """How many items there are, and how many in each state."""
+        return self.last_seen.items
+
+    @property
+    def flow_name(self) -> str | None:
+        return self.last_seen.flow_name
+
+    @property
+    def created_at(self) -> datetime:
+        return datetime.fromisoformat(self.last_seen.created_at)
+
+    @property
+    def started_at(self) -> datetime | None:
+        return _parse_time(self.last_seen.started_at)
+
+    @property
+    def completed_at(self) -> datetime | None:
+        return _parse_time(self.last_seen.completed_at)
+
+    async def refresh(self) -> RunStatus:
+        """Look the run up.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        return await self._get()
+
+    async def wait(self, timeout_s: float | None = None) -> RunStatus:
+        """Wait until the run has ended.
+
+        Args:
+            timeout_s: Bounds the waiting, not the run; at its end the status is the answer as it is.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+
+        Cancellation:
+            The run goes on.
+        """
+        return await self._get(wait=True, timeout_ms=to_ms(timeout_s))
+
+    @overload
+    async def return_value(self, type: None = None, *, timeout_s: float | None = None) -> Any: ...
+    @overload
+    async def return_value(self, type: type[T], *, timeout_s: float | None = None) -> T | list[T]: ...
+    async def return_value(self, type: Any = None, *, timeout_s: float | None = None) -> Any:
+        """Wait for the run and get what it gave.
+
+        Args:
+            type: What each item's value is read as; `None` for plain JSON.
+            timeout_s: Bounds the waiting.
+
+        Returns:
+            The value of a run of one item; of several, the list by index.
+
+        Raises:
+            RunFailedError: An item failed; `cause` is the error of the first that did.
+            RunCancelledError: The run was cancelled.
+            RunNotCompletedError: It has not ended within `timeout_s`.
+            RunNotFoundError: There is no such run.
+            Unfit: A value is not of that type.
+        """
+        status = await self.wait(timeout_s)
+        if status.status not in TERMINAL:
+            raise RunNotCompletedError(f"The run {self.id} is {status.status} still; wait longer for it.", self.id)
+        entries = [entry async for entry in self.results()]
+        if status.status == RunState.CANCELLED:
+            reason = f": {status.cancel_reason}" if status.cancel_reason else ""
+            raise RunCancelledError(f"The run {self.id} was cancelled{reason}.", self.id)
+        if status.status == RunState.FAILED:
+            raise self._describe_failure(status, entries)
+        values = [convert(entry.result.value, type) for entry in entries]
+        return values[0] if len(values) == 1 else values
+
+    def results(self, order: Order = "byIndex") -> Paged[ItemEntry]:
+        """Results as the items end.
+
+        Args:
+            order: `byIndex` waits for each item in turn; `byCompletion` is the order in which they end.
+
+        Returns:
+            An asynchronous iterator; it ends when the run has.
+        """
+        return Paged(_ResultPages(self, ResultOrder(order)).fetch)
+
+    def events(self, types: Sequence[str] | None = None) -> Paged[RunEvent]:
+        """What happens in the run, from its beginning, as it happens.
+
+        Args:
+            types: Only these, e.g. `["item.completed"]`; `None` for all.
+
+        Returns:
+            An asynchronous iterator; it ends when the run has.
+        """
+        return Paged(_EventPages(self, types).fetch)
+
+    async def cancel(self, reason: str | None = None, *, grace_s: float | None = None) -> CancelRunResult:
+        """Cancel the run and wait until it has ended. On an ended run it changes nothing.
+
+        Args:
+            reason: For people; it is kept.
+            grace_s: How long what is in flight may still give results; the runtime's default is 5.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        params = CancelRunParams(self.id, reason=reason, grace_ms=to_ms(grace_s), observability=self._observability)
+        result: CancelRunResult = await self._ask(methods.CANCEL_RUN, params)
+        self._seen = result.run
+        return result
+
+    async def _get(
+        self,
+        *,
+        wait: bool | None = None,
+        timeout_ms: int | None = None,
+        order: ResultOrder | None = None,
+        offset: int | None = None,
+    ) -> RunStatus:
+        """Ask for the status; with an order and an offset also for a page of results."""
+        params = GetRunParams(
+            self.id,
+            wait=wait,
+            timeout_ms=timeout_ms,
+            observability=self._observability,
+            include_results=None if order is None else True,
+            result_order=order,
+            result_offset=offset,
+            result_limit=None if order is None else PAGE_ITEMS,
+        )
+        self._seen = await self._ask(methods.GET_RUN, params)
+        return self._seen
+
+    async def _get_events(self, params: EventsParams) -> EventsResult:
+        result: EventsResult = await self._ask(methods.LIST_EVENTS, params)
+        return result
+
+    async def _ask(self, method: methods.Method, params: Struct) -> Any:
+        return await ask_about_run(self._caller, self.id, method, params)
+
+    def _describe_failure(self, status: RunStatus, entries: Sequence[ItemEntry]) -> RunFailedError:
+        failures = [
+            (entry.item_index, entry.result.error) for entry in entries if entry.result.outcome == Outcome.FAILED
+        ]
+        index, cause = failures[0] if failures else (None, None)
+        detail = f"; item {index}: {_describe_error(cause)}" if failures else ""
+        count = status.items.failed
+        return RunFailedError(
+            f"{count} of {status.items.total} items of the run {self.id} failed{detail}", self.id, cause
+        )
+
+
+async def ask_about_run(caller: Caller, run_id: str, method: methods.Method, params: Struct) -> Any:
+    """Send a request about one run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    try:
+        return await caller.call(method, params)
+    except RpcError as error:
+        if error.code != ErrorCode.RUN_NOT_FOUND:
+            raise
+        raise RunNotFoundError(error.message, run_id, error) from error
+
+
+def to_ms(duration_s: float | None) -> int | None:
+    """Seconds, as Python has them, in the wire's milliseconds."""
+    return None if duration_s is None else round(duration_s * 1000)
+
+
+class _EventPages:
+    """Pages of a run's events, each waited for."""
+
+    def __init__(self, run: Run, types: Sequence[str] | None) -> None:
+        self._run = run
+        self._types = None if types is None else list(types)
+        self._cursor: str | None = None
+        self.is_done = False
+
+    async def fetch(self) -> list[RunEvent] | None:
+        while not self.is_done:
+            params = EventsParams(
+                self._run.id,
+                cursor=self._cursor,
+                types=self._types,
+                limit=PAGE_ITEMS,
+                timeout_ms=LONG_POLL_MS,
+                observability=self._run._observability,  # pyright: ignore[reportPrivateUsage] - one subject
+            )
+            page = await self._run._get_events(params)  # pyright: ignore[reportPrivateUsage] - one subject
+            self._cursor, self.is_done = page.next_cursor, page.done
+            if page.events:
+                return page.events
+        return None
+
+
+class _ResultPages:
+    """Pages of a run's results, each waited for.
+
+    While the run goes on and has no further result, the events tell when there is one: they come in the order of the
+    commits that end items, one for each result.
+    """
+
+    def __init__(self, run: Run, order: ResultOrder) -> None:
+        self._run = run
+        self._order = order
+        self._offset = 0
+        self._ends = _EventPages(run, ["item.completed", "run.completed"])
+        self._ended: set[int] = set()
+        self._ended_count = 0
+
+    async def fetch(self) -> list[ItemEntry] | None:
+        while True:
+            status = await self._run._get(order=self._order, offset=self._offset)  # pyright: ignore[reportPrivateUsage]
+            page = self._take(status.results or [])
+            if page:
+                return page
+            if status.status in TERMINAL:
+                return None
+            await self._wait_next()
+
+    def _take(self, results: list[ItemEntry]) -> list[ItemEntry]:
+        """What follows without a gap on what was given before."""
+        if self._order == ResultOrder.BY_COMPLETION:
+            self._offset += len(results)
+            return results
+        count = 0
+        for entry in results:
+            if entry.item_index != self._offset:
+                break
+            self._offset += 1
+            count += 1
+        return results[:count]
+
+    async def _wait_next(self) -> None:
+        while not self._is_next_there() and not self._ends.is_done:
+            for event in await self._ends.fetch() or []:
+                if event.item_index is not None:
+                    self._ended_count += 1
+                    self._ended.add(event.item_index)
+
+    def _is_next_there(self) -> bool:
+        if self._order == ResultOrder.BY_COMPLETION:
+            self._ended.clear()
+            return self._ended_count > self._offset
+        return self._offset in self._ended
+
+
+def _describe_error(error: ItemError | None) -> str:
+    return "no error is recorded" if error is None else f"{error.message} ({error.code})"
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

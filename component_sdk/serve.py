@@ -1,0 +1,287 @@
+"""A component server on one connection: the wire's side of components (PROTOCOL §1, §2).
+
+`components/execute` goes round the dispatcher, straight into the queue of `workers`; the rest is dispatched as usual.
+Knows nothing of how the connection came about: `server` is above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Annotated, Final
+
+import msgspec
+import trio
+from msgspec import Meta, Raw, Struct
+
+from component_sdk.backends import Backends, Call
+from component_sdk.caller import LinkCaller
+from component_sdk.codec import Decode, describe_misfit, encode, make_decoder
+from component_sdk.component import Component
+from component_sdk.context import NoActionTaken, StepflowContext
+from component_sdk.failure import describe_failure, describe_unfit, describe_unknown
+from component_sdk.workers import Workers
+from protocol import methods
+from protocol.dispatch import Dispatcher
+from protocol.errors import ErrorCode, LinkClosed, RpcError
+from protocol.link import Link
+from protocol.messages import RequestId
+from protocol.methods import PROTOCOL_VERSION, Side
+from protocol.peer import RequestReceived
+from protocol.streams import ByteStream
+from protocol.types import (
+    ComponentInfoResult,
+    ComponentListResult,
+    ComponentParams,
+    ConnectParams,
+    ConnectResult,
+    Empty,
+    ExecuteResult,
+    InferSchemaParams,
+    InferSchemaResult,
+    InitializeParams,
+    InitializeResult,
+    Limits,
+    NoAction,
+    Observability,
+)
+
+CAPABILITIES: Final = ["ping", "cancel"]
+
+
+class _Execution(Struct):
+    """`ExecuteParams`, with what only few components look at left raw."""
+
+    component: str
+    input: Raw
+    attempt: Annotated[int, Meta(ge=1)] | None = 1
+    observability: Raw = Raw(b"null")
+
+
+_decode_execution: Final = msgspec.json.Decoder(_Execution).decode
+_decode_observability: Final = msgspec.json.Decoder(Observability | None).decode
+
+
+class _Prepared(Struct, frozen=True):
+    """A component with all that an execution needs."""
+
+    call: Call
+    decode: Decode
+    takes_input: bool
+    takes_context: bool
+
+
+class Session:
+    """The conversation with a runtime over one connection.
+
+    Args:
+        components: By path; may grow while it runs.
+        backends: Where they run.
+        stream: The connection.
+        name: For messages.
+        limits: What is accepted.
+        check_first_line: Whether the peer's first line must be a JSON-RPC message: on sockets.
+    """
+
+    def __init__(
+        self,
+        components: Mapping[str, Component],
+        backends: Backends,
+        stream: ByteStream,
+        *,
+        name: str,
+        limits: Limits,
+        check_first_line: bool = False,
+    ) -> None:
+        self._components = components
+        self._backends = backends
+        self._limits = limits
+        self._prepared: dict[str, _Prepared] = {}
+        self._is_initialized = False
+        self.link = Link(
+            stream,
+            side=Side.SERVER,
+            limits=limits,
+            name=name,
+            dispatcher=_DISPATCHER,
+            context=self,
+            direct={methods.EXECUTE.name: self._receive_execution},
+            on_chunk_end=self._wake_workers,
+            on_cancel_request=self._cancel,
+            check_first_line=check_first_line,
+        )
+        self._caller = LinkCaller(self.link)
+        self._workers = Workers(self._execute, self._answer_cancelled, self.link.flush)
+
+    async def run(self, *, hello: ConnectParams | None = None, on_end: Callable[[], None] | None = None) -> None:
+        """Serve until the connection ends; then what is executed is cancelled.
+
+        Args:
+            hello: What to say to a runtime that we dialled.
+            on_end: Called when the connection has ended, before what was executed has.
+
+        Raises:
+            RpcError: The runtime does not want us, and says why.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._workers.run)
+            if hello is not None:
+                nursery.start_soon(self._greet, hello)
+            await self.link.run()
+            if on_end is not None:
+                on_end()
+            nursery.cancel_scope.cancel()
+
+    async def _greet(self, hello: ConnectParams) -> None:
+        with suppress(LinkClosed):  # `run` ends by itself then
+            result: ConnectResult = await self.link.call(methods.CONNECT, hello)
+            self.link.peer_limits = result.limits
+
+    # --- what the runtime asks, other than executions ---
+
+    async def initialize(self, params: InitializeParams) -> InitializeResult:
+        if params.runtime_protocol_version < PROTOCOL_VERSION:
+            version = params.runtime_protocol_version
+            message = f"The runtime speaks version {version} of the protocol, and this server {PROTOCOL_VERSION}."
+            raise RpcError(ErrorCode.VERSION_MISMATCH, message)
+        self.link.peer_limits = params.limits
+        self.link.peer_capabilities = frozenset(params.capabilities)
+        self._is_initialized = True
+        return InitializeResult(
+            PROTOCOL_VERSION,
+            capabilities=CAPABILITIES,
+            max_frame_bytes=self._limits.max_frame_bytes,
+            max_in_flight=self._limits.max_in_flight,
+        )
+
+    def list_components(self) -> ComponentListResult:
+        self._require_initialized()
+        return ComponentListResult([component.info for component in self._components.values()])
+
+    def find_component(self, path: str) -> Component:
+        self._require_initialized()
+        component = self._components.get(path)
+        if component is None:
+            raise describe_unknown(path, list(self._components))
+        return component
+
+    def _require_initialized(self) -> None:
+        if not self._is_initialized:
+            raise RpcError(ErrorCode.INVALID_REQUEST, "This server is not initialized yet; send `initialize` first.")
+
+    # --- executions ---
+
+    def _receive_execution(self, request: RequestReceived) -> None:
+        if self._is_initialized:
+            self._workers.put(request)
+        else:
+            message = "This server is not initialized yet; send `initialize` first."
+            self.link.respond_error(request, RpcError(ErrorCode.INVALID_REQUEST, message))
+
+    def _wake_workers(self) -> None:
+        self._workers.wake()
+
+    def _cancel(self, id: RequestId) -> None:
+        self._workers.cancel(id)
+
+    def _answer_cancelled(self, request: RequestReceived) -> None:
+        message = "The execution was cancelled, as the runtime asked."
+        self.link.respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, message))
+
+    async def _execute(self, request: RequestReceived) -> None:
+        """Execute a component and answer, whatever happens; the path that every item takes."""
+        try:
+            params = _decode_execution(request.params)
+            component = self._prepared.get(params.component) or self._prepare(params.component)
+            value = component.decode(params.input) if component.takes_input else None
+            context = self._make_context(params) if component.takes_context else None
+        except RpcError as error:
+            self.link.respond_error(request, error)
+            return
+        except Exception as error:
+            self.link.respond_error(request, _describe_bad_params(request, error))
+            return
+        try:
+            output = encode(await component.call(value, context))
+        except BaseException as error:
+            self._answer_exception(request, error)
+        else:
+            self.link.respond(request, b'{"output":%b}' % output)
+
+    def _prepare(self, path: str) -> _Prepared:
+        component = self.find_component(path)
+        signature = component.signature
+        prepared = self._prepared[path] = _Prepared(
+            call=self._backends.prepare(signature, component.timeout_s),
+            decode=make_decoder(signature.input_type),
+            takes_input=signature.takes_input,
+            takes_context=signature.takes_context,
+        )
+        return prepared
+
+    def _make_context(self, params: _Execution) -> StepflowContext:
+        return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1)
+
+    def _answer_exception(self, request: RequestReceived, error: BaseException) -> None:
+        leaves = list(_iterate_leaves(error))
+        if any(isinstance(leaf, trio.Cancelled | KeyboardInterrupt) for leaf in leaves):
+            raise error
+        no_action = next((leaf for leaf in leaves if isinstance(leaf, NoActionTaken)), None)
+        if no_action is not None:
+            self.link.respond(request, ExecuteResult(no_action=NoAction(no_action.reason)))
+        else:
+            self.link.respond_error(request, describe_failure(error))
+
+
+def _iterate_leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _iterate_leaves(part)
+    else:
+        yield error
+
+
+def _describe_bad_params(request: RequestReceived, error: Exception) -> RpcError:
+    """Whether the envelope of the execution is wrong, the input in it, or the type's own code."""
+    misfit = describe_misfit(error)
+    if misfit is None:
+        return describe_failure(error)
+    try:
+        component = _decode_execution(request.params).component
+        _decode_observability(_decode_execution(request.params).observability)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        message = f"The params of components/execute are not as the protocol has them: {misfit}"
+        return RpcError(ErrorCode.INVALID_PARAMS, message, path=misfit.path)
+    return describe_unfit(component, misfit)
+
+
+async def _initialize(params: InitializeParams, session: Session) -> InitializeResult:
+    return await session.initialize(params)
+
+
+async def _note_initialized(params: Empty, session: Session) -> None:
+    """Nothing follows from it: the runtime asks, we answer."""
+
+
+async def _list(params: Empty, session: Session) -> ComponentListResult:
+    return session.list_components()
+
+
+async def _info(params: ComponentParams, session: Session) -> ComponentInfoResult:
+    return ComponentInfoResult(session.find_component(params.component).info)
+
+
+async def _infer(params: InferSchemaParams, session: Session) -> InferSchemaResult:
+    return InferSchemaResult(session.find_component(params.component).info.output_schema)
+
+
+_DISPATCHER: Final = Dispatcher(
+    {
+        methods.INITIALIZE.name: _initialize,
+        methods.INITIALIZED.name: _note_initialized,
+        methods.LIST_COMPONENTS.name: _list,
+        methods.COMPONENT_INFO.name: _info,
+        methods.INFER_SCHEMA.name: _infer,
+    },
+    side=Side.SERVER,
+)

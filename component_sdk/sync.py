@@ -1,0 +1,232 @@
+"""The blocking faces of what is written for trio: `connect` for scripts, `BlockingContext` for plain components.
+
+There is no second logic here. Each method runs its trio original in trio's thread through a `Portal` and waits; its
+types are those of the original.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial, wraps
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+import trio
+
+from component_sdk import client as trio_client
+from component_sdk import run as trio_run
+from component_sdk.context import Execution, StepflowContext
+from component_sdk.paging import Paged
+from protocol.types import ItemCounts, RunState, RunStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Portal(Protocol):
+    """A way into trio's thread."""
+
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Run an asynchronous function there and wait for it."""
+        ...
+
+
+class Face(Generic[T]):
+    """The blocking face of something.
+
+    Args:
+        portal: The way to the thread where it lives.
+        inner: What it is the face of.
+    """
+
+    __slots__ = ("_inner", "_portal")
+
+    def __init__(self, portal: Portal, inner: T) -> None:
+        self._portal = portal
+        self._inner = inner
+
+
+def _blocking(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Face[Any], P], R]:
+    """A method that runs the original and waits."""
+
+    @wraps(method)
+    def run(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return face._portal.run(partial(method, face._inner, *args, **kwargs))
+
+    return run
+
+
+def _blocking_run(
+    method: Callable[Concatenate[Any, P], Coroutine[Any, Any, trio_run.Run]],
+) -> Callable[Concatenate[Face[Any], P], Run]:
+    """A method that waits for the original and gives the handle that it gave a blocking face."""
+
+    @wraps(method)
+    def run(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
+        return Run(face._portal, face._portal.run(partial(method, face._inner, *args, **kwargs)))
+
+    return run
+
+
+def _blocking_iterator(
+    method: Callable[Concatenate[Any, P], Paged[R]],
+) -> Callable[Concatenate[Face[Any], P], Iterator[R]]:
+    """A method that iterates over the original's pages, crossing once a page."""
+
+    @wraps(method)
+    def iterate(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        pages = method(face._inner, *args, **kwargs)
+        while (page := face._portal.run(pages.fetch)) is not None:
+            yield from page
+
+    return iterate
+
+
+class Run(Face[trio_run.Run]):
+    """A handle on one run that blocks. `status` and its like look the run up, until it has ended."""
+
+    __slots__ = ()
+
+    @property
+    def id(self) -> str:
+        return self._inner.id
+
+    @property
+    def last_seen(self) -> RunStatus:
+        """What was last seen of the run, without asking."""
+        return self._inner.last_seen
+
+    @property
+    def status(self) -> RunState:
+        return self._look().status
+
+    @property
+    def items(self) -> ItemCounts:
+        """How many items there are, and how many in each state."""
+        return self._look().items
+
+    @property
+    def flow_name(self) -> str | None:
+        return self._look().flow_name
+
+    @property
+    def created_at(self) -> datetime:
+        return self._look().created_at
+
+    @property
+    def started_at(self) -> datetime | None:
+        return self._look().started_at
+
+    @property
+    def completed_at(self) -> datetime | None:
+        return self._look().completed_at
+
+    refresh = _blocking(trio_run.Run.refresh)
+    wait = _blocking(trio_run.Run.wait)
+    return_value = _blocking(trio_run.Run.return_value)
+    cancel = _blocking(trio_run.Run.cancel)
+    results = _blocking_iterator(trio_run.Run.results)
+    events = _blocking_iterator(trio_run.Run.events)
+
+    def _look(self) -> trio_run.Run:
+        if not self._inner.has_ended:
+            self.refresh()
+        return self._inner
+
+
+class BlockingContext(Face[StepflowContext], Execution):
+    """The context of a plain `def` component: as `StepflowContext`, but its methods block."""
+
+    __slots__ = ("_observability", "attempt")
+
+    def __init__(self, portal: Portal, context: StepflowContext) -> None:
+        super().__init__(portal, context)
+        self.attempt = context.attempt
+        self._observability = context._observability  # pyright: ignore[reportPrivateUsage] - a face of it
+
+    put_blob = _blocking(StepflowContext.put_blob)
+    get_blob = _blocking(StepflowContext.get_blob)
+    submit_run = _blocking(StepflowContext.submit_run)
+    get_run = _blocking(StepflowContext.get_run)
+    start = _blocking_run(StepflowContext.start)
+
+
+class Client(Face[trio_client.Client]):
+    """A runtime, for scripts; see `connect`."""
+
+    __slots__ = ()
+
+    put_blob = _blocking(trio_client.Client.put_blob)
+    get_blob = _blocking(trio_client.Client.get_blob)
+    submit_run = _blocking(trio_client.Client.submit_run)
+    start = _blocking_run(trio_client.Client.start)
+    list_runs = _blocking_iterator(trio_client.Client.list_runs)
+
+    def get_run(self, run_id: str) -> Run:
+        """A handle on a run; it is not looked up before something is asked."""
+        return Run(self._portal, self._inner.get_run(run_id))
+
+
+@contextmanager
+def connect(address: str | None = None, **options: Any) -> Iterator[Client]:
+    """Connect to a runtime, blocking.
+
+    Args:
+        address: As for `open_client`.
+        **options: As for `open_client`.
+
+    Raises:
+        CannotConnectError: There is none.
+    """
+    thread = _TrioThread(partial(trio_client.open_client, address, **options))
+    client = thread.start()
+    try:
+        yield Client(thread, client)
+    finally:
+        thread.stop()
+
+
+class _TrioThread:
+    """A thread in which trio runs, with one client open in it."""
+
+    def __init__(self, open_: Callable[[], Any]) -> None:
+        self._open = open_
+        self._started: queue.SimpleQueue[trio_client.Client | BaseException] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="stepflow client", daemon=True)
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop: trio.Event | None = None
+
+    def start(self) -> trio_client.Client:
+        self._thread.start()
+        client = self._started.get()
+        if isinstance(client, BaseException):
+            raise client
+        return client
+
+    def run(self, function: Callable[[], Awaitable[T]]) -> T:
+        return trio.from_thread.run(function, trio_token=self._token)
+
+    def stop(self) -> None:
+        assert self._stop is not None
+        assert self._token is not None
+        self._token.run_sync_soon(self._stop.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            trio.run(self._main)
+        except BaseException as error:
+            self._started.put(error)
+
+    async def _main(self) -> None:
+        self._token = trio.lowlevel.current_trio_token()
+        self._stop = trio.Event()
+        async with self._open() as client:
+            self._started.put(client)
+            await self._stop.wait()
