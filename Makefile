@@ -1,0 +1,42 @@
+# Everything starts here, and needs Python >= 3.11 and nothing else: `.venv` is made when it is first wanted.
+
+PY := .venv/bin/python
+READY := .venv/.ready
+
+.PHONY: help venv demo test check bench format docs clean
+
+help:
+	@echo 'make demo     the main job, on 2,000 rows of real input'
+	@echo 'make test     every check and every test, as CI does it'
+	@echo 'make check    format, lint and types: what takes seconds'
+	@echo 'make bench    how fast it is on this machine'
+	@echo 'make format   put the code into shape'
+	@echo 'make docs     write what is generated in docs/reference'
+	@echo 'make clean    remove .venv and all that was made'
+
+venv: $(READY)
+
+demo: $(READY)
+	@$(PY) -m examples.flows.orders.demo
+
+test: $(READY)
+	@$(PY) -m tests.check
+
+check: $(READY)
+	@$(PY) -m tests.check --static
+
+bench: $(READY)
+	@$(PY) -m benchmarks.fanout
+	@$(PY) -m benchmarks.scenarios
+
+format: $(READY)
+	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .
+
+docs: $(READY)
+	@$(PY) -m docs.generate
+
+clean:
+	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml
+	@./setup-venv

@@ -1,0 +1,69 @@
+"""Every check of the project, in the order in which they are cheap: `python -m tests.check`, or `make test`.
+
+The checks that only read the code come first, and all of them run, so that one round shows everything they have to say.
+The tests run last, and only on code that passed: their closing line is the verdict.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent
+BIN: Final = Path(sys.executable).parent
+
+STATIC_CHECKS: Final = {
+    "format": ["ruff", "format", "--check", "."],
+    "lint": ["ruff", "check", "."],
+    "types, by mypy": ["mypy"],
+    "types, by pyright": ["pyright"],
+    "layers": ["lint-imports", "--no-logo"],
+}
+TESTS: Final = ["pytest", "--cov", "--cov-report=term:skip-covered"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks.
+
+    Args:
+        arguments: `--static` leaves the tests out; all others go to pytest.
+
+    Returns:
+        The exit code: 0 if all is well.
+    """
+    is_static = "--static" in arguments
+    failed = [name for name, command in STATIC_CHECKS.items() if not _passes(name, command)]
+    if failed:
+        print(f"\n{len(failed)} of {len(STATIC_CHECKS)} checks failed: {', '.join(failed)}. The tests run when all pass.")
+        return 1
+    if is_static:
+        print(f"All {len(STATIC_CHECKS)} checks pass.")
+        return 0
+    print("== tests", flush=True)
+    return _run([*TESTS, *arguments]).returncode
+
+
+def _passes(name: str, command: list[str]) -> bool:
+    print(f"== {name} ... ", end="", flush=True)
+    started_at = time.monotonic()
+    done = _run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    print(f"{'FAILED' if done.returncode else 'ok'} ({time.monotonic() - started_at:.1f} s)", flush=True)
+    if done.returncode:
+        print(done.stdout.decode(), flush=True)
+    return done.returncode == 0
+
+
+def _run(command: list[str], stdout: int | None = None, stderr: int | None = None) -> subprocess.CompletedProcess[bytes]:
+    program, *arguments = command
+    environ = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # else it asks PyPI for a newer pyright
+    return subprocess.run(
+        [BIN / program, *arguments], cwd=ROOT, env=environ, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
