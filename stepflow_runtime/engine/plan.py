@@ -224,7 +224,8 @@ class Progress:
         """Demand the output and the `mustExecute` steps; called once, before anything else."""
         advance = Advance()
         if self._waiters is self.plan.waiters:
-            if not any(isinstance(step.expression.evaluate(self), Failure) for step in self.plan.doubtful):
+            doubtful = self.plan.doubtful
+            if not doubtful or not any(isinstance(step.expression.evaluate(self), Failure) for step in doubtful):
                 self._evaluate(list(self.plan.first), advance)
                 return advance
             self._leave_plan()

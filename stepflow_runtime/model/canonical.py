@@ -25,8 +25,7 @@ MAX_DEPTH: Final = 900
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
 _BLOB_ID: Final = re.compile(r"blake3:[0-9a-f]{64}")
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
-_KEY_TOKEN: Final = re.compile(_STRING.pattern + rb"|[{}:]", re.DOTALL)
+_KEY_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}:]', re.DOTALL)
 _BYTE: Final = re.compile(r"\(byte (\d+)\)")
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _LEVEL: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
@@ -42,8 +41,11 @@ def canonical_json(value: Any) -> bytes:
         RpcError: `INVALID_PARAMS` if something in it is no JSON, `LIMIT_EXCEEDED` if it nests too deeply.
     """
     try:
-        _check(value, "", 0)
+        _check(value, 0)
         return _encoder.encode(value)
+    except _NotJsonError as error:
+        pointer = extend("", *reversed(error.tokens))
+        _refuse(f"The value{f' at {pointer!r}' if pointer else ''} {error}.")
     except RecursionError:
         _check_depth(MAX_DEPTH + 1)
         raise
@@ -51,34 +53,43 @@ def canonical_json(value: Any) -> bytes:
         _refuse(f"The value cannot be written as JSON: {error}.")
 
 
-def _check(value: Any, pointer: str, depth: int) -> None:
+class _NotJsonError(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.tokens: list[str | int] = []
+        """The way to the place, from its end."""
+
+
+def _check(value: Any, depth: int) -> None:
     if value is None or isinstance(value, bool | int):
         return
     if isinstance(value, float):
         if not math.isfinite(value):
-            _refuse(f"{_place(pointer)} is {value}, which JSON cannot hold; send null or a string instead.")
+            raise _NotJsonError(f"is {value}, which JSON cannot hold; send null or a string instead")
     elif isinstance(value, str):
-        _check_text(value, pointer)
-    elif is_object(value):
+        _check_text(value)
+    elif is_object(value) or is_sequence(value):
         _check_depth(depth + 1)
-        for key, member in value.items():
-            _check_text(key, pointer)
-            _check(member, extend(pointer, key), depth + 1)
-    elif is_sequence(value):
-        _check_depth(depth + 1)
-        for index, member in enumerate(value):
-            _check(member, extend(pointer, index), depth + 1)
+        for key, member in value.items() if is_object(value) else enumerate(value):
+            try:
+                _check(member, depth + 1)
+            except _NotJsonError as error:
+                error.tokens.append(key)
+                raise
+        if is_object(value):
+            for key in value:
+                _check_text(key)
     else:
-        _refuse(f"{_place(pointer)} is of type {type(value).__name__}, which is not JSON.")
+        raise _NotJsonError(f"is of type {type(value).__name__}, which is not JSON")
 
 
-def _check_text(text: Any, pointer: str) -> None:
+def _check_text(text: object) -> None:
     if not isinstance(text, str):
-        _refuse(f"{_place(pointer)} has the key {text!r}; keys of an object must be strings.")
+        raise _NotJsonError(f"has the key {text!r}; keys of an object must be strings")
     try:
         text.encode()
     except UnicodeEncodeError:
-        _refuse(f"{_place(pointer)} holds a lone surrogate, which UTF-8 cannot write; repair the text first.")
+        raise _NotJsonError("holds a lone surrogate, which UTF-8 cannot write; repair the text first") from None
 
 
 def _check_depth(depth: int) -> None:
@@ -89,10 +100,6 @@ def _check_depth(depth: int) -> None:
             limit=MAX_DEPTH,
             value=depth,
         )
-
-
-def _place(pointer: str) -> str:
-    return f"The value at {pointer!r}" if pointer else "The value"
 
 
 def _refuse(message: str, **data: Any) -> NoReturn:
@@ -109,15 +116,20 @@ def canonicalize(raw: bytes) -> bytes:
         RpcError: `INVALID_PARAMS` if it is not JSON, has a duplicate key, or holds a number or a text that has no
             canonical form, with the byte in `data.position` where it is known; `LIMIT_EXCEEDED` if it nests too deeply.
     """
-    return _encoder.encode(parse_json(raw))
+    return _read(raw)[1]
 
 
 def parse_json(raw: bytes) -> Any:
     """Decode JSON strictly, refusing all that `canonicalize` refuses."""
-    structure = _STRING.sub(b"", raw)
+    return _read(raw)[0]
+
+
+def _read(raw: bytes) -> tuple[Any, bytes]:
+    structure = _strip_strings(raw)
     _check_depth(_measure_depth(structure))
     try:
         value = _decoder.decode(raw)
+        canonical = _encoder.encode(value)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         byte = _BYTE.search(str(error))
         place = {"position": int(byte[1])} if byte else {}
@@ -126,10 +138,15 @@ def parse_json(raw: bytes) -> Any:
         _check_depth(MAX_DEPTH + 1)
         raise
     # Each member has one colon outside of strings; the decoder keeps the last of equal keys, so none may be lost.
-    if structure.count(b":") != _count_members(value):
+    if structure.count(b":") != _strip_strings(canonical).count(b":"):
         key, position = _find_duplicate(raw)
         _refuse(f"The key {key!r} occurs twice in one object; keep one of them.", position=position)
-    return value
+    return value, canonical
+
+
+def _strip_strings(raw: bytes) -> bytes:
+    """JSON without its strings; every other part between quotes is one, once escaped quotes are gone."""
+    return b"".join(raw.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
 def _measure_depth(structure: bytes) -> int:
@@ -137,10 +154,6 @@ def _measure_depth(structure: bytes) -> int:
         return 0
     brackets = structure.translate(None, _NOT_BRACKETS)
     return max(accumulate(map(_LEVEL.__getitem__, brackets)), default=0)
-
-
-def _count_members(value: Any) -> int:
-    return _STRING.sub(b"", _encoder.encode(value)).count(b":")
 
 
 def _find_duplicate(raw: bytes) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
@@ -127,8 +127,26 @@ def read_flow(value: Any, findings: Findings) -> Flow:
 
 
 def respell_step(step: Mapping[str, Any]) -> dict[str, Any]:
-    """A step, or a part of one, with its own fields in camelCase; nothing within them is touched."""
-    return {_respell(key, _STEP_FIELDS): value for key, value in step.items()}
+    """A step, or a part of one, with its fields and those of its `onError` in camelCase; data are not touched."""
+    return _respell_fields(
+        step,
+        _STEP_FIELDS,
+        onError=lambda on_error: _respell_fields(on_error, _ON_ERROR_FIELDS, backoff=_respell_backoff),
+    )
+
+
+def _respell_backoff(backoff: Mapping[str, Any]) -> dict[str, Any]:
+    return _respell_fields(backoff, _BACKOFF_FIELDS)
+
+
+def _respell_fields(
+    value: Mapping[str, Any], known: frozenset[str], **inner: Callable[[dict[str, Any]], dict[str, Any]]
+) -> dict[str, Any]:
+    fields = {_respell(key, known): member for key, member in value.items()}
+    for name, respell in inner.items():
+        if is_object(member := fields.get(name)):
+            fields[name] = respell(member)
+    return fields
 
 
 def _read_schemas(fields: _Fields) -> dict[str, Any]:

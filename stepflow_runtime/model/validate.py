@@ -10,7 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from protocol.types import ComponentInfo
-from stepflow_runtime.model.expression import Constant, Expression, Template, compile_expression
+from stepflow_runtime.model.expression import Constant, Expression, Template
+from stepflow_runtime.model.expression_syntax import compile_expression
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow, Step, read_flow
 from stepflow_runtime.model.graph import find_cycle, find_reachable

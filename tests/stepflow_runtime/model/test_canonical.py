@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -108,6 +109,16 @@ def test_canonical_json_is_json_and_its_own_canonical_form(value: Any) -> None:
     canonical = canonical_json(value)
     assert msgspec.json.decode(canonical) == value
     assert canonicalize(canonical) == canonical
+
+
+@given(st.dictionaries(st.text('ab"\\\\:{[/'), st.text('ab"\\\\:{[/')), st.booleans())
+def test_quotes_and_backslashes_are_no_structure(value: dict[str, str], has_duplicate: bool) -> None:
+    raw = json.dumps(value, indent=1).encode()
+    if value and has_duplicate:
+        key = json.dumps(next(iter(value))).encode()
+        assert "twice" in refusal(b"{" + key + b":1," + raw[1:]).message
+    else:
+        assert canonicalize(raw) == canonical_json(value)
 
 
 def test_a_blob_id_is_the_hash_of_the_bytes() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.model.canonical import canonical_json
-from stepflow_runtime.model.expression import MAX_EXPRESSION_DEPTH, Evaluated, Expression, compile_expression
+from stepflow_runtime.model.expression import Evaluated, Expression
+from stepflow_runtime.model.expression_syntax import MAX_EXPRESSION_DEPTH, compile_expression
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.outcome import Failure, Outcome
 

@@ -54,6 +54,13 @@ def test_either_spelling_of_a_field_replaces_the_other(key: str) -> None:
     assert parse_flow(changed).steps[0].on_error.action == "retry"
 
 
+def test_fields_of_on_error_are_merged_however_they_are_spelled() -> None:
+    first = {"onError": {"action": "retry", "maxRetries": 1, "backoff": {"minDelayMs": 1}}}
+    second = {"on_error": {"max_retries": 2, "backoff": {"min_delay_ms": 2}}}
+    changed = apply_overrides(apply_overrides(FLOW, override("first", first)), override("first", second))
+    assert changed["steps"][0]["onError"] == {"action": "retry", "maxRetries": 2, "backoff": {"minDelayMs": 2}}
+
+
 def test_a_json_patch_is_applied_to_the_step() -> None:
     operations = [{"op": "test", "path": "/input/x", "value": 1.0}, {"op": "replace", "path": "/input/x", "value": 9}]
     changed = apply_overrides(FLOW, override("first", operations, **{"$type": "json_patch"}))
