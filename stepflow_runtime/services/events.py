@@ -6,7 +6,7 @@ is a sequence number and a position among the public events of that number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 import trio
@@ -21,7 +21,7 @@ from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import JournalRow, RunProgress, Store
+from stepflow_runtime.ports import RunProgress, Store
 from stepflow_runtime.services.status import decode_index_cursor, encode_cursor, format_time, run_not_found
 
 DEFAULT_LIMIT: Final = 100
@@ -51,7 +51,7 @@ class EventService:
         self._executor = executor
         self._store = store
 
-    async def list(self, params: EventsParams, connection: Connection) -> EventsResult:
+    async def events(self, params: EventsParams, connection: Connection) -> EventsResult:
         """`runs/events`: those after `cursor`; waits for the first one up to `timeoutMs`, woken by its commit.
 
         Raises:
@@ -95,15 +95,15 @@ class EventService:
         seq, skip = max(position[0], 1), position[1]
         while rows := await self._store.journal(run_id, seq, ROWS_PER_READ):
             for row in rows:
-                for seq, public in _public_events(row, run_id, seq):
-                    for event in public[skip:]:
+                at = format_time(row.at_ms)
+                for event in decode_events(row.events)[seq - row.first_seq :]:
+                    for kind, item, step, data in _translate(event, skip):
                         if len(found) == limit:
                             return seq, skip
-                        if event.type in types:
-                            found.append(event)
+                        if kind in types:
+                            found.append(RunEvent(seq, kind, at, run_id, item, step, data))
                         skip += 1
-                    skip = 0
-                seq = row.last_seq + 1
+                    seq, skip = seq + 1, 0
             await trio.lowlevel.checkpoint()
         return seq, skip
 
@@ -121,20 +121,19 @@ def _read_types(types: list[str] | None) -> frozenset[str]:
     return frozenset(types)
 
 
-def _public_events(row: JournalRow, run_id: RunId, from_seq: int) -> Iterator[tuple[int, list[RunEvent]]]:
-    at = format_time(row.at_ms)
-    for seq, event in enumerate(decode_events(row.events), row.first_seq):
-        if seq >= from_seq:
-            yield (
-                seq,
-                [RunEvent(seq, kind, at, run_id, item, step, data) for kind, item, step, data in _translate(event)],
-            )
-
-
 Public = tuple[str, int | None, str | None, dict[str, Any] | None]
 
 
-def _translate(event: AnyEvent) -> list[Public]:
+def _translate(event: AnyEvent, skip: int) -> Iterable[Public]:
+    """The public events of a journal event, without the first `skip`."""
+    match event:
+        case ev.ItemsCancelled(first=first, last=last, reason=reason):
+            return (_item_completed(item, Outcome.CANCELLED, _reason(reason)) for item in range(first + skip, last + 1))
+        case _:
+            return _translate_small(event)[skip:]
+
+
+def _translate_small(event: AnyEvent) -> list[Public]:
     match event:
         case ev.RunCreated(spec=spec, total=total, sealed=sealed):
             return [("run.created", None, None, {"flowId": spec.flow_id, "total": total, "sealed": sealed})]
@@ -165,8 +164,6 @@ def _translate(event: AnyEvent) -> list[Public]:
             return [_item_completed(item, Outcome.FAILED, _describe(error))]
         case ev.ItemCancelled(item=item, reason=reason):
             return [_item_completed(item, Outcome.CANCELLED, _reason(reason))]
-        case ev.ItemsCancelled(first=first, last=last, reason=reason):
-            return [_item_completed(item, Outcome.CANCELLED, _reason(reason)) for item in range(first, last + 1)]
         case ev.CancelRequested(reason=reason, items=items):
             meant = {} if items is None else {"itemIndexes": list(items)}
             return [("run.cancelRequested", None, None, {**_reason(reason), **meant} or None)]
@@ -174,7 +171,7 @@ def _translate(event: AnyEvent) -> list[Public]:
             return [("subRun.created", item, step, {"runId": child})]
         case ev.RunCompleted(status=status):
             return [("run.completed", None, None, {"status": status})]
-        case ev.WindowOpened() | ev.RunStopped() | ev.RunRecovered():
+        case ev.WindowOpened() | ev.RunStopped() | ev.RunRecovered() | ev.ItemsCancelled():
             return []
 
 
