@@ -1,5 +1,5 @@
-"""Where components run: an `async def` under trio, one that needs asyncio in a loop in a thread of its own, a plain `def`
-in a thread.
+"""Where components run: an `async def` under trio, one that needs asyncio in a loop in a thread of its own, and a plain
+`def` in a thread.
 
 All are started from trio, and each gets a context that fits: its requests go through trio's thread wherever they come
 from. Cancellation reaches asyncio components as asyncio's own, and threads at their next request.

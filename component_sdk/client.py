@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Unpack
@@ -130,7 +130,7 @@ async def open_client(
     token: str | None = None,
     token_file: str | os.PathLike[str] | None = None,
     patience_s: float = PATIENCE_S,
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Connect to a runtime.
 
     Args:

@@ -6,8 +6,9 @@ they carry, so that pydantic is imported only by those who use it. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw
@@ -40,7 +41,7 @@ def make_decoder(hint: Any) -> Decode:
     if hint is Any or hint is object:
         return msgspec.json.Decoder().decode
     if _is_pydantic(hint):
-        return cast("Decode", lambda raw: _adapter(hint).validate_json(bytes(raw)))
+        return partial(_read_pydantic, _adapter(hint))
     return msgspec.json.Decoder(hint, dec_hook=_read_custom).decode
 
 
@@ -54,15 +55,15 @@ def describe_misfit(error: Exception) -> Unfit | None:
             return Unfit("The JSON nests too deeply", "$")
         case UnicodeDecodeError():
             return Unfit("The JSON is not UTF-8", "$")
-        case _ if hasattr(error, "errors") and type(error).__module__.startswith("pydantic"):
-            first = error.errors()[0]
-            return Unfit(first["msg"], "$" + "".join(_path_segment(part) for part in first["loc"]))
+        case _ if type(error).__module__.startswith("pydantic"):
+            errors: Any = getattr(error, "errors", list)()
+            return next((Unfit(first["msg"], _format_path(first["loc"])) for first in errors), None)
         case _:
             return None
 
 
-def _path_segment(part: str | int) -> str:
-    return f"[{part}]" if isinstance(part, int) else f".{part}"
+def _format_path(path: Iterable[str | int]) -> str:
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
 
 
 def convert(value: Any, hint: Any) -> Any:
@@ -129,6 +130,10 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
         adapter = _adapters[hint] = TypeAdapter(hint)
     return adapter
+
+
+def _read_pydantic(adapter: TypeAdapter[Any], raw: bytes | Raw) -> Any:
+    return adapter.validate_json(bytes(raw))
 
 
 def _read_custom(custom: type, value: Any) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, cast
 
 from component_sdk.codec import Unfit
 from component_sdk.errors import ResourceUnavailable
@@ -19,13 +20,23 @@ def describe_failure(error: BaseException) -> RpcError:
     Args:
         error: What it raised. A group of one is taken for the one.
     """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    leaves = list(iterate_leaves(error))
+    if len(leaves) == 1:
+        error = leaves[0]
     is_unavailable = isinstance(error, ResourceUnavailable)
     code = ErrorCode.RESOURCE_UNAVAILABLE if is_unavailable else ErrorCode.COMPONENT_FAILED
     return RpcError(
         code, _cut(f"{type(error).__name__}: {_text(error)}", MAX_MESSAGE_CHARS), stack=_format_stack(error)
     )
+
+
+def iterate_leaves(error: BaseException) -> Iterator[BaseException]:
+    """The exceptions in a group of groups; an exception that is no group is its own leaf."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from iterate_leaves(part)
+    else:
+        yield error
 
 
 def describe_unfit(component: str, misfit: Unfit) -> RpcError:

@@ -106,15 +106,12 @@ def if_(condition: Any, then: Any, else_: Any = None) -> Expression:
 
 def write_value(value: Any) -> Any:
     """Write a value with the expressions in it as the flow language has them."""
-    match value:
-        case Expression():
-            return value.to_data()
-        case Mapping():
-            return {key: write_value(member) for key, member in value.items()}
-        case list() | tuple():
-            return [write_value(element) for element in value]
-        case _:
-            return value
+    plain: Any = value.to_data() if isinstance(value, Expression) else value
+    if isinstance(value, Mapping):
+        return {key: write_value(member) for key, member in plain.items()}
+    if isinstance(value, list | tuple):
+        return [write_value(element) for element in plain]
+    return plain
 
 
 def use_default(value: Any = None) -> dict[str, Any]:

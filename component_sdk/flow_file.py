@@ -60,8 +60,8 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise FlowFileError(f"The flow {path} cannot be read: {error.strerror}.") from error
-    flow = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
-    if not isinstance(flow, dict):
+    flow: Any = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
+    if type(flow) is not dict:
         raise FlowFileError(
             f"The flow {path} is a {type(flow).__name__}; a flow is a mapping with `steps` and `output`."
         )
@@ -94,16 +94,19 @@ def _yaml_loader() -> Any:
         yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            loader: Any = super()
             seen: set[Hashable] = set()
             for key_node, _ in node.value:
-                key = self.construct_object(key_node, deep=True)
+                key: Hashable = loader.construct_object(key_node, deep=True)
                 if key in seen:
                     raise yaml.constructor.ConstructorError(
                         None, None, f"the key {key!r} occurs twice in one mapping", key_node.start_mark
                     )
                 seen.add(key)
-            return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+            mapping: dict[Hashable, Any] = loader.construct_mapping(node, deep)
+            return mapping
 
+    loader_class: Any = JsonTypesLoader
     for tag, (pattern, first) in _JSON_SCALARS.items():
-        JsonTypesLoader.add_implicit_resolver(tag, re.compile(pattern), first)
-    return JsonTypesLoader
+        loader_class.add_implicit_resolver(tag, re.compile(pattern), first)
+    return loader_class

@@ -6,7 +6,7 @@ to tell, so nothing is polled, and a lost connection costs a repeated request.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar, overload
 
@@ -114,7 +114,7 @@ class Run:
         Raises:
             RunNotFoundError: There is no such run.
         """
-        return await self._get()
+        return await self._get(GetRunParams(self.id))
 
     async def wait(self, timeout_s: float | None = None) -> RunStatus:
         """Wait until the run has ended.
@@ -128,7 +128,7 @@ class Run:
         Cancellation:
             The run goes on.
         """
-        return await self._get(wait=True, timeout_ms=to_ms(timeout_s))
+        return await self._get(GetRunParams(self.id, wait=True, timeout_ms=to_ms(timeout_s)))
 
     @overload
     async def return_value(self, type: None = None, *, timeout_s: float | None = None) -> Any: ...
@@ -172,7 +172,8 @@ class Run:
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        return Paged(_ResultPages(self, ResultOrder(order)).fetch)
+        ends = _EventPages(self._get_events, ["item.completed", "run.completed"])
+        return Paged(_ResultPages(self._get_page, ends, ResultOrder(order)).fetch)
 
     def events(self, types: Sequence[str] | None = None) -> Paged[RunEvent]:
         """What happens in the run, from its beginning, as it happens.
@@ -183,7 +184,7 @@ class Run:
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        return Paged(_EventPages(self, types).fetch)
+        return Paged(_EventPages(self._get_events, types).fetch)
 
     async def cancel(self, reason: str | None = None, *, grace_s: float | None = None) -> CancelRunResult:
         """Cancel the run and wait until it has ended. On an ended run it changes nothing.
@@ -200,29 +201,20 @@ class Run:
         self._seen = result.run
         return result
 
-    async def _get(
-        self,
-        *,
-        wait: bool | None = None,
-        timeout_ms: int | None = None,
-        order: ResultOrder | None = None,
-        offset: int | None = None,
-    ) -> RunStatus:
-        """Ask for the status; with an order and an offset also for a page of results."""
-        params = GetRunParams(
-            self.id,
-            wait=wait,
-            timeout_ms=timeout_ms,
-            observability=self._observability,
-            include_results=None if order is None else True,
-            result_order=order,
-            result_offset=offset,
-            result_limit=None if order is None else PAGE_ITEMS,
-        )
+    async def _get(self, params: GetRunParams) -> RunStatus:
+        params.observability = self._observability
         self._seen = await self._ask(methods.GET_RUN, params)
         return self._seen
 
-    async def _get_events(self, params: EventsParams) -> EventsResult:
+    async def _get_page(self, order: ResultOrder, offset: int) -> RunStatus:
+        """The status with a page of results."""
+        params = GetRunParams(self.id, include_results=True, result_order=order)
+        params.result_offset, params.result_limit = offset, PAGE_ITEMS
+        return await self._get(params)
+
+    async def _get_events(self, types: list[str] | None, cursor: str | None) -> EventsResult:
+        """The next events; waits for one."""
+        params = EventsParams(self.id, cursor, types, PAGE_ITEMS, LONG_POLL_MS, observability=self._observability)
         result: EventsResult = await self._ask(methods.LIST_EVENTS, params)
         return result
 
@@ -263,23 +255,19 @@ def to_ms(duration_s: float | None) -> int | None:
 class _EventPages:
     """Pages of a run's events, each waited for."""
 
-    def __init__(self, run: Run, types: Sequence[str] | None) -> None:
-        self._run = run
+    def __init__(
+        self,
+        get_events: Callable[[list[str] | None, str | None], Awaitable[EventsResult]],
+        types: Sequence[str] | None,
+    ) -> None:
+        self._get_events = get_events
         self._types = None if types is None else list(types)
         self._cursor: str | None = None
         self.is_done = False
 
     async def fetch(self) -> list[RunEvent] | None:
         while not self.is_done:
-            params = EventsParams(
-                self._run.id,
-                cursor=self._cursor,
-                types=self._types,
-                limit=PAGE_ITEMS,
-                timeout_ms=LONG_POLL_MS,
-                observability=self._run._observability,  # pyright: ignore[reportPrivateUsage] - one subject
-            )
-            page = await self._run._get_events(params)  # pyright: ignore[reportPrivateUsage] - one subject
+            page = await self._get_events(self._types, self._cursor)
             self._cursor, self.is_done = page.next_cursor, page.done
             if page.events:
                 return page.events
@@ -289,23 +277,24 @@ class _EventPages:
 class _ResultPages:
     """Pages of a run's results, each waited for.
 
-    While the run goes on and has no further result, the events tell when there is one: they come in the order of the
+    While the run goes on and has no further result, its events tell when there is one: they come in the order of the
     commits that end items, one for each result.
     """
 
-    def __init__(self, run: Run, order: ResultOrder) -> None:
-        self._run = run
+    def __init__(
+        self, get_page: Callable[[ResultOrder, int], Awaitable[RunStatus]], ends: _EventPages, order: ResultOrder
+    ) -> None:
+        self._get_page = get_page
+        self._ends = ends
         self._order = order
         self._offset = 0
-        self._ends = _EventPages(run, ["item.completed", "run.completed"])
         self._ended: set[int] = set()
         self._ended_count = 0
 
     async def fetch(self) -> list[ItemEntry] | None:
         while True:
-            status = await self._run._get(order=self._order, offset=self._offset)  # pyright: ignore[reportPrivateUsage]
-            page = self._take(status.results or [])
-            if page:
+            status = await self._get_page(self._order, self._offset)
+            if page := self._take(status.results or []):
                 return page
             if status.status in TERMINAL:
                 return None

@@ -6,7 +6,7 @@ Knows nothing of how the connection came about: `server` is above.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Final
 
@@ -19,7 +19,7 @@ from component_sdk.caller import LinkCaller
 from component_sdk.codec import Decode, describe_misfit, encode, make_decoder
 from component_sdk.component import Component
 from component_sdk.context import NoActionTaken, StepflowContext
-from component_sdk.failure import describe_failure, describe_unfit, describe_unknown
+from component_sdk.failure import describe_failure, describe_unfit, describe_unknown, iterate_leaves
 from component_sdk.workers import Workers
 from protocol import methods
 from protocol.dispatch import Dispatcher
@@ -223,7 +223,7 @@ class Session:
         return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1)
 
     def _answer_exception(self, request: RequestReceived, error: BaseException) -> None:
-        leaves = list(_iterate_leaves(error))
+        leaves = list(iterate_leaves(error))
         if any(isinstance(leaf, trio.Cancelled | KeyboardInterrupt) for leaf in leaves):
             raise error
         no_action = next((leaf for leaf in leaves if isinstance(leaf, NoActionTaken)), None)
@@ -231,14 +231,6 @@ class Session:
             self.link.respond(request, ExecuteResult(no_action=NoAction(no_action.reason)))
         else:
             self.link.respond_error(request, describe_failure(error))
-
-
-def _iterate_leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for part in error.exceptions:
-            yield from _iterate_leaves(part)
-    else:
-        yield error
 
 
 def _describe_bad_params(request: RequestReceived, error: Exception) -> RpcError:

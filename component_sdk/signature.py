@@ -117,16 +117,16 @@ def _resolve(function: Callable[..., Any], hint: Any, name: str) -> Any:
             hint = _evaluate(function, hint)
         except Exception as error:
             raise RegistrationError(
-                f"The hint {hint!r} of {name} is not understood ({error}); define or import it at the top of the module."
+                f"The hint {hint!r} of {name} is not understood ({error}); define or import it at the module's top."
             ) from error
     return types.NoneType if hint is None else hint
 
 
 def _evaluate(function: Callable[..., Any], hint: str) -> Any:
-    plain = inspect.unwrap(function)
+    plain: Any = inspect.unwrap(function)
     plain = getattr(plain, "__func__", plain)
     if not isinstance(plain, types.FunctionType):
-        plain = type(function).__call__  # an object that can be called
+        plain = type(plain).__call__  # an object that can be called
     enclosing = dict(inspect.getclosurevars(plain).nonlocals)
     probe = types.SimpleNamespace(__annotations__={"hint": hint}, __module__=plain.__module__)
     return typing.get_type_hints(probe, plain.__globals__, enclosing, include_extras=True)["hint"]

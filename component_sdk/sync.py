@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial, wraps
@@ -43,11 +43,11 @@ class Face(Generic[T]):
         inner: What it is the face of.
     """
 
-    __slots__ = ("_inner", "_portal")
+    __slots__ = ("inner", "portal")
 
     def __init__(self, portal: Portal, inner: T) -> None:
-        self._portal = portal
-        self._inner = inner
+        self.portal = portal
+        self.inner = inner
 
 
 def _blocking(
@@ -57,7 +57,7 @@ def _blocking(
 
     @wraps(method)
     def run(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return face._portal.run(partial(method, face._inner, *args, **kwargs))
+        return face.portal.run(partial(method, face.inner, *args, **kwargs))
 
     return run
 
@@ -69,7 +69,7 @@ def _blocking_run(
 
     @wraps(method)
     def run(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Run:
-        return Run(face._portal, face._portal.run(partial(method, face._inner, *args, **kwargs)))
+        return Run(face.portal, face.portal.run(partial(method, face.inner, *args, **kwargs)))
 
     return run
 
@@ -81,8 +81,8 @@ def _blocking_iterator(
 
     @wraps(method)
     def iterate(face: Face[Any], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        pages = method(face._inner, *args, **kwargs)
-        while (page := face._portal.run(pages.fetch)) is not None:
+        pages = method(face.inner, *args, **kwargs)
+        while (page := face.portal.run(pages.fetch)) is not None:
             yield from page
 
     return iterate
@@ -95,12 +95,12 @@ class Run(Face[trio_run.Run]):
 
     @property
     def id(self) -> str:
-        return self._inner.id
+        return self.inner.id
 
     @property
     def last_seen(self) -> RunStatus:
         """What was last seen of the run, without asking."""
-        return self._inner.last_seen
+        return self.inner.last_seen
 
     @property
     def status(self) -> RunState:
@@ -135,9 +135,9 @@ class Run(Face[trio_run.Run]):
     events = _blocking_iterator(trio_run.Run.events)
 
     def _look(self) -> trio_run.Run:
-        if not self._inner.has_ended:
+        if not self.inner.has_ended:
             self.refresh()
-        return self._inner
+        return self.inner
 
 
 class BlockingContext(Face[StepflowContext], Execution):
@@ -170,11 +170,11 @@ class Client(Face[trio_client.Client]):
 
     def get_run(self, run_id: str) -> Run:
         """A handle on a run; it is not looked up before something is asked."""
-        return Run(self._portal, self._inner.get_run(run_id))
+        return Run(self.portal, self.inner.get_run(run_id))
 
 
 @contextmanager
-def connect(address: str | None = None, **options: Any) -> Iterator[Client]:
+def connect(address: str | None = None, **options: Any) -> Generator[Client]:
     """Connect to a runtime, blocking.
 
     Args:

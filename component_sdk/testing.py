@@ -1,0 +1,231 @@
+"""For tests of components: execute one with no process and no wire.
+
+    def test_double():
+        assert run_component(double, {"item": 2}) == {"doubled": 4}
+
+Input and output are JSON, and go through the component's types as they would on the wire. What the component asks of
+the runtime is answered by a `FakeRuntime`: blobs in memory, and sub-runs whose items are computed by plain functions.
+It executes no flows: that is what a real runtime is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import trio
+from msgspec import Raw, Struct
+
+from component_sdk.backends import Backends
+from component_sdk.codec import decode, encode, make_decoder
+from component_sdk.component import make_component
+from component_sdk.context import NoActionTaken, StepflowContext
+from protocol.errors import ErrorCode, ItemErrorCode, RpcError
+from protocol.methods import Method
+from protocol.types import (
+    AppendParams,
+    AppendResult,
+    BlobType,
+    EventsParams,
+    EventsResult,
+    GetBlobParams,
+    GetBlobResult,
+    GetRunParams,
+    ItemCounts,
+    ItemEntry,
+    ItemError,
+    ItemResult,
+    NoAction,
+    Observability,
+    Outcome,
+    PutBlobParams,
+    PutBlobResult,
+    RunState,
+    RunStatus,
+    SubmitParams,
+)
+
+RunItem = Callable[[Mapping[str, Any], Any], Any]
+"""Computes an item of a sub-run: (flow, input) → value. It may be an `async def`; what it raises fails the item."""
+
+_NOW = "2025-01-15T10:30:00.000Z"
+
+
+class FakeRuntime:
+    """A runtime in memory. Every sub-run has ended when its submission is answered.
+
+    Args:
+        run_item: Computes the items of sub-runs; or give `flows`.
+        flows: The same by the flow's name: functions of the input.
+
+    Attributes:
+        blobs: JSON by blob id.
+        submissions: What was submitted, in order.
+        runs: The runs by id, with all results.
+    """
+
+    def __init__(
+        self, run_item: RunItem | None = None, *, flows: Mapping[str, Callable[[Any], Any]] | None = None
+    ) -> None:
+        self.blobs: dict[str, tuple[Any, BlobType]] = {}
+        self.submissions: list[SubmitParams] = []
+        self.runs: dict[str, RunStatus] = {}
+        self._run_item = run_item
+        self._flows = dict(flows or {})
+
+    def put_blob(self, data: Any, blob_type: BlobType = BlobType.DATA) -> str:
+        """Store content, e.g. a flow of which a component is given the id."""
+        raw = msgspec.json.encode(msgspec.to_builtins(data), order="sorted")
+        blob_id = f"blake3:{hashlib.blake2b(raw, digest_size=32).hexdigest()}"
+        self.blobs[blob_id] = (msgspec.json.decode(raw), blob_type)
+        return blob_id
+
+    async def call(self, method: Method, params: Struct) -> Any:
+        """Answer a request, as the wire's `Caller` does.
+
+        Raises:
+            RpcError: As a runtime would.
+        """
+        await trio.lowlevel.checkpoint()
+        match params:
+            case PutBlobParams():
+                return PutBlobResult(self.put_blob(msgspec.json.decode(params.data), params.blob_type or BlobType.DATA))
+            case GetBlobParams():
+                return GetBlobResult(*self._find_blob(params.blob_id))
+            case SubmitParams():
+                return await self._submit(params)
+            case AppendParams():
+                return await self._append(params)
+            case GetRunParams():
+                return self._show(params)
+            case EventsParams():
+                return EventsResult([], next_cursor="end", done=True)
+            case _:
+                raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"FakeRuntime does not know {method.name}.")
+
+    def _find_blob(self, blob_id: str) -> tuple[Any, BlobType]:
+        if blob_id not in self.blobs:
+            raise RpcError(ErrorCode.NOT_FOUND, f"There is no blob {blob_id}; put it first.", kind="blob")
+        return self.blobs[blob_id]
+
+    async def _submit(self, params: SubmitParams) -> RunStatus:
+        flow, _ = self._find_blob(params.flow_id)
+        self.submissions.append(params)
+        entries = await self._run_items(flow, params.inputs, 0)
+        run_id = f"run-{len(self.runs)}"
+        status = self.runs[run_id] = RunStatus(
+            run_id=run_id,
+            flow_id=params.flow_id,
+            flow_name=flow.get("name"),
+            status=_conclude(entries),
+            items=_count(entries),
+            created_at=_NOW,
+            completed_at=_NOW,
+            results=entries,
+        )
+        return _copy(status, with_results=bool(params.wait))
+
+    async def _append(self, params: AppendParams) -> AppendResult:
+        run = self._find_run(params.run_id)
+        assert run.results is not None
+        flow, _ = self._find_blob(run.flow_id)
+        run.results += await self._run_items(flow, params.inputs, params.at_index)
+        run.items, run.status = _count(run.results), _conclude(run.results)
+        return AppendResult(len(run.results))
+
+    def _show(self, params: GetRunParams) -> RunStatus:
+        status = _copy(self._find_run(params.run_id), with_results=bool(params.include_results))
+        if status.results is not None:
+            start = params.result_offset or 0
+            status.results = status.results[start : start + (params.result_limit or len(status.results))]
+        return status
+
+    def _find_run(self, run_id: str) -> RunStatus:
+        if run_id not in self.runs:
+            raise RpcError(ErrorCode.RUN_NOT_FOUND, f"There is no run {run_id}.", runId=run_id)
+        return self.runs[run_id]
+
+    async def _run_items(self, flow: Mapping[str, Any], inputs: Iterable[Raw], first: int) -> list[ItemEntry]:
+        decoded = [msgspec.json.decode(raw) for raw in inputs]
+        return [ItemEntry(i, await self._run_one(flow, value), _NOW) for i, value in enumerate(decoded, first)]
+
+    async def _run_one(self, flow: Mapping[str, Any], value: Any) -> ItemResult:
+        try:
+            output = self._compute(flow, value)
+            if inspect.isawaitable(output):
+                output = await output
+            return ItemResult(Outcome.SUCCESS, msgspec.json.decode(encode(output)))
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            return ItemResult(Outcome.FAILED, error=ItemError(ItemErrorCode.COMPONENT_FAILED, message))
+
+    def _compute(self, flow: Mapping[str, Any], value: Any) -> Any:
+        function = self._flows.get(flow.get("name", ""))
+        if function is not None:
+            return function(value)
+        if self._run_item is not None:
+            return self._run_item(flow, value)
+        raise LookupError(f"this FakeRuntime cannot run the flow {flow.get('name')!r}; give it run_item= or flows=")
+
+
+def run_component(function: Callable[..., Any], input: Any = None, **options: Any) -> Any:
+    """Execute a component once, blocking; under trio use `execute_component`, whose arguments it has."""
+    return trio.run(partial(execute_component, function, input, **options))
+
+
+async def execute_component(
+    function: Callable[..., Any],
+    input: Any = None,
+    *,
+    runtime: FakeRuntime | None = None,
+    backend: str | None = None,
+    attempt: int = 1,
+    **facts: Any,
+) -> Any:
+    """Execute a component once.
+
+    Args:
+        function: As it would be registered.
+        input: JSON, or a value of the component's input type.
+        runtime: Answers what the component asks; default, an empty one.
+        backend: As it would be registered.
+        attempt: What the context says, as `facts` (`run_id`, `flow_id`, `step_id`, `item_index`).
+
+    Returns:
+        The output as JSON values; `NoAction` if the component took none.
+
+    Raises:
+        Unfit: The input does not fit the component.
+        Exception: What the component raises.
+    """
+    signature = make_component(function, name="under_test", backend=backend).signature
+    value = decode(make_decoder(signature.input_type), encode(input)) if signature.takes_input else None
+    context = StepflowContext(runtime or FakeRuntime(), Observability(**facts), attempt)
+    backends = Backends()
+    try:
+        output = await backends.prepare(signature)(value, context)
+    except NoActionTaken as no_action:
+        return NoAction(no_action.reason)
+    finally:
+        backends.close()
+    return msgspec.json.decode(encode(output))
+
+
+def _conclude(entries: list[ItemEntry]) -> RunState:
+    return RunState.SUCCESS if all(e.result.outcome == Outcome.SUCCESS for e in entries) else RunState.FAILED
+
+
+def _count(entries: list[ItemEntry]) -> ItemCounts:
+    success = sum(entry.result.outcome == Outcome.SUCCESS for entry in entries)
+    return ItemCounts(len(entries), success=success, failed=len(entries) - success)
+
+
+def _copy(status: RunStatus, with_results: bool) -> RunStatus:
+    copied = msgspec.convert(msgspec.to_builtins(status), RunStatus)
+    if not with_results:
+        copied.results = None
+    return copied
