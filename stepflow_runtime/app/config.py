@@ -1,0 +1,200 @@
+"""The configuration of a runtime as data: plugins, routes, storage, addresses, retries, limits (FLOWS).
+
+Pure: where a configuration comes from is the business of `config_file`, how it is written that of `config_reader`.
+Every path in it is absolute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct, field
+
+from stepflow_runtime.connect.routes import Route
+from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.model.outcome import Outcome
+
+CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow-config.json")
+"""What a configuration file is called, the first that is there."""
+
+DEFAULT_RPC_ADDRESS: Final = "127.0.0.1:7837"
+
+_Positive = Annotated[int, Meta(ge=1)]
+_Count = Annotated[int, Meta(ge=0)]
+
+
+class _Section(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A part of the file; its fields are written in camelCase there."""
+
+
+# --- plugins ---------------------------------------------------------------------------------------------------------
+
+
+class BuiltinConfig(_Section, frozen=True, kw_only=True):
+    """`type: builtin`.
+
+    Args:
+        load_file: The folders beneath which the component `load_file` may read; none by default.
+    """
+
+    load_file: tuple[Path, ...] = ()
+
+
+class StdioConfig(_Section, frozen=True, kw_only=True):
+    """`type: stepflow` with a `command`: component servers that the runtime starts.
+
+    Args:
+        command: A program on the PATH, or a path.
+        args: Its arguments, as they stand.
+        env: What is added to its environment.
+        processes: How many of it run.
+        cwd: Its working folder; by default that of the configuration file.
+    """
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    processes: _Positive = 1
+    cwd: Path
+
+
+class DialConfig(_Section, frozen=True, kw_only=True):
+    """`type: stepflow` with a `url`: a component server that listens at `tcp://host:port` or `unix:/path`."""
+
+    url: str
+
+
+class AcceptConfig(_Section, frozen=True, kw_only=True):
+    """`type: stepflow` with `accept`: component servers that dial the runtime and introduce themselves so."""
+
+    accept: str
+
+
+class MockConfig(_Section, frozen=True, kw_only=True):
+    """`type: mock`.
+
+    Args:
+        components: By path, the outcome for each input, as `connect.mock.read_behaviors` gives it.
+    """
+
+    components: Mapping[str, Mapping[str, Outcome]]
+
+
+PluginConfig = BuiltinConfig | StdioConfig | DialConfig | AcceptConfig | MockConfig
+
+
+# --- the rest --------------------------------------------------------------------------------------------------------
+
+
+class SqliteStorage(_Section, frozen=True, kw_only=True):
+    """`type: sqlite`: state in one file, which is made if it is not there."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        here = Path.cwd()
+        return str(self.path.relative_to(here) if self.path.is_relative_to(here) else self.path)
+
+
+class MemoryStorage(_Section, frozen=True, kw_only=True):
+    """`type: memory`: state that ends with the process."""
+
+    def __str__(self) -> str:
+        return "memory"
+
+
+StorageConfig = SqliteStorage | MemoryStorage
+
+
+class Listen(_Section, frozen=True, kw_only=True):
+    """The addresses of `stepflow serve`.
+
+    Args:
+        rpc: `host:port` of the wire protocol, loopback only; port 0 takes any that is free.
+        http: Accepted, so that one file serves every version; this version has no HTTP interface.
+    """
+
+    rpc: str = DEFAULT_RPC_ADDRESS
+    http: str | None = None
+
+
+class RuntimeLimits(_Section, frozen=True, kw_only=True):
+    """What the runtime bears (DESIGN, "Limits, by default"). Each is named in an error's `data` when it is hit.
+
+    Args:
+        max_frame_bytes: Of one line on the wire.
+        max_batch: Requests in one JSON-RPC batch.
+        max_items_per_submit: Inputs in one `runs/submit` or `runs/append`; a run may have more by appending.
+        max_concurrency: Items of a run at once, unless its submission says otherwise.
+        max_in_flight: Executions at once in one process of a component server.
+        max_run_depth: How deeply runs nest; a root has depth 1.
+        max_descendants: Sub-runs of one root, at all depths.
+        max_handled_requests: Requests of one connection that are worked on at once.
+        max_parked_requests: Requests of one connection that only wait.
+        max_handled_bytes: Of the params of both together.
+        max_queued_bytes: What may wait to be sent on a connection before it is given up.
+        max_unclean_stops: How often the runtime may die under an item before the item fails.
+        unavailable_timeout_ms: How long a step waits while no server of its plugin is there.
+        initialize_timeout_ms: How long a server may take to answer `initialize`.
+        open_run_timeout_ms: After so long without an append an open run is sealed.
+        drain_timeout_ms: How long a runtime that stops waits for what is in flight.
+    """
+
+    max_frame_bytes: Annotated[int, Meta(ge=1024)] = 32 * 1024 * 1024
+    max_batch: _Positive = 1000
+    max_items_per_submit: _Positive = 1_000_000
+    max_concurrency: _Positive = 1000
+    max_in_flight: _Positive = 1000
+    max_run_depth: _Positive = 16
+    max_descendants: _Count = 100_000
+    max_handled_requests: _Positive = 2000
+    max_parked_requests: _Positive = 10_000
+    max_handled_bytes: _Positive = 64 * 1024 * 1024
+    max_queued_bytes: _Positive = 64 * 1024 * 1024
+    max_unclean_stops: _Positive = 5
+    unavailable_timeout_ms: _Count = 300_000
+    initialize_timeout_ms: _Positive = 10_000
+    open_run_timeout_ms: _Positive = 3_600_000
+    drain_timeout_ms: _Count = 30_000
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All that a runtime is told.
+
+    Args:
+        source: The file that it was read from; `None` for the defaults.
+        folder: What its relative paths were relative to.
+        plugins: By name.
+        routes: In order; the first that matches wins. Each names one of the plugins.
+        warnings: What is odd in the file, a sentence each, with its place.
+    """
+
+    source: Path | None = None
+    folder: Path
+    plugins: dict[str, PluginConfig]
+    routes: tuple[Route, ...]
+    storage: StorageConfig
+    listen: Listen = Listen()
+    retry: RetryPolicy = RetryPolicy()
+    limits: RuntimeLimits = field(default_factory=RuntimeLimits)
+    warnings: tuple[str, ...] = ()
+
+
+def default_config(folder: Path) -> Config:
+    """What holds without a file: the built-in components, and state in `.stepflow/state.db` beneath a folder."""
+    return Config(
+        folder=folder,
+        plugins={"builtin": BuiltinConfig()},
+        routes=(BUILTIN_ROUTE,),
+        storage=SqliteStorage(path=default_state_path(folder)),
+    )
+
+
+def default_state_path(folder: Path) -> Path:
+    """Where state lies if nothing else is said."""
+    return folder / ".stepflow" / "state.db"
+
+
+BUILTIN_ROUTE: Final = Route("/builtin/{*component}", "builtin")

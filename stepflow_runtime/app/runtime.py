@@ -1,0 +1,225 @@
+"""The composition root: the one place that knows all parts, and puts them together.
+
+Store at the bottom; the executor over it; services over the executor; plugins that ask the services and are called by
+the executor; the listener last. `open_runtime` owns the one tree of tasks.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import structlog
+import trio
+
+from protocol.dispatch import Dispatcher
+from protocol.link import Link
+from protocol.methods import Side
+from protocol.streams import ByteStream, memory_stream_pair, take_stdio
+from protocol.types import ComponentInfo, Limits
+from stepflow_runtime import __version__
+from stepflow_runtime.app.config import (
+    AcceptConfig,
+    BuiltinConfig,
+    Config,
+    DialConfig,
+    MemoryStorage,
+    MockConfig,
+    PluginConfig,
+    SqliteStorage,
+    StdioConfig,
+)
+from stepflow_runtime.app.system import SystemClock, SystemIds
+from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.builtins import BuiltinPlugin
+from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.connect.files import FileLoader
+from stepflow_runtime.connect.introduction import Acceptor, Introduction
+from stepflow_runtime.connect.listener import Listener
+from stepflow_runtime.connect.mock import MockPlugin
+from stepflow_runtime.connect.plugin import Plugin
+from stepflow_runtime.connect.router import ComponentRouter
+from stepflow_runtime.connect.routes import Routes
+from stepflow_runtime.connect.stdio import StdioOrigin
+from stepflow_runtime.connect.supervisor import ServerPlugin
+from stepflow_runtime.connect.tcp import SocketOrigin
+from stepflow_runtime.engine.effects import deliver_effects
+from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.recovery import recover_runs
+from stepflow_runtime.model.loader import load_document
+from stepflow_runtime.ports import BlobStore, Store
+from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.callbacks import ServiceCallbacks
+from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.flows import FlowService
+from stepflow_runtime.services.handlers import make_handlers
+from stepflow_runtime.services.listing import ListingService
+from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.store.memory import open_memory
+from stepflow_runtime.store.sqlite import open_sqlite
+
+log = structlog.get_logger(__name__)
+
+
+class RunsAndBlobs(Store, BlobStore):
+    """What a store has to offer."""
+
+
+class Runtime:
+    """All parts of a runtime, put together and not yet running; see `open_runtime`."""
+
+    def __init__(self, config: Config, store: RunsAndBlobs) -> None:
+        limits = config.limits
+        self.config = config
+        self.store = store
+        self._clock, ids = SystemClock(), SystemIds()
+        self._wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
+        self._connections, self._answers = Connections(), AnswerQueue()
+
+        self.programs = Programs(store)
+        self.executor = Executor(store, self._clock, ids, config.retry)
+        runs = RunService(
+            self.executor,
+            store,
+            self.programs,
+            self._connections,
+            self._clock,
+            ids,
+            SubmitLimits(limits.max_items_per_submit, limits.max_run_depth, limits.max_descendants),
+            limits.max_frame_bytes,
+        )
+        blobs = BlobService(store, self._connections)
+        self._callbacks = ServiceCallbacks(runs, blobs)
+        acceptors: dict[str, Acceptor] = {}
+        handlers = make_handlers(
+            Introduction(acceptors, runtime_version=__version__, limits=self._wire_limits),
+            runs,
+            ListingService(self.executor, store, self.programs),
+            EventService(self.executor, store),
+            blobs,
+            FlowService(self.programs, self.executor),
+        )
+        self.dispatcher = Dispatcher(handlers, Side.RUNTIME)
+
+        plugins = {name: self._make_plugin(name, plugin) for name, plugin in config.plugins.items()}
+        for name, plugin in config.plugins.items():
+            made = plugins[name]
+            if isinstance(plugin, AcceptConfig) and isinstance(made, ServerPlugin):
+                acceptors[plugin.accept] = made
+        self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
+        self.executor.caller = self.router
+        self._answers.report_to(self.executor)
+
+    def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
+        match config:
+            case BuiltinConfig(load_file=folders):
+                loader = FileLoader(folders, _read_yaml, max_bytes=self.config.limits.max_frame_bytes)
+                return BuiltinPlugin(name, self._callbacks, self._answers, loader)
+            case MockConfig(components=components):
+                return MockPlugin(name, components, self._answers)
+            case StdioConfig():
+                on_stderr = partial(_log_stderr, name)
+                origin = StdioOrigin(config.command, config.args, env=config.env, cwd=config.cwd, on_stderr=on_stderr)
+                return self._make_server_plugin(name, [origin] * config.processes)
+            case DialConfig(url=url):
+                return self._make_server_plugin(name, [SocketOrigin(url)])
+            case AcceptConfig():
+                return self._make_server_plugin(name, [])
+
+    def _make_server_plugin(self, name: str, origins: list[StdioOrigin] | list[SocketOrigin]) -> ServerPlugin:
+        return ServerPlugin(
+            name,
+            origins,
+            answers=self._answers,
+            connections=self._connections,
+            dispatcher=self.dispatcher,
+            limits=self._wire_limits,
+            jitter=random.random,
+            unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
+        )
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Runs plugins and executor, and takes up what a runtime before left unfinished, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.router.run)
+            nursery.start_soon(self.executor.run)
+            nursery.start_soon(deliver_effects, self.executor, self.store)
+            recovered = await recover_runs(self.executor, self.store, self.programs, self._clock)
+            if recovered:
+                log.info("runs taken up again", runs=recovered)
+            task_status.started()
+
+    async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""
+        listener = Listener(self.config.listen.rpc, dispatcher=self.dispatcher, limits=self._wire_limits)
+        await listener.run(task_status=task_status)
+
+    async def serve_stdio(self) -> None:
+        """Serves whoever started this process, over its stdin and stdout, until they close it."""
+        await self._make_link(take_stdio(), "stdio").run()
+
+    @asynccontextmanager
+    async def connect_local(self) -> AsyncIterator[Link]:
+        """A client's link to this runtime, within the process."""
+        ours, theirs = memory_stream_pair()
+        client = Link(theirs, side=Side.SERVER, limits=self._wire_limits, name="runtime")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._make_link(ours, "local").run)
+            await nursery.start(client.run)
+            yield client
+            await client.aclose()
+
+    def _make_link(self, stream: ByteStream, name: str) -> Link:
+        connection = Connection(name)
+        connection.link = Link(
+            stream,
+            side=Side.RUNTIME,
+            dispatcher=self.dispatcher,
+            context=connection,
+            limits=self._wire_limits,
+            name=name,
+        )
+        return connection.link
+
+    async def components(self) -> list[ComponentInfo]:
+        """What flows can call, with the paths by which they call it; waits for the servers to list theirs."""
+        return await self.router.components()
+
+
+@asynccontextmanager
+async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
+    """A running runtime.
+
+    Raises:
+        StoreUnavailable: The state cannot be opened: another runtime has it, or the disk refuses.
+        StoreCorrupt: What is there is not a state that this version can use.
+        ValueError: The configuration cannot be carried out; the message says why.
+
+    Cancellation: Component servers are stopped; what was in flight is taken up at the next start.
+    """
+    async with _open_store(config) as store:
+        runtime = Runtime(config, store)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(runtime.run)
+            yield runtime
+            nursery.cancel_scope.cancel()
+
+
+def _open_store(config: Config) -> AbstractAsyncContextManager[RunsAndBlobs]:
+    match config.storage:
+        case SqliteStorage(path=path):
+            return open_sqlite(path)
+        case MemoryStorage():
+            return open_memory()
+
+
+def _read_yaml(text: bytes) -> object:
+    return load_document(text).value
+
+
+def _log_stderr(plugin: str, line: str) -> None:
+    log.debug("component server wrote", plugin=plugin, line=line)
