@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import structlog
 import trio
@@ -65,8 +66,8 @@ from stepflow_runtime.store.sqlite import open_sqlite
 log = structlog.get_logger(__name__)
 
 
-class RunsAndBlobs(Store, BlobStore):
-    """What a store has to offer."""
+class RunsAndBlobs(Store, BlobStore, Protocol):
+    """Both ports in one object, as the stores offer them."""
 
 
 class Runtime:

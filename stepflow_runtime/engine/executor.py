@@ -61,14 +61,17 @@ class Executor:
 
     Args:
         store: Where runs live.
-        caller: Who executes steps.
         clock, ids: The world.
         policy: The transport's retry budget and the default back-off.
+
+    Attributes:
+        caller: Who executes steps; set once, before `run`.
     """
 
-    def __init__(self, store: Store, caller: ComponentCaller, clock: Clock, ids: Ids, policy: RetryPolicy) -> None:
+    caller: ComponentCaller
+
+    def __init__(self, store: Store, clock: Clock, ids: Ids, policy: RetryPolicy) -> None:
         self._store = store
-        self._caller = caller
         self._clock = clock
         self._ids = ids
         self.policy = policy
@@ -199,7 +202,7 @@ class Executor:
             return
         self._in_turn = True
         try:
-            self._caller.flush()
+            self.caller.flush()
             while self._touched:
                 touched, self._touched = self._touched, {}
                 for run_id, run in touched.items():
@@ -208,7 +211,7 @@ class Executor:
                     self._carry_out(run, commands)
                     if run.state.events:
                         self._gathering[run_id] = run
-                self._caller.flush()
+                self.caller.flush()
         finally:
             self._in_turn = False
         if self._gathering:
@@ -222,7 +225,7 @@ class Executor:
                 case Execute():
                     self._execute(run, command)
                 case Abort(execution=execution):
-                    self._caller.cancel(execution)
+                    self.caller.cancel(execution)
                 case Wake(due_ms=due_ms):
                     self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
                 case LoadInputs(index=index):
@@ -247,7 +250,7 @@ class Executor:
             planned.timeout_ms,
             command.alone,
         )
-        self._caller.call(execution)
+        self.caller.call(execution)
 
     # --- timers ---
 
@@ -263,7 +266,7 @@ class Executor:
             {"timeoutMs": execution.timeout_ms},
         )
         self.answered(execution, failure)
-        self._caller.cancel(execution)
+        self.caller.cancel(execution)
         self.end_turn()
 
     def _run_timed_out(self, run: ActiveRun) -> None:

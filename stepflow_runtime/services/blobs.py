@@ -47,19 +47,22 @@ class BlobService:
         return id
 
     async def get(self, params: GetBlobParams, connection: Connection) -> GetBlobResult:
-        """`blobs/get`."""
-        content, blob_type = await self.get_raw(params.blob_id)
-        is_binary = blob_type is BlobType.BINARY
-        if params.blob_type is not None and (params.blob_type is BlobType.BINARY) != is_binary:
-            raise _not_found(params.blob_id, f"it is {blob_type}, not {params.blob_type}")
-        return GetBlobResult(base64.b64encode(content).decode() if is_binary else Raw(content), blob_type)
-
-    async def get_raw(self, id: str) -> tuple[bytes, BlobType]:
-        """The content of a blob.
+        """`blobs/get`.
 
         Raises:
             RpcError: `NOT_FOUND`, also for an id that is none; `INTERNAL_ERROR` if what is stored is not what was put.
         """
+        content, blob_type = await self._read(params.blob_id)
+        is_binary = blob_type is BlobType.BINARY
+        if params.blob_type is not None and (params.blob_type is BlobType.BINARY) != is_binary:
+            raise _not_found(params.blob_id, f"it is {blob_type}, not {params.blob_type}")
+        return GetBlobResult(_encode(content, blob_type), blob_type)
+
+    async def get_json(self, id: str) -> bytes:
+        """The content of a blob as raw JSON; a binary one as a string of base64. Raises as `blobs/get` does."""
+        return bytes(_encode(*await self._read(id)))
+
+    async def _read(self, id: str) -> tuple[bytes, BlobType]:
         if not is_blob_id(id):
             raise _not_found(id, "an id is `blake3:` and 64 lower-case hex digits")
         try:
@@ -71,6 +74,10 @@ class BlobService:
         if blob is None:
             raise _not_found(id, "put it first")
         return blob
+
+
+def _encode(content: bytes, blob_type: BlobType) -> Raw:
+    return Raw(b'"%b"' % base64.b64encode(content) if blob_type is BlobType.BINARY else content)
 
 
 def _decode_binary(data: bytes) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from msgspec import UNSET
 
 from protocol.types import (
@@ -16,6 +14,7 @@ from protocol.types import (
     VariablesResult,
 )
 from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.model.canonical import blob_id, canonicalize, parse_json
 from stepflow_runtime.model.graph import build_graph
@@ -28,12 +27,12 @@ class FlowService:
 
     Args:
         programs: Finds stored flows.
-        knows: Whether a route leads to a component's plugin.
+        executor: Knows which components a route leads to.
     """
 
-    def __init__(self, programs: Programs, knows: Callable[[str], bool]) -> None:
+    def __init__(self, programs: Programs, executor: Executor) -> None:
         self._programs = programs
-        self._knows = knows
+        self._executor = executor
 
     async def validate(self, params: FlowParams, connection: Connection) -> ValidateFlowResult:
         """`flows/validate`: the findings, and the id that the flow would have if it can run."""
@@ -43,7 +42,7 @@ class FlowService:
         return ValidateFlowResult(flow_id=blob_id(content) if can_run else None, diagnostics=findings)
 
     def _describe(self, component: str) -> ComponentInfo | None:
-        return ComponentInfo(component) if self._knows(component) else None
+        return ComponentInfo(component) if self._executor.caller.knows(component) else None
 
     async def variables(self, params: FlowIdParams, connection: Connection) -> VariablesResult:
         """`flows/variables`: the schema of a flow's variables; `{}` allows any."""

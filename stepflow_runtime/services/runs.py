@@ -38,7 +38,6 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     Clock,
-    ComponentCaller,
     Conflict,
     Execution,
     Ids,
@@ -67,7 +66,6 @@ class RunService:
         executor: Executes them.
         store: Holds them.
         programs: Finds their flows.
-        caller: Is told which executions wait.
         connections: Tells which execution a request belongs to.
         clock, ids: The world.
         limits: Of submissions.
@@ -79,7 +77,6 @@ class RunService:
         executor: Executor,
         store: Store,
         programs: Programs,
-        caller: ComponentCaller,
         connections: Connections,
         clock: Clock,
         ids: Ids,
@@ -89,7 +86,6 @@ class RunService:
         self._executor = executor
         self._store = store
         self._programs = programs
-        self._caller = caller
         self._connections = connections
         self._clock = clock
         self._ids = ids
@@ -233,12 +229,12 @@ class RunService:
             if execution is None:
                 yield
                 return
-            self._caller.park(execution)
-            self._caller.flush()
+            self._executor.caller.park(execution)
+            self._executor.caller.flush()
             try:
                 yield
             finally:
-                self._caller.unpark(execution)
+                self._executor.caller.unpark(execution)
 
     async def _read(self, record: RunRecord, order: ResultOrder, offset: int, limit: int | None) -> Page:
         run_id, total = record.spec.run_id, record.progress.total

@@ -1,0 +1,30 @@
+"""The runtime's services as the built-in components call them: without a wire, for the calling execution."""
+
+from __future__ import annotations
+
+from protocol.types import BlobType, GetRunParams, RunStatus, SubmitParams
+from stepflow_runtime.ports import Execution
+from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.runs import RunService
+
+PRINCIPAL = "builtin"
+
+
+class ServiceCallbacks:
+    """Implements `connect.components.Callbacks`."""
+
+    def __init__(self, runs: RunService, blobs: BlobService) -> None:
+        self._runs = runs
+        self._blobs = blobs
+
+    async def put_blob(self, data: bytes, blob_type: BlobType) -> str:
+        return await self._blobs.put_raw(data, blob_type)
+
+    async def get_blob(self, blob_id: str) -> bytes:
+        return await self._blobs.get_json(blob_id)
+
+    async def submit_run(self, execution: Execution, params: SubmitParams) -> RunStatus:
+        return await self._runs.submit_for(execution, params, PRINCIPAL)
+
+    async def get_run(self, execution: Execution, params: GetRunParams) -> RunStatus:
+        return await self._runs.get_for(execution, params)
