@@ -65,7 +65,7 @@ class MemoryStore:
         self._by_idempotency_key: dict[tuple[str, str], RunId] = {}
         self._outbox: dict[tuple[RunId, int], Message] = {}
         self._blobs: dict[BlobId, tuple[bytes, BlobType]] = {}
-        self._hub = WatchHub()
+        self.hub = WatchHub()
 
     # --- writing ---
 
@@ -98,7 +98,7 @@ class MemoryStore:
         if write.snapshot is not None:
             run.snapshot = (progress.seq, write.snapshot)
         self._outbox.update(((message.run_id, message.seq), message) for message in write.outbox)
-        self._hub.notify(write.run_id, progress)
+        self.hub.notify(write.run_id, progress)
         return Committed(progress.seq)
 
     def _find_conflict(self, write: RunWrite, run: _Run | None) -> Conflict | None:
@@ -157,7 +157,7 @@ class MemoryStore:
             del self._by_idempotency_key[spec.idempotency.principal, spec.idempotency.key]
         for key in [key for key in self._outbox if key[0] == spec.run_id]:
             del self._outbox[key]
-        self._hub.forget(spec.run_id)
+        self.hub.forget(spec.run_id)
 
     # --- runs ---
 
@@ -167,7 +167,7 @@ class MemoryStore:
             return None
         if is_due(run.record.progress, after_seq, until):
             return run.record.progress
-        return await self._hub.wait(run_id, after_seq, until)
+        return await self.hub.wait(run_id, after_seq, until)
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         run = self._runs.get(run_id)

@@ -47,7 +47,7 @@ class SqliteStore:
         self._leases = leases
         self._reader = reader
         self._writer = writer
-        self._hub = hub
+        self.hub = hub
 
     @property
     def transactions(self) -> int:
@@ -82,7 +82,7 @@ class SqliteStore:
         progress = self._reader.progress(run_id)
         if progress is None or is_due(progress, after_seq, until):
             return progress
-        return await self._hub.wait(run_id, after_seq, until)
+        return await self.hub.wait(run_id, after_seq, until)
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         return self._reader.run(run_id)
