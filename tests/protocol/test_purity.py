@@ -1,0 +1,24 @@
+"""Which modules may know trio, and the world outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PURE = ["errors", "types", "methods", "messages", "framing", "lifecycle", "peer", "openrpc"]
+IMPURE = ["trio", "socket", "subprocess", "sqlite3", "jsonrpcserver", "structlog"]
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_loads_neither_trio_nor_sockets_nor_jsonrpcserver(module: str) -> None:
+    script = f"import sys, protocol.{module}; print([name for name in {IMPURE} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "[]\n"
+
+
+def test_only_dispatch_knows_jsonrpcserver() -> None:
+    script = "import sys, protocol.peer, protocol.streams; print('jsonrpcserver' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+    assert done.stdout == "False\n"
