@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -13,7 +13,7 @@ import trio.testing
 
 from protocol.dispatch import Dispatcher
 from protocol.methods import Side
-from protocol.streams import ByteStream, MemoryStream, memory_stream_pair
+from protocol.streams import ByteStream, memory_stream_pair
 from protocol.types import Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connections
@@ -88,7 +88,7 @@ class NotingSink:
 class FakeServer:
     """A component server at the other end of a memory stream. It answers by hand: `take`, then `answer`."""
 
-    def __init__(self, stream: MemoryStream, **initialize_result: Any) -> None:
+    def __init__(self, stream: ByteStream, **initialize_result: Any) -> None:
         self._stream = stream
         self._initialize_result = {"server_protocol_version": 1, **initialize_result}
         self.ready = trio.Event()
@@ -97,6 +97,11 @@ class FakeServer:
         self._changed = trio.Event()
 
     async def run(self) -> None:
+        """Receives until either side closes."""
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            await self._run()
+
+    async def _run(self) -> None:
         buffer = b""
         while chunk := await self._stream.receive_some():
             *lines, buffer = (buffer + chunk).split(b"\n")
@@ -149,7 +154,7 @@ class FakeServer:
         for _ in range(number):
             (message,) = await self.take_messages()
             answered.append(message["params"])
-            await self.send(id=message["id"], result={"output": output(message["params"])})
+            await self.send(id=message["id"], result={"output": message["params"]["input"]})
         return answered
 
     async def close(self) -> None:
@@ -162,12 +167,21 @@ class MemoryOrigin:
     def __init__(self, **initialize_result: Any) -> None:
         self.servers: list[FakeServer] = []
         self.initialize_result = initialize_result
+        self._opened = trio.Event()
+
+    async def wait_opened(self, number: int) -> FakeServer:
+        """The server of the so-manyth opening."""
+        while len(self.servers) < number:
+            await self._opened.wait()
+        return self.servers[number - 1]
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OpenedInMemory]:
         ours, theirs = memory_stream_pair(1 << 26)
         server = FakeServer(theirs, **self.initialize_result)
         self.servers.append(server)
+        self._opened.set()
+        self._opened = trio.Event()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run)
             yield OpenedInMemory(ours)
@@ -230,9 +244,7 @@ async def open_world(*origins: Any, **options: Any) -> AsyncIterator[World]:
 async def wait_until_ready(origin: MemoryOrigin, number: int = 1) -> FakeServer:
     """The server of the so-manyth opening, initialized, and added to its pool."""
     with trio.fail_after(PATIENCE_S):
-        while len(origin.servers) < number:
-            await trio.testing.wait_all_tasks_blocked(0.001)
-        server = origin.servers[number - 1]
+        server = await origin.wait_opened(number)
         await server.ready.wait()
     await trio.testing.wait_all_tasks_blocked()
     return server

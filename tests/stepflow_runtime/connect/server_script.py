@@ -4,7 +4,7 @@ The component `/do` does what its input says: `{"echo": x}`, `{"die": status}`, 
 `{"pid": true}`, `{"env": name}`, `{"wait": true}` (no answer).
 """
 
-SOURCE = '''
+SOURCE = """
 import json, os, signal, sys
 
 def send(message):
@@ -36,19 +36,19 @@ for line in sys.stdin:
         what = message["params"]["input"]
         if "wait" not in what:
             send({"id": message["id"], "result": {"output": do(what)}})
-'''
+"""
 
-SILENT = '''
+SILENT = """
 import sys
 print("I never answer", file=sys.stderr, flush=True)
 for line in sys.stdin:
     pass
-'''
+"""
 
-STUBBORN = '''
+STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 print(child.pid, file=sys.stderr, flush=True)
 time.sleep(1000)
-'''
+"""

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from connect_kit import MemoryOrigin, OpenedInMemory, execution, open_world, wait_until_ready
+
+from protocol.errors import RpcError
+from stepflow_runtime.connect.supervisor import Backoff
+
+
+async def test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        several = [execution() for _ in range(3)]
+        parked = execution()
+        world.call(*several, parked)
+        world.router.park(parked)
+        await origin.servers[0].take(4)
+        await origin.servers[0].close()
+        failures = await world.sink.wait_for(*several, parked)
+        assert {failure.code for failure in failures} == {"UNREACHABLE"}
+        assert "python was lost: the memory ended; last on its stderr: no" in failures[0].message
+        assert failures[0].data == {"stderr": "oh\nno"}
+        world.router.unpark(parked)
+
+
+async def test_a_lost_server_is_opened_and_initialized_again() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        await origin.servers[0].close()
+        server = await wait_until_ready(origin, 2)
+        one = execution()
+        world.call(one)
+        await server.answer_all(1)
+        await world.sink.wait_for(one)
+
+
+async def test_what_is_queued_when_a_server_is_lost_goes_to_the_next() -> None:
+    origin = MemoryOrigin(maxInFlight=1)
+    async with open_world(origin) as world:
+        first, second = execution(), execution()
+        world.call(first, second)
+        await origin.servers[0].take()
+        await origin.servers[0].close()
+        server = await wait_until_ready(origin, 2)
+        await server.answer_all(1)
+        failure, output = await world.sink.wait_for(first, second)
+        assert failure.code == "UNREACHABLE"
+        assert output == 1
+
+
+async def test_an_execution_of_a_lost_server_is_no_longer_found() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        one = execution()
+        world.call(one)
+        (server,) = world.plugin._pool._servers
+        assert server.connection.executions == {one.execution_id: one}
+        await origin.servers[0].close()
+        await world.sink.wait_for(one)
+        assert server.connection.executions == {}
+
+
+async def test_a_line_that_breaks_the_protocol_is_named_as_the_cause() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        one = execution()
+        world.call(one)
+        await origin.servers[0].take()
+        await origin.servers[0]._stream.wait_send_all(b"x" * (33 * 1024 * 1024))
+        (failure,) = await world.sink.wait_for(one)
+        assert "longer than 33554432 bytes" in failure.message
+
+
+async def test_another_protocol_version_is_refused() -> None:
+    origin = MemoryOrigin()
+    origin.initialize_result["server_protocol_version"] = 2
+    async with open_world(unavailable_timeout_ms=200) as world:
+        world.plugin._origins = [origin]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(world.plugin._keep_connected, origin, "python")
+            one = execution()
+            world.call(one)
+            (failure,) = await world.sink.wait_for(one)
+            assert "it speaks protocol version 2, the runtime 1" in failure.message
+            nursery.cancel_scope.cancel()
+
+
+class FailingOrigin:
+    """Never opens, and notes when it was tried."""
+
+    def __init__(self) -> None:
+        self.tried: list[float] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[OpenedInMemory]:
+        self.tried.append(trio.current_time())
+        raise OSError("nobody there")
+        yield
+
+
+async def test_pauses_between_attempts_grow_up_to_a_limit(autojump_clock: trio.testing.MockClock) -> None:
+    origin = FailingOrigin()
+    async with open_world(origin, backoff=Backoff(first_s=1, max_s=5)):
+        await trio.sleep(21)
+        pauses = [after - before for before, after in zip(origin.tried, origin.tried[1:], strict=False)]
+        assert [round(pause) for pause in pauses] == [1, 2, 4, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("failures", "jitter", "delay_s"), [(1, 1.0, 0.1), (1, 0.0, 0.05), (3, 1.0, 0.4), (99, 1.0, 10)]
+)
+def test_a_pause_is_between_half_and_all_of_its_exponential(failures: int, jitter: float, delay_s: float) -> None:
+    assert Backoff().delay_s(failures, jitter) == pytest.approx(delay_s)
+
+
+async def test_a_server_that_was_healthy_is_started_again_soon(autojump_clock: trio.testing.MockClock) -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, backoff=Backoff(first_s=1, max_s=1000)) as world:
+        for number in range(1, 5):
+            server = await wait_until_ready(origin, number)
+            await trio.sleep(100)
+            closed = trio.current_time()
+            await server.close()
+        await wait_until_ready(origin, 5)
+        assert trio.current_time() - closed < 2
+        assert world.plugin._pool._servers
+
+
+async def test_components_are_listed_under_the_paths_of_flows() -> None:
+    async with open_world(MemoryOrigin()) as world:
+        (info,) = await world.router.components()
+        assert (info.component, info.description) == ("/python/double", "Twice as much.")
+
+
+async def test_listing_without_a_server_is_refused_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_world(FailingOrigin()) as world:
+        with pytest.raises(RpcError, match="nobody there"):
+            await world.router.components("python")
+
+
+async def test_listing_an_unknown_plugin_is_refused() -> None:
+    async with open_world() as world:
+        with pytest.raises(RpcError, match='No plugin is called "ruby"; known: python'):
+            await world.router.components("ruby")
