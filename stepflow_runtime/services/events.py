@@ -7,7 +7,7 @@ is a sequence number and a position among the public events of that number.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import trio
 
@@ -75,8 +75,7 @@ class EventService:
                 if not params.timeout_ms:
                     break
                 with parked():
-                    await self._store.watch(run_id, progress.seq)
-                progress = await self._progress(run_id)
+                    progress = await self._store.watch(run_id, progress.seq) or _gone(run_id)
         if scope.cancelled_caught:
             progress = await self._progress(run_id)
         done = progress.status in TERMINAL_RUN_STATES and position[0] > progress.seq
@@ -106,6 +105,10 @@ class EventService:
                     seq, skip = seq + 1, 0
             await trio.lowlevel.checkpoint()
         return seq, skip
+
+
+def _gone(run_id: RunId) -> NoReturn:
+    raise run_not_found(run_id)
 
 
 def _read_types(types: list[str] | None) -> frozenset[str]:

@@ -220,8 +220,16 @@ class RunService:
 
     async def _wait(self, run_id: RunId, timeout_ms: int | None, execution: Execution | None) -> RunRecord:
         with self._parked(execution), trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000):
-            await self._store.watch(run_id, 0, WatchFor.TERMINAL)
+            return await self._ended(run_id)
         return await self._require(run_id)
+
+    async def _ended(self, run_id: RunId) -> RunRecord:
+        """The run once it has ended, as the commit left it that ended it."""
+        record = await self._require(run_id)
+        progress = await self._store.watch(run_id, 0, WatchFor.TERMINAL)
+        if progress is None:
+            raise run_not_found(run_id)
+        return RunRecord(record.spec, progress)
 
     @contextmanager
     def _parked(self, execution: Execution | None) -> Iterator[None]:
@@ -306,10 +314,10 @@ class RunService:
         cancelled_before = record.progress.cancelled
         with parked():
             if items is None:
-                await self._store.watch(run_id, 0, WatchFor.TERMINAL)
+                record = await self._ended(run_id)
             else:
                 await self._executor.wait_items_ended(run_id, items)
-        record = await self._require(run_id)
+                record = await self._require(run_id)
         is_cancelled = record.progress.cancelled > cancelled_before or record.progress.status is RunState.CANCELLED
         return CancelRunResult(
             CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE, make_status(record)
