@@ -53,6 +53,7 @@ async def test_a_store_keeps_what_it_was_given_though_the_caller_goes_on_with_it
     spec = specify(name_run(1))
     write = creation(store, spec)
     await store.commit([write])
+    assert write.progress.seq == 0, "what is the caller's is left as it is"
     write.progress.status = RunState.FAILED
     record = await store.run(spec.run_id)
     assert record is not None
