@@ -204,7 +204,7 @@ class Progress:
         self._must_end = len(plan.must_execute)
         self._demanded: Set[str] = plan.demanded
         self._waiters: Mapping[str, Sequence[PlannedStep]] = plan.waiters
-        self._own_waiters: dict[str, list[PlannedStep]] | None = None
+        self._own_waiters: dict[str, dict[PlannedStep, None]] | None = None
         self._pending: dict[str, int] | None = None
         """How many steps have to end yet, for what looks at several; by consumer."""
         self._released: set[str] | None = None
@@ -233,7 +233,8 @@ class Progress:
         for step_id in self.plan.must_execute:
             if (outcome := self.outcomes.get(step_id)) is not None:
                 self._settle(step_id, outcome, todo, advance)
-            self._demand(step_id, todo)
+            else:
+                self._demand(step_id, todo)
         self._evaluate([*todo, self.plan.output], advance)
         return advance
 
@@ -309,16 +310,14 @@ class Progress:
             self._own_waiters = {}
         for step_id in needs:
             if consumer not in self._waiters.get(step_id, ()):
-                waiters = self._own_waiters.setdefault(step_id, [])
-                if consumer not in waiters:
-                    waiters.append(consumer)
+                self._own_waiters.setdefault(step_id, {})[consumer] = None
                 self._demand(step_id, todo)
         if not consumer.is_eager:
             self._pending = self._pending or {}
             self._pending[consumer.id] = len(needs)
 
     def _demand(self, step_id: str, todo: list[PlannedStep]) -> None:
-        if step_id in self._demanded or step_id in self.outcomes:
+        if step_id in self._demanded:
             return
         if not isinstance(self._demanded, set):
             self._demanded = set(self._demanded)

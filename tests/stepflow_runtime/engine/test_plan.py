@@ -112,6 +112,20 @@ def test_a_branch_starts_while_something_else_still_runs() -> None:
     assert progress.ended("slow", b"2").result == b"[1,2]"
 
 
+NEXT_OPTION: dict[str, Any] = {"$coalesce": [ref("first"), ref("a")]}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [NEXT_OPTION, {"$coalesce": [NEXT_OPTION]}, [ref("first"), {"$variable": "v", "default": NEXT_OPTION}]],
+)
+def test_the_next_option_starts_while_something_else_still_runs(expression: Any) -> None:
+    plan = plan_of(step("first"), step("slow"), step("a"), output=[expression, ref("slow")])
+    progress, advance = begin(plan)
+    assert ready_ids(advance) == ["first", "slow"]
+    assert ready_ids(progress.ended("first", b"null")) == ["a"]
+
+
 def test_a_value_that_came_before_all_was_asked_for_is_given_once() -> None:
     plan = plan_of(
         step("a"), step("b"), step("c", {"$if": [ref("a"), ref("b")], "then": 1, "else": 2}), output=ref("c")
@@ -208,6 +222,14 @@ def test_a_restored_item_starts_with_what_has_not_ended() -> None:
     assert progress.start() == Advance(ready=[("s2", b"2")])
     assert ready_ids(progress.ended("s2", b"3")) == ["s3"]
     assert progress.ended("s3", b"4").result == b"4"
+
+
+def test_a_restored_join_waits_for_the_rest_only() -> None:
+    plan = plan_of(step("a"), step("b"), step("c"), step("join", [ref("a"), ref("b"), ref("c")]), output=ref("join"))
+    progress = Progress.restore(plan, b"0", {}, {"b": b"2"})
+    assert ready_ids(progress.start()) == ["a", "c"]
+    assert progress.ended("c", b"3") == Advance()
+    assert progress.ended("a", b"1").ready == [("join", b"[1,2,3]")]
 
 
 def test_a_restored_item_may_be_over() -> None:
