@@ -294,7 +294,7 @@ def flows(draw: st.DrawFn) -> dict[str, Any]:
     return {"steps": steps, "output": draw(expressions(IDS))}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(flows(), st.randoms(use_true_random=False))
 def test_an_item_gets_as_far_along_its_plan_as_without_it_and_when_it_is_restored(flow: Any, random: Any) -> None:
     plan = compile_plan(parse_flow(flow))
