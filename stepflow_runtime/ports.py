@@ -55,8 +55,8 @@ class Execution:
         alone: Whether nothing else may be in flight on the process that executes it (PROTOCOL §6).
         waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
             server slot.
-        claims: The sub-runs that it submitted or found again, by key.
-        submissions: How often it submitted each content, by hash.
+        claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
+        submissions: How often it submitted each content, by hash; `None` likewise.
     """
 
     __slots__ = (
@@ -109,8 +109,8 @@ class Execution:
         self.waiting = 0
         self.place: Any = None
         self.timeout: Any = None
-        self.claims: dict[str, RunId] = {}
-        self.submissions: dict[str, int] = {}
+        self.claims: dict[str, RunId] | None = None
+        self.submissions: dict[str, int] | None = None
 
 
 class ExecutionSink(Protocol):
@@ -225,7 +225,8 @@ class ItemRef(IntEnum):
 
 
 class ResultChunk(Struct, frozen=True, array_like=True):
-    """Where the results of items `chunk * SEGMENT_ITEMS …` are: little-endian 64-bit `seq << 2 | ItemRef`."""
+    """Where the results of items `chunk * SEGMENT_ITEMS …` are: little-endian 64-bit `seq << 2 | ItemRef`, without the
+    zeros at the end."""
 
     chunk: int
     refs: bytes

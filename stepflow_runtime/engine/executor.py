@@ -194,7 +194,8 @@ class Executor:
             execution.item_index, execution.step_id, execution.attempt, outcome, self._clock.wall_ms()
         ):
             if execution.attempt > 1:
-                run.state.disown_children(execution.item_index, execution.step_id, execution.attempt, execution.claims)
+                claims = execution.claims or {}
+                run.state.disown_children(execution.item_index, execution.step_id, execution.attempt, claims.values())
             self._touched[execution.run_id] = run
 
     def end_turn(self) -> None:

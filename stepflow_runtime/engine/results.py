@@ -57,7 +57,7 @@ class ResultIndex:
         """The chunks that changed since the last call, whole; those that are full are forgotten."""
         taken: list[ResultChunk] = []
         for chunk in sorted(self._touched):
-            taken.append(ResultChunk(chunk, _to_bytes(self._refs[chunk])))
+            taken.append(ResultChunk(chunk, _to_bytes(self._refs[chunk]).rstrip(b"\0")))
             if self._left[chunk] == 0:
                 del self._refs[chunk], self._left[chunk]
         self._touched.clear()
@@ -81,7 +81,7 @@ class ResultIndex:
 def decode_refs(data: bytes) -> array[int]:
     """The entries of a result chunk, `SEGMENT_ITEMS` of `seq << 2 | ItemRef`; 0 where the item has not ended."""
     refs: array[int] = array("Q")
-    refs.frombytes(data)
+    refs.frombytes(data.ljust(8 * SEGMENT_ITEMS, b"\0"))
     if sys.byteorder == "big":
         refs.byteswap()
     return refs

@@ -276,10 +276,10 @@ class RunState:
                 self._record(ev.StepStarted(item.index, step, 1))
                 self.after.append(Execute(item.index, step, 1, value))
 
-    def disown_children(self, index: int, step: str, attempt: int, claimed: Mapping[str, RunId]) -> None:
+    def disown_children(self, index: int, step: str, attempt: int, claimed: Iterable[RunId]) -> None:
         """After a step executed again has ended: sub-runs that only earlier attempts submitted are nobody's now."""
         if self.current(index, step, attempt + 1) is None:
-            body = msgspec.json.encode(UnclaimedChildren(index, step, list(claimed.values())))
+            body = msgspec.json.encode(UnclaimedChildren(index, step, list(claimed)))
             self.effects.append(Effect(EffectKind.CANCEL_UNCLAIMED, body))
 
     # --- items end ---

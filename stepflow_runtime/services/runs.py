@@ -115,7 +115,7 @@ class RunService:
             (found, False) if found is not None else await self._create(execution, child_key, params, principal)
         )
         if execution is not None and child_key is not None:
-            execution.claims[child_key] = record.spec.run_id
+            execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
         status = make_status(record)
         if params.wait:
             record = await self._wait(record.spec.run_id, params.timeout_ms, execution)

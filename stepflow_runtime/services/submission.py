@@ -137,8 +137,8 @@ def _canonical_variables(variables: Mapping[str, Raw] | None) -> bytes:
 def next_child_key(execution: Execution, params: SubmitParams) -> str:
     """The key of this submission within its execution: its hash, and which of that hash it is."""
     content = hash_submission(params)
-    ordinal = execution.submissions.get(content, 0) + 1
-    execution.submissions[content] = ordinal
+    submissions = execution.submissions = execution.submissions or {}
+    ordinal = submissions[content] = submissions.get(content, 0) + 1
     return f"{content}/{ordinal}"
 
 
