@@ -6,8 +6,6 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from msgspec import Struct
-from stepflow_runtime.model.override import apply_overrides
-from stepflow_runtime.model.schema import compile_input_checker
 
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.plan import Plan, compile_plan
@@ -15,6 +13,8 @@ from stepflow_runtime.engine.run_state import InputCheck
 from stepflow_runtime.model.canonical import canonical_json, parse_json
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
+from stepflow_runtime.model.override import apply_overrides
+from stepflow_runtime.model.schema import compile_input_checker
 from stepflow_runtime.ports import BlobStore
 
 KEPT: Final = 256
@@ -52,8 +52,9 @@ class Programs:
         if blob is None:
             raise RpcError(ErrorCode.NOT_FOUND, f"there is no blob {flow_id}: put the flow first", kind="flow")
         flow = parse_flow(apply_overrides(parse_json(blob[0]), overrides))
+        plan = compile_plan(flow)
         checker = compile_input_checker(flow.input_schema)
-        program = Program(flow, compile_plan(flow), checker.check if checker is not None else None)
+        program = Program(flow, plan, checker.check if checker is not None else None)
         self._kept[key] = program
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
