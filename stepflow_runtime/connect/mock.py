@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import trio
@@ -74,27 +74,25 @@ def read_behaviors(path: str, behaviors: Any) -> dict[str, Outcome]:
     Raises:
         ValueError: It is neither.
     """
-    match behaviors:
-        case dict():
-            return {json_key(_read_key(key)): _read_result(path, result) for key, result in behaviors.items()}
-        case list():
-            return dict(_read_behavior(path, behavior) for behavior in behaviors)
-        case _:
-            raise ValueError(f'"behaviors" of the mock component "{path}" must be a list of {{input, result}}.')
+    if isinstance(behaviors, dict):
+        by_input = cast("Mapping[Any, Any]", behaviors)
+        return {json_key(_read_key(key)): _read_result(path, result) for key, result in by_input.items()}
+    if isinstance(behaviors, list):
+        return dict(_read_behavior(path, behavior) for behavior in cast("Sequence[Any]", behaviors))
+    raise ValueError(f'"behaviors" of the mock component "{path}" must be a list of {{input, result}}.')
 
 
 def json_key(value: Any) -> str:
     """One text for all spellings of a JSON value; `1` and `1.0` are the same number, `true` is none."""
-    match value:
-        case dict():
-            members = sorted((msgspec.json.encode(key).decode(), json_key(member)) for key, member in value.items())
-            return "{" + ",".join(f"{key}:{member}" for key, member in members) + "}"
-        case list():
-            return "[" + ",".join(map(json_key, value)) + "]"
-        case float() if value.is_integer():
-            return str(int(value))
-        case _:
-            return msgspec.json.encode(value).decode()
+    if isinstance(value, dict):
+        fields = cast("Mapping[str, Any]", value)
+        members = sorted((msgspec.json.encode(key).decode(), json_key(member)) for key, member in fields.items())
+        return "{" + ",".join(f"{key}:{member}" for key, member in members) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(json_key, cast("Sequence[Any]", value))) + "]"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return msgspec.json.encode(value).decode()
 
 
 def _read_key(key: Any) -> Any:
@@ -117,10 +115,9 @@ def _read_result(path: str, result: Any) -> Outcome:
         case {"outcome": "success", "value": value} | {"outcome": "success", "result": value}:
             return msgspec.json.encode(value)
         case {"outcome": "failed", "error": {**error}}:
-            code = error.get("code", ItemErrorCode.COMPONENT_FAILED)
-            known = code in ItemErrorCode._value2member_map_
+            code = str(error.get("code"))
             return Failure(
-                ItemErrorCode(code) if known else ItemErrorCode.COMPONENT_FAILED,
+                code if code in list(ItemErrorCode) else ItemErrorCode.COMPONENT_FAILED,
                 str(error.get("message", "the mock component failed")),
                 error.get("data", msgspec.UNSET),
             )

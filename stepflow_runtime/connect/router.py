@@ -119,7 +119,7 @@ class ComponentRouter:
             if len(self._destinations) >= MAX_REMEMBERED:
                 self._destinations.clear()
             found = self._routes.resolve(component)
-            self._destinations[component] = found and (self._plugins[found.plugin], found.path)
+            self._destinations[component] = None if found is None else (self._plugins[found.plugin], found.path)
         return self._destinations[component]
 
     def _no_route(self, component: str) -> Failure:

@@ -12,7 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
@@ -82,7 +82,7 @@ class StdioOrigin:
         return self._open()
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Opened]:
+    async def _open(self) -> AsyncGenerator[Opened]:
         process = _start(self._argv, self._env, self._cwd)
         async with trio.open_nursery() as nursery:
             try:

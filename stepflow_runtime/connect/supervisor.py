@@ -49,7 +49,7 @@ class Backoff(Struct, frozen=True):
             failures: At least 1.
             jitter: From 0 to 1; the pause is between half and all of the exponential value.
         """
-        return min(self.first_s * 2 ** min(failures - 1, 30), self.max_s) * (0.5 + jitter / 2)
+        return min(self.first_s * 2.0 ** min(failures - 1, 30), self.max_s) * (0.5 + jitter / 2)
 
 
 class ServerPlugin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -38,7 +38,7 @@ class SocketOrigin:
         return self._open()
 
     @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Opened]:
+    async def _open(self) -> AsyncGenerator[Opened]:
         stream = await self._dial()
         try:
             yield _Dialled(self._url, stream)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -146,9 +146,7 @@ class FakeServer:
                         return message
                 await self._changed.wait()
 
-    async def answer_all(
-        self, number: int, output: Callable[[Json], Any] = lambda params: params["input"]
-    ) -> list[Json]:
+    async def answer_all(self, number: int) -> list[Json]:
         """Takes and answers so many executes, one after the other."""
         answered: list[Json] = []
         for _ in range(number):
@@ -176,7 +174,7 @@ class MemoryOrigin:
         return self.servers[number - 1]
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[OpenedInMemory]:
+    async def open(self) -> AsyncGenerator[OpenedInMemory]:
         ours, theirs = memory_stream_pair(1 << 26)
         server = FakeServer(theirs, **self.initialize_result)
         self.servers.append(server)
@@ -229,7 +227,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(*origins: Any, **options: Any) -> AsyncIterator[World]:
+async def open_world(*origins: Any, **options: Any) -> AsyncGenerator[World]:
     """A running world; servers in memory are ready."""
     world = World(list(origins), **options)
     async with trio.open_nursery() as nursery:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from connect_kit import NotingSink, execution
 from msgspec import Raw
 
 from protocol.errors import ErrorCode, RpcError
@@ -30,6 +29,7 @@ from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.files import FileLoader
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution
+from tests.stepflow_runtime.connect.connect_kit import NotingSink, execution
 
 
 class FakeServices:
@@ -97,7 +97,7 @@ class World:
 
 
 @asynccontextmanager
-async def open_world(folder: Path) -> AsyncIterator[World]:
+async def open_world(folder: Path) -> AsyncGenerator[World]:
     world = World(folder)
     async with trio.open_nursery() as nursery:
         await nursery.start(world.plugin.run)

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from connect_kit import execution
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.ports import Execution
+from tests.stepflow_runtime.connect.connect_kit import execution
 
 
 def connect(connections: Connections, *executions: Execution) -> Connection:

@@ -3,11 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from connect_kit import NotingSink, execution
 
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.mock import MockPlugin, read_behaviors
 from stepflow_runtime.model.outcome import Failure, Outcome
+from tests.stepflow_runtime.connect.connect_kit import NotingSink, execution
 
 
 async def answer(behaviors: Any, input: str) -> Outcome:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import trio
 import trio.testing
-from connect_kit import MemoryOrigin, execution, open_world, wait_until_ready
 
 from protocol.types import Limits
 from stepflow_runtime.model.outcome import Failure
+from tests.stepflow_runtime.connect.connect_kit import MemoryOrigin, execution, open_world, wait_until_ready
 
 
 async def test_an_execution_is_sent_and_answered() -> None:

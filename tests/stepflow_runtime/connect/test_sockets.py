@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import trio
-from connect_kit import PATIENCE_S, FakeServer, Json, World, execution, open_world
 
 from protocol.dispatch import Dispatcher
 from protocol.methods import Side
@@ -18,6 +17,7 @@ from protocol.types import Limits
 from stepflow_runtime.connect.introduction import Introduction
 from stepflow_runtime.connect.listener import Listener, parse_address
 from stepflow_runtime.connect.tcp import SocketOrigin, parse_url
+from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, FakeServer, Json, World, execution, open_world
 
 
 class Client:
@@ -48,7 +48,7 @@ class Client:
 
 
 @asynccontextmanager
-async def open_runtime() -> AsyncIterator[tuple[World, str]]:
+async def open_runtime() -> AsyncGenerator[tuple[World, str]]:
     """A world that accepts servers under the name `workers`, and its address."""
     async with open_world() as world, trio.open_nursery() as nursery:
         introduction = Introduction({"workers": world.plugin}, runtime_version="9", limits=Limits())
@@ -59,7 +59,7 @@ async def open_runtime() -> AsyncIterator[tuple[World, str]]:
 
 
 @asynccontextmanager
-async def dial(address: str) -> AsyncIterator[Client]:
+async def dial(address: str) -> AsyncGenerator[Client]:
     host, _, port = address.rpartition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         yield Client(stream)

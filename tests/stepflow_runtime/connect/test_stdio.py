@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from connect_kit import PATIENCE_S, World, execution, open_world
-from server_script import SILENT, SOURCE, STUBBORN
 
 from stepflow_runtime.connect import stdio, supervisor
 from stepflow_runtime.connect.stdio import StdioOrigin
+from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, World, execution, open_world
+from tests.stepflow_runtime.connect.server_script import SILENT, SOURCE, STUBBORN
 
 
 def server(folder: Path, source: str = SOURCE, **options: Any) -> StdioOrigin:
@@ -30,11 +30,11 @@ async def ask(world: World, what: str) -> Any:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether it is there, and not only as a zombie that is somebody else's to reap."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
         return False
-    return True
 
 
 async def test_a_process_answers(tmp_path: Path) -> None:
@@ -100,21 +100,21 @@ async def test_two_processes_are_two_processes(tmp_path: Path) -> None:
 async def test_leaving_stops_the_process_and_leaves_no_zombie(tmp_path: Path) -> None:
     async with open_world(server(tmp_path)) as world:
         pid = await ask(world, '{"pid": true}')
-    assert not is_alive(pid)
+        assert is_alive(pid)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_a_process_that_does_not_stop_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stdio, "GRACE_S", 0.2)
-    lines: list[str] = []
+    send, receive = trio.open_memory_channel[str](10)
     with trio.fail_after(PATIENCE_S):
-        async with server(tmp_path, STUBBORN, on_stderr=lines.append).open():
-            while not lines:
-                await trio.sleep(0.01)
-    with trio.fail_after(PATIENCE_S):
-        while is_alive(int(lines[0])):  # it is init's to reap
-            await trio.sleep(0.01)
+        async with server(tmp_path, STUBBORN, on_stderr=send.send_nowait).open():
+            child = int(await receive.receive())
+            assert is_alive(child)
+        assert not is_alive(child)
 
 
 async def test_the_environment_is_allow_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

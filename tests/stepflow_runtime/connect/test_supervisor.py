@@ -1,15 +1,21 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-from connect_kit import MemoryOrigin, OpenedInMemory, execution, open_world, wait_until_ready
 
 from protocol.errors import RpcError
 from stepflow_runtime.connect.supervisor import Backoff
+from tests.stepflow_runtime.connect.connect_kit import (
+    MemoryOrigin,
+    OpenedInMemory,
+    execution,
+    open_world,
+    wait_until_ready,
+)
 
 
 async def test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once() -> None:
@@ -97,7 +103,7 @@ class FailingOrigin:
         self.tried: list[float] = []
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[OpenedInMemory]:
+    async def open(self) -> AsyncGenerator[OpenedInMemory]:
         self.tried.append(trio.current_time())
         raise OSError("nobody there")
         yield
