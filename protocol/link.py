@@ -1,7 +1,7 @@
 """A connection that is alive: the one trio shell around a `Peer`.
 
-A reader that never waits for a handler or for the writer; a writer that sends what is queued in one piece and never
-tears a frame. Two ways to call: `call` awaits a result; `post` does not wait, and its answer is reported with all
+A reader that never waits for a handler or for the `sender`, which sends what is queued in one piece and never tears a
+frame. Two ways to call: `call` awaits a result; `post` does not wait, and its answer is reported with all
 others of the same chunk, so that nothing per call touches trio. It knows no method but `ping` and `$/cancelRequest`.
 """
 
@@ -21,13 +21,12 @@ from protocol.handling import Handlers, HandlingLimits
 from protocol.messages import RequestId, encode_params
 from protocol.methods import CANCEL_REQUEST, PING, Method, Side
 from protocol.peer import MAX_QUEUED_BYTES, Answer, ConnectionBroken, NotificationReceived, Peer, RequestReceived
+from protocol.sender import Sender
 from protocol.streams import ByteStream
 from protocol.types import CancelRequestParams, Limits
 
 DRAIN_TIMEOUT_S: Final = 2.0
 """How long a connection that ends goes on sending what is queued."""
-
-_SEND_BYTES: Final = 1024 * 1024
 
 
 class _Waiter:
@@ -102,11 +101,9 @@ class Link:
         self._drain_timeout_s = drain_timeout_s
         self._nursery: trio.Nursery | None = None
         self._ended = trio.Event()
-        self._unsent = memoryview(b"")
-        self._wake = trio.Event()
-        self._is_woken = False
+        self._sender = Sender(stream, self._peer, self._break)
+        self._send_soon = self._sender.send_soon
         self._is_ending = False
-        self._writing = trio.CancelScope(shield=True)
 
     # --- what it is ---
 
@@ -157,7 +154,7 @@ class Link:
         """
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._write)
+                self._nursery.start_soon(self._sender.run)
                 task_status.started()
                 try:
                     await self._read()
@@ -186,8 +183,7 @@ class Link:
     def _end_soon(self) -> None:
         if not self._is_ending:
             self._is_ending = True
-            self._writing.deadline = trio.current_time() + self._drain_timeout_s
-            self._wake.set()
+            self._sender.end_soon(self._drain_timeout_s)
             if self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
 
@@ -291,6 +287,10 @@ class Link:
         self._peer.respond_error(request, error)
         self._send_soon()
 
+    def flush(self) -> None:
+        """Sends what is queued as far as the transport takes it at once, the rest soon. Ends a turn."""
+        self._sender.flush()
+
     def _closed_error(self) -> LinkClosed:
         why = f": {self.fault}" if self.fault is not None else "."
         return LinkClosed(f"The connection with {self.name} has ended{why}")
@@ -345,54 +345,6 @@ class Link:
 
     def _answer_ping(self, request: RequestReceived) -> None:
         self._peer.respond(request, b"{}")
-
-    # --- writing ---
-
-    def flush(self) -> None:
-        """Sends what is queued as far as the transport takes it at once; the writer sends the rest. Ends a turn."""
-        if self._unsent or not self._peer.queued_bytes:
-            return
-        data = self._peer.data_to_send()
-        try:
-            sent = self._stream.send_nowait(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._break(error)
-            return
-        self._peer.data_sent(sent)
-        if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
-            self._wake.set()
-
-    def _send_soon(self) -> None:
-        if self._peer.fault is not None:
-            self._break(self._peer.fault)
-        elif not self._is_woken:
-            self._is_woken = True
-            self._wake.set()
-
-    async def _write(self) -> None:
-        # Shielded as a whole, so that nothing cancels it in the middle of a frame; it ends when all is sent, or when
-        # the time for that is over. The connection is closed then, torn frame or not.
-        with self._writing:
-            try:
-                while not self._is_ending or self._unsent:
-                    await self._wake.wait()
-                    if not self._is_ending:
-                        self._wake = trio.Event()
-                    self._is_woken = False
-                    self.flush()
-                    await self._send_rest()
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                self._break(error)
-
-    async def _send_rest(self) -> None:
-        while self._unsent:
-            part = self._unsent[:_SEND_BYTES]
-            await self._stream.wait_send_all(part)
-            self._peer.data_sent(len(part))
-            self._unsent = self._unsent[len(part) :]
-            if not self._unsent:
-                self.flush()
 
 
 _decode_cancel: Final = msgspec.json.Decoder(CancelRequestParams).decode

@@ -12,6 +12,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from protocol import messages
+from protocol.batch import Batch
 from protocol.errors import ErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.framing import LineSplitter
 from protocol.lifecycle import CONNECTION, ConnectionEvent, ConnectionState, advance
@@ -22,16 +23,6 @@ MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 """What a peer that does not read may make us hold (PROTOCOL §7)."""
 
 _UNKNOWN: Final = object()
-
-
-class Batch:
-    """The answers of one received batch; they leave as one array when the last is there."""
-
-    __slots__ = ("answers", "missing")
-
-    def __init__(self) -> None:
-        self.answers: list[tuple[RequestId, bytes]] = []
-        self.missing = 0
 
 
 class RequestReceived(Struct):
@@ -239,7 +230,8 @@ class Peer:
         batch.missing = 1  # holds the array back until all elements are read
         for element in elements:
             self._receive_message(element, batch, events)
-        self._complete_one(batch)
+        batch.missing -= 1
+        self._answer_batch(batch)
 
     # --- sending ---
 
@@ -328,23 +320,16 @@ class Peer:
         if batch is None:
             self._queue(answer + b"\n")
         else:
-            batch.answers.append((id, answer))
-            self._complete_one(batch)
+            batch.add(id, answer)
+            self._answer_batch(batch)
 
-    def _complete_one(self, batch: Batch) -> None:
-        batch.missing -= 1
-        if batch.missing or not batch.answers:
-            return
-        limit = self.peer_limits.max_frame_bytes
-        length = 2 + sum(len(answer) + 1 for _, answer in batch.answers)
-        for place in sorted(range(len(batch.answers)), key=lambda place: -len(batch.answers[place][1])):
-            if length <= limit:
-                break
-            id, answer = batch.answers[place]
-            refusal = messages.encode_error_answer(id, self._too_long("The answer of the batch", length))
-            batch.answers[place] = (id, refusal)
-            length += len(refusal) - len(answer)
-        self._queue(b"[" + b",".join([answer for _, answer in batch.answers]) + b"]\n")
+    def _answer_batch(self, batch: Batch) -> None:
+        def refuse(id: RequestId, length: int) -> bytes:
+            return messages.encode_error_answer(id, self._too_long("The answer of the batch", length))
+
+        line = batch.assemble(self.peer_limits.max_frame_bytes, refuse)
+        if line is not None:
+            self._queue(line)
 
     def _too_long(self, what: str, length: int) -> RpcError:
         limit = self.peer_limits.max_frame_bytes

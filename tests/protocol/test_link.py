@@ -313,6 +313,24 @@ async def test_a_cancelled_link_sends_whole_lines_only(autojump_clock: trio.abc.
     assert json.loads(received)["params"]["x"] == "x" * 1000
 
 
+async def test_a_flush_while_the_rest_of_a_line_waits_does_not_tear_it() -> None:
+    left, right = memory_stream_pair(capacity_bytes=100)
+    link = Link(left, side=Side.RUNTIME, name="server", limits=Limits())
+    received = bytearray()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            for number in range(10):
+                link.notify(INITIALIZED, b'{"number":%d,"x":"%b"}' % (number, b"x" * 150))
+                link.flush()
+                received += await right.receive_some()
+                link.flush()
+            nursery.start_soon(link.aclose)
+            while data := await right.receive_some():
+                received += data
+    assert [json.loads(line)["params"]["number"] for line in received.splitlines()] == list(range(10))
+
+
 async def test_a_link_that_never_ran_can_be_closed() -> None:
     left, right = memory_stream_pair()
     link = Link(left, side=Side.RUNTIME, name="server", limits=Limits())

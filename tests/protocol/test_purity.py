@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-PURE = ["errors", "types", "methods", "messages", "framing", "lifecycle", "peer", "openrpc"]
+PURE = ["errors", "types", "methods", "messages", "framing", "lifecycle", "batch", "peer", "openrpc"]
 IMPURE = ["trio", "socket", "subprocess", "sqlite3", "jsonrpcserver", "structlog"]
 
 

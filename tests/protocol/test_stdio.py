@@ -11,8 +11,6 @@ import trio
 
 from protocol.streams import FdStream, SocketStream
 
-from .wires import open_tcp_pair
-
 CHATTY = """
 import os, sys, subprocess, trio
 from protocol.streams import take_stdio
@@ -64,8 +62,8 @@ async def test_the_pipes_of_a_child_are_a_stream() -> None:
     child.wait(5)
 
 
-async def test_tcp_does_not_hold_small_writes_back() -> None:
-    for stream in await open_tcp_pair():
-        assert isinstance(stream, SocketStream)
+def test_tcp_does_not_hold_small_writes_back() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stream = SocketStream(socket.create_connection(listener.getsockname()))
         assert stream._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        await stream.aclose()
+        stream._sock.close()
