@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     is_static = "--static" in arguments
     failed = [name for name, command in STATIC_CHECKS.items() if not _passes(name, command)]
     if failed:
-        print(f"\n{len(failed)} of {len(STATIC_CHECKS)} checks failed: {', '.join(failed)}. The tests run when all pass.")
+        print(f"{len(failed)} of {len(STATIC_CHECKS)} checks failed: {'; '.join(failed)}. The tests run when all pass.")
         return 1
     if is_static:
         print(f"All {len(STATIC_CHECKS)} checks pass.")
@@ -50,18 +50,23 @@ def main(arguments: list[str]) -> int:
 def _passes(name: str, command: list[str]) -> bool:
     print(f"== {name} ... ", end="", flush=True)
     started_at = time.monotonic()
-    done = _run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = _run(command, captures=True)
     print(f"{'FAILED' if done.returncode else 'ok'} ({time.monotonic() - started_at:.1f} s)", flush=True)
     if done.returncode:
-        print(done.stdout.decode(), flush=True)
+        print(done.stdout, flush=True)
     return done.returncode == 0
 
 
-def _run(command: list[str], stdout: int | None = None, stderr: int | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(command: list[str], *, captures: bool = False) -> subprocess.CompletedProcess[str]:
     program, *arguments = command
-    environ = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}  # else it asks PyPI for a newer pyright
     return subprocess.run(
-        [BIN / program, *arguments], cwd=ROOT, env=environ, stdout=stdout, stderr=stderr, stdin=subprocess.DEVNULL
+        [BIN / program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"},  # else it asks PyPI whether it is the newest
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE if captures else None,
+        stderr=subprocess.STDOUT if captures else None,
+        text=True,
     )
 
 
