@@ -1,4 +1,4 @@
-"""What a run does next. `run_state` decides, purely; `executor` carries it out, with a store and a caller of components.
+"""What a run does next: `run_state` decides, purely; `executor` carries it out, with a store and servers.
 
 It knows those two only as `ports`. Above it are the services; below it the model.
 """

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
-import structlog
 import trio
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
 from stepflow_runtime.engine.commands import Abort, Command, Execute, LoadInputs, Wake
+from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.retry import RetryPolicy
@@ -30,34 +30,21 @@ from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import (
     Clock,
     CommitResult,
-    Committed,
     ComponentCaller,
-    Conflict,
     Execution,
-    Fenced,
     Ids,
     Message,
     RunProgress,
     RunRecord,
     Store,
-    StoreUnavailable,
 )
 
 OPEN_RUN_IDLE_S: Final = 3600.0
 """An open run without an append for so long is sealed (PROTOCOL §4)."""
 
-STORE_RETRY_S: Final = 0.5
-"""Between two tries to commit while the store is unavailable."""
-
-log = structlog.get_logger(__name__)
-
-
-class Superseded(Exception):
-    """Another runtime has taken over; this one must stop and write nothing."""
-
 
 class Executor:
-    """Executes runs. Implements `ExecutionSink`; all methods are called in the one trio thread.
+    """Executes runs. Implements `ExecutionSink` and `CommitSink`; all methods are called in the one trio thread.
 
     Args:
         store: Where runs live.
@@ -78,8 +65,7 @@ class Executor:
         self.timers = Timers(clock)
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
-        self._gathering: dict[RunId, ActiveRun] = {}
-        self._work = trio.Event()
+        self._committer = Committer(store, clock, self)
         self._in_turn = False
         self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]
         self._loads, self._loads_in = trio.open_memory_channel[tuple[ActiveRun, int]](float("inf"))
@@ -95,7 +81,7 @@ class Executor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.timers.run)
             nursery.start_soon(self._load_inputs)
-            await self._commit_groups()
+            await self._committer.run()
 
     # --- runs come and go ---
 
@@ -206,17 +192,15 @@ class Executor:
             self.caller.flush()
             while self._touched:
                 touched, self._touched = self._touched, {}
-                for run_id, run in touched.items():
+                for run in touched.values():
                     run.state.start_items()
                     commands, run.state.now = run.state.now, []
                     self._carry_out(run, commands)
                     if run.state.events:
-                        self._gathering[run_id] = run
+                        self._committer.gather(run)
                 self.caller.flush()
         finally:
             self._in_turn = False
-        if self._gathering:
-            self._work.set()
 
     # --- commands ---
 
@@ -310,7 +294,7 @@ class Executor:
             self._touched[run.spec.run_id] = run
             self.end_turn()
 
-    # --- commits ---
+    # --- commits (CommitSink) ---
 
     async def _commit_of(self, run: ActiveRun) -> CommitResult:
         ticket = Ticket()
@@ -318,55 +302,18 @@ class Executor:
         self.end_turn()
         return await ticket.wait()
 
-    async def _commit_groups(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work = trio.Event()
-            while self._gathering:
-                runs, self._gathering = self._gathering, {}
-                wall_ms = self._clock.wall_ms()
-                group = [run.take(wall_ms) for run in runs.values()]
-                self._follow_up(group, await self._commit(group))
+    def durable(self, taken: Taken) -> None:
+        run, write = taken.run, taken.write
+        run.committed = write.progress
+        run.state.durable_through = write.progress.started_through
+        if write.progress.completed_at_ms is not None:
+            self._drop(run)
+        self._carry_out(run, taken.commands)
+        for message in write.outbox:
+            self.deliver(message)
 
-    async def _commit(self, group: list[Taken]) -> list[CommitResult | Exception]:
-        """Commits a group. While the store is unavailable new runs are refused and the others wait."""
-        try:
-            return [*await self._store.commit([taken.write for taken in group])]
-        except StoreUnavailable as error:
-            log.warning("store unavailable: new runs are refused, running ones wait", reason=str(error))
-            refusal = error
-        kept = [taken for taken in group if taken.write.expected_seq]
-        results: dict[RunId, CommitResult] = {}
-        while kept and not results:
-            await trio.sleep(STORE_RETRY_S)
-            try:
-                committed = await self._store.commit([taken.write for taken in kept])
-            except StoreUnavailable:
-                continue
-            results = {taken.write.run_id: result for taken, result in zip(kept, committed, strict=True)}
-        return [results.get(taken.write.run_id, refusal) for taken in group]
-
-    def _follow_up(self, group: list[Taken], results: list[CommitResult | Exception]) -> None:
-        for taken, result in zip(group, results, strict=True):
-            run, write = taken.run, taken.write
-            match result:
-                case Committed():
-                    run.committed = write.progress
-                    run.state.durable_through = write.progress.started_through
-                    if write.progress.completed_at_ms is not None:
-                        self._drop(run)
-                    self._carry_out(run, taken.commands)
-                    for message in write.outbox:
-                        self.deliver(message)
-                case Fenced():
-                    raise Superseded(f"another runtime owns run {write.run_id} now")
-                case Conflict() | StoreUnavailable() if write.expected_seq == 0:
-                    self._drop(run)
-                case _:
-                    raise RuntimeError(f"run {write.run_id} could not be committed: {result}")
-            for ticket in taken.tickets:
-                ticket.resolve(result)
-        self.end_turn()
+    def refused(self, run: ActiveRun) -> None:
+        self._drop(run)
 
     def _drop(self, run: ActiveRun) -> None:
         self._runs.pop(run.spec.run_id, None)

@@ -1,0 +1,107 @@
+"""Group commit: what runs record is committed together; while one group is on its way, the next one gathers."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import structlog
+import trio
+
+from stepflow_runtime.engine.active_run import ActiveRun, Taken
+from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.ports import Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
+
+STORE_RETRY_S: Final = 0.5
+"""Between two tries to commit while the store is unavailable."""
+
+log = structlog.get_logger(__name__)
+
+
+class Superseded(Exception):
+    """Another runtime has taken over; this one must stop and write nothing."""
+
+
+class CommitSink(Protocol):
+    """Who is told what became of commits; the executor."""
+
+    def durable(self, taken: Taken) -> None:
+        """This part of the group is durable: what follows from it may happen."""
+        ...
+
+    def refused(self, run: ActiveRun) -> None:
+        """The run was not created."""
+        ...
+
+    def end_turn(self) -> None:
+        """All of the group was told."""
+        ...
+
+
+class Committer:
+    """Commits for one sink.
+
+    Args:
+        store: Where to.
+        clock: Gives events their time.
+        sink: Who is told.
+    """
+
+    def __init__(self, store: Store, clock: Clock, sink: CommitSink) -> None:
+        self._store = store
+        self._clock = clock
+        self._sink = sink
+        self._gathering: dict[RunId, ActiveRun] = {}
+        self._work = trio.Event()
+
+    def gather(self, run: ActiveRun) -> None:
+        """What this run has recorded, and records until then, is in the next group."""
+        self._gathering[run.spec.run_id] = run
+        self._work.set()
+
+    async def run(self) -> None:
+        """Commits until cancelled.
+
+        Raises:
+            Superseded: A lease is no longer valid.
+        """
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._gathering:
+                runs, self._gathering = self._gathering, {}
+                wall_ms = self._clock.wall_ms()
+                group = [run.take(wall_ms) for run in runs.values()]
+                self._tell(group, await self._commit(group))
+
+    async def _commit(self, group: list[Taken]) -> list[CommitResult | StoreUnavailable]:
+        """Commits a group. While the store is unavailable new runs are refused and the others wait."""
+        try:
+            return [*await self._store.commit([taken.write for taken in group])]
+        except StoreUnavailable as error:
+            log.warning("store unavailable: new runs are refused, running ones wait", reason=str(error))
+            refusal = error
+        kept = [taken for taken in group if taken.write.expected_seq]
+        results: dict[RunId, CommitResult] = {}
+        while kept and not results:
+            await trio.sleep(STORE_RETRY_S)
+            try:
+                committed = await self._store.commit([taken.write for taken in kept])
+            except StoreUnavailable:
+                continue
+            results = {taken.write.run_id: result for taken, result in zip(kept, committed, strict=True)}
+        return [results.get(taken.write.run_id, refusal) for taken in group]
+
+    def _tell(self, group: list[Taken], results: list[CommitResult | StoreUnavailable]) -> None:
+        for taken, result in zip(group, results, strict=True):
+            match result:
+                case Committed():
+                    self._sink.durable(taken)
+                case Fenced():
+                    raise Superseded(f"another runtime owns run {taken.write.run_id} now")
+                case Conflict() | StoreUnavailable() if taken.write.expected_seq == 0:
+                    self._sink.refused(taken.run)
+                case _:
+                    raise RuntimeError(f"run {taken.write.run_id} could not be committed: {result}")
+            for ticket in taken.tickets:
+                ticket.resolve(result)
+        self._sink.end_turn()
