@@ -147,14 +147,17 @@ async def open_client(
     spawner = None if config is None else Spawner(os.fspath(config))
     name = address or os.environ.get("STEPFLOW_URL") or DEFAULT_ADDRESS
     dial: Dial = spawner or dial_address(name)
+    failure: Exception | None = None
     try:
-        async with trio.open_nursery(strict_exception_groups=False) as nursery:
+        async with trio.open_nursery() as nursery:
             connection = Connection(
                 dial, nursery, name=f"the runtime of {config}" if spawner else name, token=token, patience_s=patience_s
             )
-            await connection.open()
             try:
+                await connection.open()
                 yield Client(connection)
+            except Exception as error:  # raised below, so that the nursery makes no group of it
+                failure = error
             finally:
                 with trio.CancelScope(shield=True):
                     await connection.aclose()
@@ -162,6 +165,8 @@ async def open_client(
     finally:
         if spawner is not None:
             await spawner.aclose()
+    if failure is not None:
+        raise failure
 
 
 def _make_repeatable(options: RunOptions) -> RunOptions:

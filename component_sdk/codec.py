@@ -55,9 +55,10 @@ def describe_misfit(error: Exception) -> Unfit | None:
             return Unfit("The JSON nests too deeply", "$")
         case UnicodeDecodeError():
             return Unfit("The JSON is not UTF-8", "$")
-        case _ if type(error).__module__.startswith("pydantic"):
-            errors: Any = getattr(error, "errors", list)()
-            return next((Unfit(first["msg"], _format_path(first["loc"])) for first in errors), None)
+        case _ if type(error).__name__ == "ValidationError" and isinstance(error, ValueError):  # pydantic's
+            pydantic_error: Any = error
+            first = pydantic_error.errors()[0]
+            return Unfit(first["msg"], _format_path(first["loc"]))
         case _:
             return None
 
@@ -99,7 +100,7 @@ def make_schema(hint: Any) -> Any:
 
     def describe_custom(custom: type) -> dict[str, Any]:
         if not _is_pydantic(custom):
-            return {}
+            return {"description": "any JSON" if custom is object else custom.__name__}
         schema = _adapter(custom).json_schema()
         definitions.update(schema.pop("$defs", {}))
         definitions[custom.__name__] = schema
@@ -161,5 +162,5 @@ encode: Final = msgspec.json.Encoder(enc_hook=_write_custom).encode
 """Write any value that has a JSON form; wire types are written in the wire's casing.
 
 Raises:
-    TypeError: Some value in it has no JSON form; the message names its type.
+    TypeError: Some value in it has no JSON form; the message names its type. In a pydantic model, a `ValueError`.
 """

@@ -11,7 +11,7 @@ import re
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 import msgspec
 
@@ -61,11 +61,11 @@ def _read_file(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise FlowFileError(f"The flow {path} cannot be read: {error.strerror}.") from error
     flow: Any = _parse_json(path, content) if path.suffix == ".json" else _parse_yaml(path, content)
-    if type(flow) is not dict:
+    if not isinstance(flow, dict):
         raise FlowFileError(
             f"The flow {path} is a {type(flow).__name__}; a flow is a mapping with `steps` and `output`."
         )
-    return flow
+    return cast("dict[str, Any]", flow)
 
 
 def _parse_json(path: Path, content: bytes) -> Any:
@@ -90,23 +90,20 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
 def _yaml_loader() -> Any:
     import yaml
 
-    class JsonTypesLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
+    base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-            loader: Any = super()
-            seen: set[Hashable] = set()
-            for key_node, _ in node.value:
-                key: Hashable = loader.construct_object(key_node, deep=True)
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key!r} occurs twice in one mapping", key_node.start_mark
-                    )
-                seen.add(key)
-            mapping: dict[Hashable, Any] = loader.construct_mapping(node, deep)
-            return mapping
+    def construct_mapping(loader: Any, node: Any, deep: bool = False) -> Any:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            key: Hashable = loader.construct_object(key_node, deep=True)
+            if key in seen:
+                message = f"the key {key!r} occurs twice in one mapping"
+                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
+            seen.add(key)
+        return base.construct_mapping(loader, node, deep)
 
-    loader_class: Any = JsonTypesLoader
+    members: dict[str, Any] = {"yaml_implicit_resolvers": {}, "construct_mapping": construct_mapping}
+    loader: Any = type("JsonTypesLoader", (base,), members)
     for tag, (pattern, first) in _JSON_SCALARS.items():
-        loader_class.add_implicit_resolver(tag, re.compile(pattern), first)
-    return loader_class
+        loader.add_implicit_resolver(tag, re.compile(pattern), first)
+    return loader
