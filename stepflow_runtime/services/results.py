@@ -115,7 +115,7 @@ def _entries_of(row: JournalRow, from_ordinal: int) -> Iterator[ItemEntry]:
     ordinal = row.completions_before
     for event in decode_events(row.events):
         count = completions(event)
-        if ordinal + count > from_ordinal:
+        if count and ordinal + count > from_ordinal:
             indexes = _ended_items(event)
             for index in indexes[max(from_ordinal - ordinal, 0) :]:
                 yield make_entry(index, event, row.at_ms)
