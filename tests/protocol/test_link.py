@@ -331,6 +331,19 @@ async def test_a_flush_while_the_rest_of_a_line_waits_does_not_tear_it() -> None
     assert [json.loads(line)["params"]["number"] for line in received.splitlines()] == list(range(10))
 
 
+async def test_answers_that_nobody_flushes_are_sent_when_there_is_room() -> None:
+    left, right = memory_stream_pair(capacity_bytes=1000)
+    link = Link(left, side=Side.RUNTIME, name="client", limits=Limits())
+    received = bytearray()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            await right.wait_send_all(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n' * 100)
+            while received.count(b"\n") < 100:
+                received += await right.receive_some()
+            await link.aclose()
+
+
 async def test_a_link_that_never_ran_can_be_closed() -> None:
     left, right = memory_stream_pair()
     link = Link(left, side=Side.RUNTIME, name="server", limits=Limits())
