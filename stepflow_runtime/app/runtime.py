@@ -82,7 +82,9 @@ class Runtime:
         self._connections, self._answers = Connections(), AnswerQueue()
 
         self.programs = Programs(store)
-        self.executor = Executor(store, self._clock, ids, config.retry)
+        self.executor = Executor(
+            store, self._clock, ids, config.retry, open_run_timeout_s=limits.open_run_timeout_ms / 1000
+        )
         runs = RunService(
             self.executor,
             store,
@@ -90,7 +92,9 @@ class Runtime:
             self._connections,
             self._clock,
             ids,
-            SubmitLimits(limits.max_items_per_submit, limits.max_run_depth, limits.max_descendants),
+            SubmitLimits(
+                limits.max_concurrency, limits.max_items_per_submit, limits.max_run_depth, limits.max_descendants
+            ),
             limits.max_frame_bytes,
         )
         blobs = BlobService(store, self._connections)

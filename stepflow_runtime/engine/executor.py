@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
 import trio
 
@@ -39,9 +38,6 @@ from stepflow_runtime.ports import (
     Store,
 )
 
-OPEN_RUN_IDLE_S: Final = 3600.0
-"""An open run without an append for so long is sealed (PROTOCOL §4)."""
-
 
 class Executor:
     """Executes runs. Implements `ExecutionSink` and `CommitSink`; all methods are called in the one trio thread.
@@ -50,6 +46,7 @@ class Executor:
         store: Where runs live.
         clock, ids: The world.
         policy: The transport's retry budget and the default back-off.
+        open_run_timeout_s: An open run without an append for so long is sealed.
 
     Attributes:
         caller: Who executes steps; set once, before `run`.
@@ -57,8 +54,11 @@ class Executor:
 
     caller: ComponentCaller
 
-    def __init__(self, store: Store, clock: Clock, ids: Ids, policy: RetryPolicy) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, ids: Ids, policy: RetryPolicy, *, open_run_timeout_s: float = 3600.0
+    ) -> None:
         self._store = store
+        self._open_run_timeout_s = open_run_timeout_s
         self._clock = clock
         self._ids = ids
         self.policy = policy
@@ -269,7 +269,7 @@ class Executor:
             run.idle.cancel()
             run.idle = None
         if not run.state.facts.progress.sealed:
-            run.idle = self.timers.after(OPEN_RUN_IDLE_S, partial(self._seal, run))
+            run.idle = self.timers.after(self._open_run_timeout_s, partial(self._seal, run))
 
     def _seal(self, run: ActiveRun) -> None:
         run.state.append(run.state.facts.progress.total, sealed=True)

@@ -18,12 +18,18 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.variable import resolve_variables
 from stepflow_runtime.ports import Execution
 
-DEFAULT_MAX_CONCURRENCY = 1000
-
 
 class SubmitLimits(Struct, frozen=True):
-    """Limits of submissions, each configurable under its name in `limits`."""
+    """Limits of submissions, each configurable under its name in `limits`.
 
+    Args:
+        max_concurrency: Items of a run at once, unless its submission says otherwise.
+        max_items_per_submit: Inputs in one submission, or in one append.
+        max_run_depth: How deeply runs nest; a root has depth 1.
+        max_descendants: Sub-runs of one root, at all depths.
+    """
+
+    max_concurrency: int = 1000
     max_items_per_submit: int = 1_000_000
     max_run_depth: int = 16
     max_descendants: int = 100_000
@@ -69,7 +75,7 @@ def make_spec(
         depth=depth,
         parent=link,
         parent_close_policy=params.parent_close_policy or "cancel",
-        max_concurrency=params.max_concurrency or DEFAULT_MAX_CONCURRENCY,
+        max_concurrency=params.max_concurrency or limits.max_concurrency,
         max_failures=read_failure_policy(params.failure_policy),
         overrides=params.overrides,
         variables=_read_variables(params.variables, program),
