@@ -6,7 +6,7 @@ READY := .venv/.ready
 .PHONY: help venv demo test check bench format docs clean
 
 help:
-	@echo 'make demo     the main job, on 2,000 rows of real input'
+	@echo 'make demo     the main job, on 20,000 rows, some of them bad'
 	@echo 'make test     every check and every test, as CI does it'
 	@echo 'make check    format, lint and types: what takes seconds'
 	@echo 'make bench    how fast it is on this machine'

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import grimp
 import pytest
-from importlinter.api import read_configuration
 from importlinter import Contract, ContractCheck
+from importlinter.api import read_configuration
 from importlinter.contracts.acyclic_siblings import AcyclicSiblingsContract
 from importlinter.contracts.forbidden import ForbiddenContract
 from importlinter.contracts.layers import LayersContract

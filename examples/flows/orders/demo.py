@@ -1,14 +1,16 @@
-"""The main job, on 2,000 rows: `make demo`, or `python -m examples.flows.orders.demo [ROWS]`."""
+"""The main job, on 20,000 rows: `make demo`, or `python -m examples.flows.orders.demo [ROWS]`."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,7 +20,7 @@ from examples.flows.orders.generate import generate_orders
 
 HERE: Final = Path(__file__).parent
 COLUMNS: Final = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-_console: Final = Console(highlight=False)
+_console: Final = Console(highlight=False, soft_wrap=True)
 
 
 def main(count: int) -> None:
@@ -28,7 +30,7 @@ def main(count: int) -> None:
         count: How many.
     """
     _use_this_python()
-    _console.print(f"Pricing {count:,} orders with {HERE.name}/flow.yaml: two steps each, in two component processes.")
+    _console.print(f"Pricing {count:,} orders with {HERE.name}/flow.yaml: two steps each, in two processes.")
     entries: list[ItemEntry] = []
     started_at = time.monotonic()
     with connect(config=HERE / "stepflow-config.yml") as client, Progress(*COLUMNS, console=_console) as progress:
@@ -39,9 +41,8 @@ def main(count: int) -> None:
             entries.append(entry)
             progress.advance(task)
         seconds = time.monotonic() - submitted_at
-        run_id = run.id
-    _console.print(f"\nRun {run_id}: {seconds:.2f} s, {count / seconds:,.0f} orders a second, every result on disk")
-    _console.print(f"(the runtime took {submitted_at - started_at:.2f} s to start).\n")
+    _console.print(f"\nDone in {seconds:.2f} s, {count / seconds:,.0f} orders a second, with every result on disk.")
+    _console.print(f"Before that, the runtime took {submitted_at - started_at:.2f} s to start.\n")
     _print_sales([entry.result.value for entry in entries if entry.result.error is None])
     _print_refusals(entries)
 
@@ -52,7 +53,7 @@ def _use_this_python() -> None:
 
 
 def _print_sales(orders: list[Any]) -> None:
-    table = Table(title=f"{len(orders):,} orders priced", title_justify="left")
+    table = Table(title=f"{len(orders):,} orders priced", title_justify="left", box=SIMPLE)
     for name in ("country", "orders", "total", "largest"):
         table.add_column(name, justify="left" if name == "country" else "right")
     for country in sorted({order["country"] for order in orders}):
@@ -63,12 +64,13 @@ def _print_sales(orders: list[Any]) -> None:
 
 def _print_refusals(entries: list[ItemEntry]) -> None:
     errors = [entry.result.error for entry in entries if entry.result.error is not None]
-    table = Table(title=f"{len(errors):,} orders refused", title_justify="left")
+    table = Table(title=f"{len(errors):,} orders refused", title_justify="left", box=SIMPLE)
     table.add_column("orders", justify="right")
     table.add_column("code")
     table.add_column("reason")
-    for (code, message), occurrences in Counter((error.code, error.message) for error in errors).most_common():
-        table.add_row(f"{occurrences:,}", code, message)
+    reasons = Counter((error.code, re.sub(r"/\d+/", "/n/", error.message)) for error in errors)
+    for (code, reason), occurrences in reasons.most_common():
+        table.add_row(f"{occurrences:,}", code, reason)
     _console.print(table)
 
 
@@ -77,4 +79,4 @@ def _in_euro(cents: int) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000)

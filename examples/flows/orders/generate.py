@@ -10,7 +10,7 @@ from typing import Any
 
 from examples.flows.orders.server import COUPON_PERCENT, PRICE_CENTS, SHIPPING_CENTS
 
-BAD_SHARE = 0.05
+BAD_SHARE = 0.08
 
 
 def generate_orders(count: int) -> Iterator[dict[str, Any]]:
@@ -20,7 +20,7 @@ def generate_orders(count: int) -> Iterator[dict[str, Any]]:
         count: How many; a smaller count gives the first of a larger one.
 
     Yields:
-        Orders as JSON values. About one in twenty cannot be fulfilled.
+        Orders as JSON values. About one in twelve cannot be fulfilled.
     """
     chance = random.Random(20)
     for number in range(count):
