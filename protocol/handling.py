@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import Struct
 
-from protocol.dispatch import Dispatcher
 from protocol.errors import ErrorCode, RpcError
 from protocol.messages import RequestId
 from protocol.peer import NotificationReceived, RequestReceived
+
+if TYPE_CHECKING:
+    from protocol.dispatch import Dispatcher  # a mere client needs no jsonrpcserver
 
 RETRY_AFTER_MS: Final = 200
 

@@ -1,21 +1,20 @@
 """A connection that is alive: the one trio shell around a `Peer`.
 
 A reader that never waits for a handler or for the `sender`, which sends what is queued in one piece and never tears a
-frame. Two ways to call: `call` awaits a result; `post` does not wait, and its answer is reported with all
-others of the same chunk, so that nothing per call touches trio. It knows no method but `ping` and `$/cancelRequest`.
+frame. Two ways to call: `call` awaits a result; `post` does not wait, and its answer is reported with all others of the
+same chunk, so that nothing per call touches trio. It knows no method but `ping` and `$/cancelRequest`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import trio
 from msgspec import Struct
 
-from protocol.dispatch import Dispatcher
 from protocol.errors import ErrorCode, LinkClosed, RpcError
 from protocol.handling import Handlers, HandlingLimits
 from protocol.messages import RequestId, encode_params
@@ -24,6 +23,9 @@ from protocol.peer import MAX_QUEUED_BYTES, Answer, ConnectionBroken, Notificati
 from protocol.sender import Sender
 from protocol.streams import ByteStream
 from protocol.types import CancelRequestParams, Limits
+
+if TYPE_CHECKING:
+    from protocol.dispatch import Dispatcher  # a mere client needs no jsonrpcserver
 
 DRAIN_TIMEOUT_S: Final = 2.0
 """How long a connection that ends goes on sending what is queued."""

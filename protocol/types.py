@@ -503,8 +503,24 @@ class EvaluateParams(Wire):
     observability: Observability | None = None
 
 
+class FlowError(Wire):
+    """An item's error with its code as a number."""
+
+    code: int
+    message: str
+    data: Any = UNSET
+
+
+class FlowResult(Wire):
+    """How an item ended: `result` is there exactly for `success`, also when it is `null`, and `error` for `failed`."""
+
+    outcome: Outcome
+    result: Any = UNSET
+    error: FlowError | None = None
+
+
 class EvaluateResult(Wire):
-    result: Any
+    result: FlowResult
 
 
 class FlowMetadataParams(Wire):
@@ -539,12 +555,21 @@ class GetBatchParams(Wire):
     observability: Observability | None = None
 
 
+class BatchState(StrEnum):
+    """Of a batch `running` (also when it has ended) or `cancelled`; of its items all."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class BatchDetails(Wire, kw_only=True):
     batch_id: str
     flow_id: str
     flow_name: str | None = None
     total_runs: int
-    status: str
+    status: BatchState
     created_at: Timestamp
     completed_at: Timestamp | None = None
     completed_runs: int
@@ -554,10 +579,10 @@ class BatchDetails(Wire, kw_only=True):
     paused_runs: int
 
 
-class BatchOutput(Wire, omit_defaults=False):
+class BatchOutput(Wire):
     batch_input_index: int
-    status: str
-    result: Any = None
+    status: BatchState
+    result: FlowResult | None = None
 
 
 class GetBatchResult(Wire):

@@ -18,7 +18,7 @@ def test_a_pure_module_loads_neither_trio_nor_sockets_nor_jsonrpcserver(module: 
     assert done.stdout == "[]\n"
 
 
-def test_only_dispatch_knows_jsonrpcserver() -> None:
-    script = "import sys, protocol.peer, protocol.streams; print('jsonrpcserver' in sys.modules)"
+def test_a_link_without_dispatcher_needs_no_jsonrpcserver() -> None:
+    script = "import sys, protocol.link; print('jsonrpcserver' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=20)
     assert done.stdout == "False\n"
