@@ -54,6 +54,7 @@ from stepflow_runtime.model.loader import load_document
 from stepflow_runtime.ports import BlobStore, Store
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.callbacks import ServiceCallbacks
+from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.handlers import make_handlers
@@ -107,6 +108,7 @@ class Runtime:
             EventService(self.executor, store),
             blobs,
             FlowService(self.programs, self.executor),
+            CompatService(runs, self.programs, limits.max_frame_bytes),
         )
         self.dispatcher = Dispatcher(handlers, Side.RUNTIME)
 

@@ -8,6 +8,7 @@ from protocol import methods as m
 from protocol.dispatch import Handler
 from stepflow_runtime.connect.introduction import Introduction
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.listing import ListingService
@@ -21,6 +22,7 @@ def make_handlers(
     events: EventService,
     blobs: BlobService,
     flows: FlowService,
+    compat: CompatService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher."""
     return {
@@ -39,4 +41,8 @@ def make_handlers(
         m.VALIDATE_FLOW.name: flows.validate,
         m.FLOW_VARIABLES.name: flows.variables,
         m.FLOW_GRAPH.name: flows.graph,
+        m.EVALUATE.name: compat.evaluate,
+        m.FLOW_METADATA.name: compat.get_metadata,
+        m.SUBMIT_BATCH.name: compat.submit_batch,
+        m.GET_BATCH.name: compat.get_batch,
     }
