@@ -184,9 +184,9 @@ async def test_a_server_that_listens_is_dialled_and_dialled_again() -> None:
         port = listener.socket.getsockname()[1]
         async with open_world(SocketOrigin(f"tcp://127.0.0.1:{port}")) as world:
             for number in (1, 2):
+                server = await listening.wait_ready(number)
                 one = execution()
                 world.call(one)
-                server = await listening.wait_ready(number)
                 await server.answer_all(1)
                 await world.sink.wait_for(one)
                 await server.close()
