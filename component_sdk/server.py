@@ -28,6 +28,7 @@ import trio
 from component_sdk.address import dial, read_token, split_address
 from component_sdk.component import Component, make_component
 from component_sdk.errors import CannotConnectError, RegistrationError
+from component_sdk.failure import iterate_leaves
 from protocol.errors import RpcError
 from protocol.methods import PROTOCOL_VERSION
 from protocol.types import ConnectParams, Limits
@@ -110,7 +111,7 @@ class ComponentServer:
         try:
             trio.run(self._run, options, stop)
         except* RpcError as refusals:
-            raise SystemExit(f"The runtime refused: {refusals.exceptions[0]}") from None
+            raise SystemExit(f"The runtime refused: {next(iterate_leaves(refusals))}") from None
         finally:
             stop.end()
 

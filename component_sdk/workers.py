@@ -67,6 +67,7 @@ class Workers:
         self._answers = 0
         self._flushed_at = 0.0
         self._turn_at = 0.0
+        self._is_yielding = False
         self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -80,9 +81,11 @@ class Workers:
         self._queue.append(request)
 
     def wake(self) -> None:
-        """See that somebody drains the queue."""
-        if self._queue and self._waking < MAX_WAKING:
-            self._wake_one()
+        """See that somebody drains the queue. It is another task's turn, or this would not be called."""
+        if self._queue:
+            self._turn_at = perf_counter()
+            if self._waking < MAX_WAKING:
+                self._wake_one()
 
     def cancel(self, id: RequestId) -> None:
         """Cancel a request; one that has not begun is answered at once."""
@@ -107,7 +110,7 @@ class Workers:
     async def _work(self) -> None:
         worker = _Worker()
         worker.task = trio.lowlevel.current_task()
-        self._begin_turn()
+        self._waking -= 1
         while True:
             try:
                 with trio.CancelScope() as worker.scope:
@@ -123,11 +126,18 @@ class Workers:
     async def _drain(self, worker: _Worker) -> None:
         """Execute requests, until one is cancelled: a scope is used up then."""
         queue, running, scope = self._queue, self._running, worker.scope
+        now = perf_counter()
         while not scope.cancel_called:
             if not queue:
                 if not running:
                     self._flush()
                 await self._rest(worker)
+                now = perf_counter()
+                continue
+            if now - self._turn_at > TURN_S:
+                # One worker lets the other tasks run, and goes on; if all did, each would take a turn of its own.
+                await (self._rest(worker) if self._is_yielding else self._yield())
+                now = perf_counter()
                 continue
             request = queue.popleft()
             if queue and self._waking < MAX_WAKING:
@@ -142,9 +152,6 @@ class Workers:
                 self._flush()
                 self._answers = 0
                 self._flushed_at = now
-            if now - self._turn_at > TURN_S:
-                await trio.lowlevel.checkpoint()
-                self._turn_at = perf_counter()
 
     def _end(self, worker: _Worker, request: RequestReceived) -> None:
         worker.request = None
@@ -159,8 +166,13 @@ class Workers:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(leave)
-        self._begin_turn()
-
-    def _begin_turn(self) -> None:
         self._waking -= 1
-        self._turn_at = self._flushed_at = perf_counter()
+
+    async def _yield(self) -> None:
+        self._is_yielding = True
+        try:
+            self._flush()
+            await trio.lowlevel.checkpoint()
+        finally:
+            self._is_yielding = False
+        self._turn_at = perf_counter()
