@@ -25,6 +25,10 @@ _Positive = Annotated[int, Meta(ge=1)]
 _Count = Annotated[int, Meta(ge=0)]
 
 
+class ConfigError(Exception):
+    """A configuration that cannot be used; the message says where and what to do."""
+
+
 class _Section(Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of the file; its fields are written in camelCase there."""
 

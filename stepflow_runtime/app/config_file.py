@@ -24,8 +24,16 @@ from typing import Any, Final
 import msgspec
 
 from protocol.errors import RpcError
-from stepflow_runtime.app.config import CONFIG_NAMES, Config, Listen, MemoryStorage, SqliteStorage, default_config
-from stepflow_runtime.app.config_reader import ConfigError, read_config
+from stepflow_runtime.app.config import (
+    CONFIG_NAMES,
+    Config,
+    ConfigError,
+    Listen,
+    MemoryStorage,
+    SqliteStorage,
+    default_config,
+)
+from stepflow_runtime.app.config_reader import read_config
 from stepflow_runtime.connect.listener import parse_address
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.loader import Document, load_document

@@ -20,6 +20,7 @@ from stepflow_runtime.app.config import (
     AcceptConfig,
     BuiltinConfig,
     Config,
+    ConfigError,
     DialConfig,
     Listen,
     MemoryStorage,
@@ -48,10 +49,6 @@ _T = TypeVar("_T")
 _SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits")
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
 _PLUGIN_TYPES: Final = ("builtin", "stepflow", "mock")
-
-
-class ConfigError(Exception):
-    """A configuration that cannot be used; the message says where and what to do."""
 
 
 def read_config(document: Document, folder: Path) -> Config:

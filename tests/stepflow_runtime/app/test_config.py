@@ -9,6 +9,7 @@ from stepflow_runtime.app.config import (
     AcceptConfig,
     BuiltinConfig,
     Config,
+    ConfigError,
     DialConfig,
     MemoryStorage,
     MockConfig,
@@ -16,7 +17,6 @@ from stepflow_runtime.app.config import (
     StdioConfig,
 )
 from stepflow_runtime.app.config_file import may_be_written_by_others, obtain_config, parse_config
-from stepflow_runtime.app.config_reader import ConfigError
 from stepflow_runtime.connect.routes import Route
 
 HERE = Path("/srv/flows")

@@ -1,0 +1,23 @@
+"""The command line: what people type, and what they see (INTERFACES, "The command line").
+
+Results go to stdout; progress, summaries and errors to stderr. `root` names the commands and imports a command's module
+only when it is used, one module to a group; `boundary` turns whatever goes wrong into a sentence and an exit code;
+`link` and `watch` talk to a runtime, over TCP or within this process, by the same protocol as everybody else.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """The program `stepflow`.
+
+    Args:
+        argv: What was typed after the program's name; by default that of the process.
+    """
+    from stepflow_runtime.app.cli.boundary import run_command
+
+    sys.exit(run_command(argv))

@@ -1,0 +1,158 @@
+"""What people give on the command line as JSON, in files, or on stdin; and their inputs, one JSON value a line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+from msgspec import Raw
+
+from protocol.errors import RpcError
+from stepflow_runtime.app.cli.boundary import CliError
+from stepflow_runtime.model.loader import load_document
+
+CHUNK_ITEMS: Final = 10_000
+CHUNK_BYTES: Final = 4 * 1024 * 1024
+
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def read_json(text: str, option: str) -> bytes:
+    """One JSON value.
+
+    Args:
+        text: JSON; or `@FILE`, JSON or YAML; or `-` for stdin.
+        option: The name of the option, for messages.
+
+    Raises:
+        CliError: It cannot be read.
+    """
+    if text.startswith("@"):
+        return _read_json_file(Path(text[1:]), option)
+    raw, source = (sys.stdin.buffer.read(), "stdin") if text == "-" else (text.encode(), option)
+    try:
+        _decode(raw)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        hint = "" if text == "-" else ", @FILE, or - for stdin"
+        raise CliError(f"{source} is not JSON: {error}. {option} takes JSON{hint}.") from None
+    return raw.strip()
+
+
+def read_object(text: str, option: str) -> dict[str, Raw]:
+    """A JSON object, given as in `read_json`, its members untouched.
+
+    Raises:
+        CliError: It cannot be read, or is no object.
+    """
+    try:
+        return msgspec.json.decode(read_json(text, option), type=dict[str, Raw])
+    except msgspec.ValidationError:
+        raise CliError(f'{option} takes a JSON object, such as {{"name": "value"}}.') from None
+
+
+def _read_json_file(path: Path, option: str) -> bytes:
+    content = read_file(path, option)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        try:
+            return msgspec.json.encode(load_document(content, str(path)).value)
+        except RpcError as error:
+            raise CliError(error.message) from None
+    try:
+        _decode(content)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise CliError(f"{path} is not JSON: {error}.") from None
+    return content.strip()
+
+
+def read_file(path: Path, option: str) -> bytes:
+    """All of a file.
+
+    Raises:
+        CliError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CliError(f"{option}: {path} cannot be read: {error.strerror}.") from None
+
+
+def read_pairs(pairs: tuple[str, ...], option: str) -> Mapping[str, str]:
+    """`KEY=VALUE`, several times.
+
+    Raises:
+        CliError: One has no `=`.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise CliError(f"{option} takes KEY=VALUE, not {pair!r}.")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+class JsonLines:
+    """A JSONL file, or stdin; empty lines are skipped.
+
+    Args:
+        path: The file; `-` for stdin.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_stdin = str(path) == "-"
+        self._name = "stdin" if self._is_stdin else str(path)
+
+    def count(self) -> int | None:
+        """How many values there are, all of which are checked; `None` for stdin, which can be read only once.
+
+        Raises:
+            CliError: A line is not JSON, or the file cannot be read.
+        """
+        if self._is_stdin:
+            return None
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Raw]:
+        stream = self._open()
+        try:
+            for number, line in enumerate(stream, 1):
+                value = line.strip()
+                if number == 1:
+                    value = value.removeprefix(b"\xef\xbb\xbf")
+                if value:
+                    yield self._check(value, number)
+        finally:
+            if not self._is_stdin:
+                stream.close()
+
+    def _open(self) -> IO[bytes]:
+        if self._is_stdin:
+            return sys.stdin.buffer
+        try:
+            return self._path.open("rb")
+        except OSError as error:
+            raise CliError(f"--inputs: {self._path} cannot be read: {error.strerror}.") from None
+
+    def _check(self, value: bytes, number: int) -> Raw:
+        try:
+            _decode(value)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise CliError(
+                f"{self._name}:{number}: This line is not JSON: {error}; each line must be one JSON value."
+            ) from None
+        return Raw(value)
+
+
+def chunk(values: Iterator[Raw]) -> Iterator[list[Raw]]:
+    """Values in chunks that fit well into a frame."""
+    found: list[Raw] = []
+    size_bytes = 0
+    for value in values:
+        if found and (len(found) >= CHUNK_ITEMS or size_bytes + len(bytes(value)) > CHUNK_BYTES):
+            yield found
+            found, size_bytes = [], 0
+        found.append(value)
+        size_bytes += len(bytes(value))
+    if found:
+        yield found

@@ -1,0 +1,95 @@
+"""A run with a person in front of it: fed, followed to its end, and cancelled politely by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Final
+
+import click
+import trio
+
+from protocol.errors import RpcError
+from protocol.link import Link
+from protocol.methods import CANCEL_RUN, GET_RUN
+from protocol.types import CancelRunParams, GetRunParams, RunStatus
+from stepflow_runtime.app.cli.boundary import CliError
+from stepflow_runtime.app.cli.submission import Submission, submit
+from stepflow_runtime.app.cli.watch import ENDED, follow_run
+
+CANCEL_GRACE_MS: Final = 2000
+
+
+class AttendedRun:
+    """A run that is cancelled if it is interrupted.
+
+    Attributes:
+        interrupted: Whether that happened.
+    """
+
+    def __init__(self, link: Link, submission: Submission) -> None:
+        self.interrupted = False
+        self._link = link
+        self._submission = submission
+        self._run_id = ""
+        self._created = trio.Event()
+        self._feeding = trio.CancelScope()
+
+    async def run(self, on_status: Callable[[RunStatus], None] | None = None) -> RunStatus:
+        """Submits the run and waits for its end.
+
+        Args:
+            on_status: Told how far it has got.
+
+        Returns:
+            Its last status.
+
+        Raises:
+            CliError: An input cannot be read; what there was of the run is cancelled.
+            RpcError: The runtime refuses the run.
+            KeyboardInterrupt: Before there was a run, or for the second time.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._heed_signals)
+            nursery.start_soon(self._feed)
+            await self._created.wait()
+            status = await follow_run(self._link, self._run_id, on_status)
+            nursery.cancel_scope.cancel()
+        return status
+
+    async def _feed(self) -> None:
+        with self._feeding:
+            try:
+                await submit(self._link, self._submission, self._note_created)
+            except CliError:
+                await self._cancel("an input could not be read")
+                raise
+            except RpcError:
+                if not await self._has_ended():
+                    raise
+
+    async def _heed_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                async for _ in signals:
+                    if not self._run_id or self.interrupted:
+                        raise KeyboardInterrupt
+                    self.interrupted = True
+                    click.echo("Cancelling the run; press Ctrl-C again to stop at once.", err=True)
+                    self._feeding.cancel()
+                    nursery.start_soon(self._cancel, "interrupted")
+
+    def _note_created(self, status: RunStatus) -> None:
+        self._run_id = status.run_id
+        self._created.set()
+
+    async def _cancel(self, reason: str) -> None:
+        if self._run_id:
+            await self._link.call(CANCEL_RUN, CancelRunParams(self._run_id, reason=reason, grace_ms=CANCEL_GRACE_MS))
+
+    async def _has_ended(self) -> bool:
+        """Whether the run took no more inputs because it has ended, as under a failure policy."""
+        if not self._run_id:
+            return False
+        status: RunStatus = await self._link.call(GET_RUN, GetRunParams(self._run_id))
+        return status.status in ENDED

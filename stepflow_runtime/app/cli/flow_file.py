@@ -1,0 +1,105 @@
+"""A flow as a file: read, and checked with the places of what is wrong in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from protocol.errors import RpcError
+from protocol.types import ComponentInfo, Diagnostic, Severity
+from stepflow_runtime.app.cli.arguments import read_file
+from stepflow_runtime.app.cli.boundary import CliError
+from stepflow_runtime.model.canonical import blob_id, canonical_json
+from stepflow_runtime.model.finding import Findings
+from stepflow_runtime.model.flow import Flow, read_flow
+from stepflow_runtime.model.loader import Document, load_document
+from stepflow_runtime.model.validate import validate
+
+
+class FlowFile(Struct, frozen=True):
+    """A flow and what was found in it."""
+
+    path: Path
+    document: Document
+    findings: tuple[Diagnostic, ...]
+
+    @property
+    def flow(self) -> Flow:
+        return read_flow(self.document.value, Findings())
+
+    @property
+    def name(self) -> str:
+        return self.flow.name or self.path.stem
+
+    @property
+    def content(self) -> bytes:
+        """What is stored: canonical JSON."""
+        return canonical_json(self.document.value)
+
+    @property
+    def flow_id(self) -> str:
+        return blob_id(self.content)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [finding for finding in self.findings if finding.severity is Severity.ERROR]
+
+    def describe(self, finding: Diagnostic) -> str:
+        """A finding in a line, with its place in the file."""
+        return f"{self.document.locate(finding.path)}: {finding.severity}: {finding.message} [{finding.code}]"
+
+
+def load_flow(path: Path, components: Callable[[str], ComponentInfo | None] | None = None) -> FlowFile:
+    """Reads a flow and checks it.
+
+    Args:
+        path: YAML or JSON.
+        components: What is known of components; without it they are not checked.
+
+    Raises:
+        CliError: It is not there, or neither YAML nor JSON.
+    """
+    document = load_text(path)
+    try:
+        canonical_json(document.value)
+    except RpcError as error:
+        raise CliError(f"{path}: {error.message}") from None
+    return FlowFile(path, document, tuple(validate(document.value, components=components)))
+
+
+def load_text(path: Path) -> Document:
+    """Reads a YAML or JSON file.
+
+    Raises:
+        CliError: It is not there, or neither YAML nor JSON.
+    """
+    try:
+        return load_document(read_file(path, "FLOW"), str(path))
+    except RpcError as error:
+        raise CliError(error.message) from None
+
+
+def load_valid_flow(path: Path) -> FlowFile:
+    """Reads a flow that is to run; what is merely odd goes to stderr.
+
+    Raises:
+        CliError: It cannot run.
+    """
+    flow = load_flow(path)
+    if flow.errors:
+        lines = [flow.describe(error) for error in flow.errors]
+        raise CliError("\n".join([f"{path} cannot run; correct it:", *(f"  {line}" for line in lines)]))
+    for finding in flow.findings:
+        click.echo(flow.describe(finding), err=True)
+    return flow
+
+
+def as_builtins(findings: tuple[Diagnostic, ...]) -> list[Any]:
+    """Findings as JSON values."""
+    import msgspec
+
+    return [msgspec.to_builtins(finding) for finding in findings]

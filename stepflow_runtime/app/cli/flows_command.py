@@ -1,0 +1,112 @@
+"""`stepflow flows …`: flows as they are written, without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import msgspec
+from rich.markup import escape
+
+from protocol.types import ComponentInfo
+from stepflow_runtime.app.cli.boundary import ExitCode, run_async
+from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
+from stepflow_runtime.app.cli.link import open_configured
+from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
+from stepflow_runtime.app.cli.output import make_table, print_facts, print_json, print_lines, shorten, stdout
+from stepflow_runtime.app.config import Config, MemoryStorage
+from stepflow_runtime.app.config_file import obtain_config
+from stepflow_runtime.model.graph import build_graph, render_mermaid
+
+
+@click.group("flows")
+def command() -> None:
+    """Check flows, show them, draw them, tell their ids."""
+
+
+@command.command("validate")
+@click.argument("flows", metavar="FLOW...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--components", is_flag=True, help="Also start the component servers, and check against what they list.")
+@config_option
+@output_option()
+@common_options()
+def validate_command(flows: tuple[Path, ...], components: bool, config_path: Path | None, output: Format) -> int:
+    """Check FLOWs; the exit code is 2 if one of them cannot run."""
+    known = _obtain_components(obtain_config(config_path, flow=flows[0])) if components else None
+    checked = [load_flow(path, known) for path in flows]
+    found = [{"file": str(flow.path), **msgspec.to_builtins(finding)} for flow in checked for finding in flow.findings]
+    match output:
+        case Format.JSON:
+            print_json(found)
+        case Format.JSONL:
+            print_lines(map(msgspec.json.encode, found))
+        case Format.TABLE:
+            for flow in checked:
+                _print_findings(flow)
+    return ExitCode.USAGE if any(flow.errors for flow in checked) else ExitCode.SUCCESS
+
+
+def _print_findings(flow: FlowFile) -> None:
+    for finding in flow.findings:
+        stdout().print(escape(flow.describe(finding)), highlight=False, soft_wrap=True)
+    if not flow.errors:
+        count = len(flow.flow.steps)
+        stdout().print(f"{escape(str(flow.path))}: [green]valid[/], {count} {'step' if count == 1 else 'steps'}")
+
+
+def _obtain_components(config: Config) -> Callable[[str], ComponentInfo | None]:
+    async def ask() -> list[ComponentInfo]:
+        async with open_configured(msgspec.structs.replace(config, storage=MemoryStorage())) as runtime:
+            return await runtime.components()
+
+    known = {info.component: info for info in run_async(ask)}
+    return known.get
+
+
+@command.command("show")
+@flow_argument
+@output_option()
+@common_options()
+def show_command(flow: Path, output: Format) -> None:
+    """Show what FLOW is made of; with -o json the flow itself, as it is stored."""
+    checked = load_flow(flow)
+    if output is not Format.TABLE:
+        print_lines([checked.content]) if output is Format.JSONL else print_json(checked.document.value)
+        return
+    described = checked.flow
+    facts = [
+        ("name", escape(described.name or "")),
+        ("description", escape(described.description or "")),
+        ("version", escape(described.version or "")),
+        ("flow id", checked.flow_id),
+        ("steps", str(len(described.steps))),
+    ]
+    print_facts(output, None, facts)
+    table = make_table(["STEP", "COMPONENT", "INPUT", "ON ERROR"])
+    for step in described.steps:
+        shown = shorten(msgspec.json.encode(step.input).decode(), 80)
+        emphasis = " [dim](must execute)[/]" if step.must_execute else ""
+        table.add_row(escape(step.id) + emphasis, escape(step.component), escape(shown), step.on_error.action)
+    stdout().print(table)
+
+
+@command.command("graph")
+@flow_argument
+@click.option("--output", "-o", type=click.Choice(["mermaid", "json"]), default="mermaid", show_default=True)
+@common_options()
+def graph_command(flow: Path, output: str) -> None:
+    """Draw FLOW's steps and the references between them, as a Mermaid flowchart."""
+    graph = build_graph(load_valid_flow(flow).flow)
+    if output == "json":
+        print_json(graph)
+    else:
+        click.echo(render_mermaid(graph), nl=False)
+
+
+@command.command("id")
+@flow_argument
+@common_options()
+def id_command(flow: Path) -> None:
+    """Print the id that FLOW has when it is stored."""
+    click.echo(load_valid_flow(flow).flow_id)

@@ -1,0 +1,126 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from stepflow_runtime.app.cli.boundary import Settings
+from stepflow_runtime.app.logging import LogLevel, configure_logging
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_ADDRESS: Final = "127.0.0.1:7837"
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and isinstance(ctx.obj, Settings):
+        ctx.obj.verbose = True
+
+
+def _set_log_level(ctx: click.Context, _: click.Parameter, value: str) -> None:
+    if not ctx.resilient_parsing:
+        configure_logging(LogLevel(value))
+
+
+def common_options(log_level: LogLevel = LogLevel.WARNING) -> Callable[[F], F]:
+    """`--verbose` and `--log-level`.
+
+    Args:
+        log_level: What is logged by default.
+    """
+
+    def add(function: F) -> F:
+        verbose = click.option(
+            "--verbose",
+            "-v",
+            is_flag=True,
+            expose_value=False,
+            callback=_set_verbose,
+            help="Show tracebacks of errors.",
+        )
+        level = click.option(
+            "--log-level",
+            type=click.Choice([level.value for level in LogLevel]),
+            default=log_level.value,
+            show_default=True,
+            envvar="STEPFLOW_LOG_LEVEL",
+            show_envvar=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_set_log_level,
+            help="What is logged on stderr.",
+        )
+        return verbose(level(function))
+
+    return add
+
+
+def _read_format(_: click.Context, __: click.Parameter, value: str | None) -> Format | None:
+    return Format(value) if value else None
+
+
+def output_option(default: Format | None = Format.TABLE) -> Callable[[F], F]:
+    """`-o`; the parameter is `output`."""
+    return click.option(
+        "--output",
+        "-o",
+        type=click.Choice([form.value for form in Format]),
+        default=default.value if default else None,
+        show_default=default is not None,
+        callback=_read_format,
+        help="How to print what is found, on stdout.",
+    )
+
+
+def url_option(function: F) -> F:
+    """`--url`: the address of a runtime that serves."""
+    return click.option(
+        "--url",
+        default=DEFAULT_ADDRESS,
+        show_default=True,
+        envvar="STEPFLOW_URL",
+        show_envvar=True,
+        metavar="HOST:PORT",
+        help="The runtime to talk to; also tcp://HOST:PORT or unix:/PATH.",
+    )(function)
+
+
+def config_option(function: F) -> F:
+    """`--config`; the parameter is `config_path`."""
+    return click.option(
+        "--config",
+        "-c",
+        "config_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="The configuration. Else STEPFLOW_CONFIG, a stepflow-config.yml beside the flow or here, or the defaults.",
+    )(function)
+
+
+def flow_argument(function: F) -> F:
+    """`FLOW`: a file; the parameter is `flow`."""
+    return click.argument("flow", metavar="FLOW", type=click.Path(path_type=Path))(function)
+
+
+def storage_option(function: F) -> F:
+    """`--storage-path`, over what the configuration says."""
+    return click.option(
+        "--storage-path",
+        envvar="STEPFLOW_STORAGE_PATH",
+        show_envvar=True,
+        metavar="FILE",
+        help="Where state lies, instead of what the configuration says; `:memory:` keeps none.",
+    )(function)

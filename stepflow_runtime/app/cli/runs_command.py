@@ -1,0 +1,269 @@
+"""`stepflow runs …`: what a runtime that serves has, and had, to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+
+from protocol.link import Link
+from protocol.methods import CANCEL_RUN, DELETE_RUN, GET_RUN, LIST_EVENTS, LIST_RUNS
+from protocol.types import (
+    CancelOutcome,
+    CancelRunParams,
+    CancelRunResult,
+    EventsParams,
+    EventsResult,
+    GetRunParams,
+    ListRunsParams,
+    ListRunsResult,
+    ResultOrder,
+    RunEvent,
+    RunParams,
+    RunState,
+    RunStatus,
+)
+from stepflow_runtime.app.cli.arguments import read_pairs
+from stepflow_runtime.app.cli.boundary import ExitCode, run_async
+from stepflow_runtime.app.cli.link import open_link
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
+from stepflow_runtime.app.cli.progress import show_progress
+from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
+from stepflow_runtime.app.cli.runs_view import (
+    EVENT_COLUMNS,
+    RUN_COLUMNS,
+    make_event_cells,
+    make_run_cells,
+    print_status,
+)
+from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
+
+_PAGE = 1000
+_FOLLOW_MS = 60_000
+
+
+@click.group("runs")
+def command() -> None:
+    """Look at runs of a runtime that serves, and cancel or delete them."""
+
+
+_run_argument = click.argument("run_id", metavar="RUN")
+
+
+@command.command("list")
+@click.option("--status", type=click.Choice([state.value for state in RunState]), help="Only runs in this state.")
+@click.option("--flow-name", metavar="NAME", help="Only runs of flows with this name.")
+@click.option("--flow-id", metavar="ID", help="Only runs of this flow.")
+@click.option("--parent", metavar="RUN", help="Only the direct sub-runs of this run.")
+@click.option("--root", metavar="RUN", help="Only this run and all beneath it.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, the newest first.")
+@url_option
+@output_option()
+@common_options()
+def list_command(
+    status: str | None,
+    flow_name: str | None,
+    flow_id: str | None,
+    parent: str | None,
+    root: str | None,
+    labels: tuple[str, ...],
+    limit: int,
+    url: str,
+    output: Format,
+) -> None:
+    """List runs, the newest first."""
+    params = ListRunsParams(
+        status=RunState(status) if status else None,
+        flow_id=flow_id,
+        flow_name=flow_name,
+        parent_run_id=parent,
+        root_run_id=root,
+        labels=dict(read_pairs(labels, "--label")) or None,
+    )
+    runs = run_async(_list, url, params, limit)
+    print_rows(output, runs, RUN_COLUMNS, make_run_cells, "There are no such runs.")
+
+
+async def _list(url: str, params: ListRunsParams, limit: int) -> list[RunStatus]:
+    runs: list[RunStatus] = []
+    async with open_link(url) as link:
+        while len(runs) < limit:
+            params.limit = min(limit - len(runs), _PAGE)
+            page: ListRunsResult = await link.call(LIST_RUNS, params)
+            runs += page.runs
+            params.cursor = page.next_cursor
+            if params.cursor is None:
+                break
+    return runs
+
+
+@command.command("get")
+@_run_argument
+@click.option("--wait", is_flag=True, help="Wait for its end first; the exit code then tells how it ended.")
+@click.option("--results", is_flag=True, help="Print the results that there are, a line each.")
+@click.option(
+    "--order",
+    type=click.Choice([order.value for order in ResultOrder]),
+    default=ResultOrder.BY_INDEX.value,
+    show_default=True,
+    help="Of the results.",
+)
+@click.option("--limit", type=click.IntRange(1), help="At most so many results.")
+@url_option
+@output_option()
+@common_options()
+def get_command(
+    run_id: str, wait: bool, results: bool, order: str, limit: int | None, url: str, output: Format
+) -> int | None:
+    """Show a run, or its results."""
+    code: int | None = run_async(_get, url, run_id, wait, ResultOrder(order) if results else None, limit, output)
+    return code
+
+
+async def _get(
+    url: str, run_id: str, wait: bool, order: ResultOrder | None, limit: int | None, output: Format
+) -> ExitCode | None:
+    async with open_link(url) as link:
+        status: RunStatus = await (follow_run(link, run_id) if wait else link.call(GET_RUN, GetRunParams(run_id)))
+        if order is None:
+            print_status(status, output)
+        elif output is Format.JSONL or order is ResultOrder.BY_COMPLETION or limit is not None:
+            async for page in read_results(link, run_id, order, limit):
+                print_lines(map(msgspec.json.encode, page))
+        else:
+            await print_results(link, status, output, single=False)
+        return exit_code(status) if wait else None
+
+
+@command.command("watch")
+@_run_argument
+@url_option
+@output_option()
+@common_options()
+def watch_command(run_id: str, url: str, output: Format) -> int:
+    """Watch a run until it ends; Ctrl-C leaves it running.
+
+    With -o jsonl its status is printed a few times a second, a line each.
+    """
+    code: int = run_async(_watch, url, run_id, output)
+    return code
+
+
+async def _watch(url: str, run_id: str, output: Format) -> ExitCode:
+    async with open_link(url) as link:
+        status: RunStatus = await link.call(GET_RUN, GetRunParams(run_id))
+        if output is Format.JSONL:
+            status = await follow_run(link, run_id, lambda seen: print_lines([msgspec.json.encode(seen)]))
+            return exit_code(status)
+        with show_progress(status.flow_label or status.flow_name or run_id, None) as on_status:
+            status = await follow_run(link, run_id, on_status)
+        tally = Tally()
+        if status.items.failed:
+            async for page in read_results(link, run_id):
+                for entry in page:
+                    tally.add(entry)
+        if output is Format.JSON:
+            print_status(status, output)
+        print_summary(status, tally)
+        return exit_code(status)
+
+
+@command.command("cancel")
+@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.option("--reason", metavar="TEXT", help="Is kept with the run.")
+@click.option(
+    "--grace",
+    "grace_s",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Seconds in which results still count.",
+)
+@url_option
+@output_option()
+@common_options()
+def cancel_command(run_ids: tuple[str, ...], reason: str | None, grace_s: float, url: str, output: Format) -> None:
+    """Cancel runs, and wait until they have ended."""
+
+    async def cancel() -> list[CancelRunResult]:
+        async with open_link(url) as link:
+            return [
+                await link.call(CANCEL_RUN, CancelRunParams(run_id, reason=reason, grace_ms=int(grace_s * 1000)))
+                for run_id in run_ids
+            ]
+
+    ended: list[CancelRunResult] = run_async(cancel)
+    print_rows(output, [result.run for result in ended], RUN_COLUMNS, make_run_cells, "")
+    for result in ended:
+        if result.outcome is CancelOutcome.NOT_CANCELLABLE:
+            stderr().print(f"The run {result.run.run_id} had ended before; nothing was changed.")
+
+
+@command.command("events")
+@_run_argument
+@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
+@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these, such as item.completed.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+@url_option
+@output_option()
+@common_options()
+def events_command(
+    run_id: str, follow: bool, types: tuple[str, ...], limit: int | None, url: str, output: Format
+) -> None:
+    """Show what happened in a run, in order."""
+    if follow:
+        run_async(_follow_events, url, run_id, types)
+        return
+    events = run_async(_list_events, url, run_id, types, limit)
+    print_rows(output, events, EVENT_COLUMNS, make_event_cells, "There are no such events.")
+
+
+async def _list_events(url: str, run_id: str, types: tuple[str, ...], limit: int | None) -> list[RunEvent]:
+    events: list[RunEvent] = []
+    async with open_link(url) as link:
+        cursor: str | None = None
+        while limit is None or len(events) < limit:
+            page = await _read_events(link, run_id, cursor, types, timeout_ms=0)
+            events += page.events
+            if page.done or page.next_cursor == cursor:
+                break
+            cursor = page.next_cursor
+    return events[:limit]
+
+
+async def _follow_events(url: str, run_id: str, types: tuple[str, ...]) -> None:
+    async with open_link(url) as link:
+        cursor: str | None = None
+        done = False
+        while not done:
+            page = await _read_events(link, run_id, cursor, types, timeout_ms=_FOLLOW_MS)
+            print_lines(map(msgspec.json.encode, page.events))
+            cursor, done = page.next_cursor, page.done
+
+
+async def _read_events(
+    link: Link, run_id: str, cursor: str | None, types: tuple[str, ...], *, timeout_ms: int
+) -> EventsResult:
+    params = EventsParams(run_id, cursor=cursor, types=list(types) or None, limit=_PAGE, timeout_ms=timeout_ms)
+    result: Any = await link.call(LIST_EVENTS, params)
+    events: EventsResult = result
+    return events
+
+
+@command.command("delete")
+@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@url_option
+@common_options()
+def delete_command(run_ids: tuple[str, ...], url: str) -> None:
+    """Delete ended runs and all beneath them, for good."""
+
+    async def delete() -> None:
+        async with open_link(url) as link:
+            for run_id in run_ids:
+                await link.call(DELETE_RUN, RunParams(run_id))
+                stderr().print(f"deleted {run_id}")
+
+    run_async(delete)

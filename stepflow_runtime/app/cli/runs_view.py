@@ -1,0 +1,65 @@
+"""Runs, as people look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import msgspec
+from rich.markup import escape
+
+from protocol.types import RunEvent, RunStatus
+from stepflow_runtime.app.cli.options import Format
+from stepflow_runtime.app.cli.output import describe_duration, paint, print_facts, seconds_between, shorten
+
+RUN_COLUMNS = ("RUN", "FLOW", "STATUS", "ITEMS", "CREATED", "TOOK")
+EVENT_COLUMNS = ("SEQ", "AT", "EVENT", "ITEM", "STEP", "DATA")
+
+
+def print_status(status: RunStatus, form: Format) -> None:
+    """All that a status says, without results."""
+    print_facts(form, status, _list_facts(status))
+
+
+def make_run_cells(status: RunStatus) -> tuple[str, ...]:
+    """A run as a row under `RUN_COLUMNS`."""
+    items = status.items
+    ended = items.success + items.failed + items.cancelled
+    counts = f"{ended:,}/{items.total:,}" + (f" [red]{items.failed:,} failed[/]" if items.failed else "")
+    name = escape(status.flow_label or status.flow_name or status.flow_id[:14])
+    return status.run_id, name, paint(status.status), counts, status.created_at, _describe_time(status)
+
+
+def make_event_cells(event: RunEvent) -> tuple[str, ...]:
+    """An event as a row under `EVENT_COLUMNS`."""
+    data = msgspec.json.encode(event.data).decode() if event.data else ""
+    item = "" if event.item_index is None else str(event.item_index)
+    return str(event.seq), event.at, event.type, item, escape(event.step_id or ""), escape(shorten(data))
+
+
+def _list_facts(status: RunStatus) -> Iterator[tuple[str, str | None]]:
+    detail = f" ({escape(status.status_detail)})" if status.status_detail else ""
+    yield "run", status.run_id + (" [dim](it was there already)[/]" if status.deduplicated else "")
+    yield "flow", escape(status.flow_name or "")
+    yield "flow id", status.flow_id
+    yield "status", paint(status.status) + detail
+    yield "items", _describe_items(status)
+    yield "created", status.created_at
+    yield "completed", status.completed_at
+    yield "took", _describe_time(status)
+    yield "step", escape(status.current_state_name or "")
+    yield "parent", status.parent_run_id
+    yield "root", status.root_run_id if status.root_run_id != status.run_id else None
+    yield "labels", escape(", ".join(f"{key}={value}" for key, value in (status.labels or {}).items()))
+    yield "cancelled", escape(status.cancel_reason or "")
+
+
+def _describe_items(status: RunStatus) -> str:
+    counts = msgspec.to_builtins(status.items)
+    total = counts.pop("total")
+    return f"{total:,}" + "".join(f" · {count:,} {name}" for name, count in counts.items() if count)
+
+
+def _describe_time(status: RunStatus) -> str:
+    end = status.completed_at or datetime.now(UTC).isoformat()
+    return describe_duration(max(0.0, seconds_between(status.created_at, end)))

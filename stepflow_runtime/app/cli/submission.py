@@ -1,0 +1,166 @@
+"""Submitting a run whose inputs stream in: the first items run while the last are still being read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import trio
+from msgspec import Raw, Struct
+
+from protocol.link import Link
+from protocol.methods import APPEND_RUN, PUT_BLOB, SUBMIT_RUN
+from protocol.types import AppendParams, BlobType, MaxFailures, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
+from stepflow_runtime.app.cli.arguments import JsonLines, chunk, read_json, read_object, read_pairs
+from stepflow_runtime.app.cli.boundary import CliError
+from stepflow_runtime.app.cli.options import F
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """A run that is to be submitted.
+
+    Args:
+        name: Of the flow, for people.
+        flow: The flow as JSON; `None` if `params` names one that is stored.
+        inputs: Read once, chunk by chunk.
+        total: How many there are, if that is known.
+        single: Whether it has a single item, so that just its result is wanted.
+        params: All but the inputs.
+    """
+
+    name: str
+    flow: bytes | None
+    inputs: Iterable[Raw]
+    total: int | None
+    single: bool
+    params: SubmitParams
+
+
+def submission_options(function: F) -> F:
+    """The inputs of a run, and what its submission may bring with it; the parameters go to `make_submission`."""
+    file = click.Path(path_type=Path)
+    options = [
+        click.option(
+            "--input", "input_text", metavar="JSON|@FILE|-", help="The input of a single item; {} by default."
+        ),
+        click.option("--inputs", "inputs_path", type=file, metavar="FILE.jsonl|-", help="The inputs, one a line."),
+        click.option("--max-concurrency", type=click.IntRange(1), metavar="N", help="Items at once; 1,000 by default."),
+        click.option("--variables", metavar="JSON|@FILE", help="The flow's variables, as an object."),
+        click.option("--overrides", metavar="JSON|@FILE", help='Changes to steps: {"steps": {ID: {"value": {…}}}}.'),
+        click.option("--failure-policy", metavar="POLICY", help="continue (default), failFast, or how many may fail."),
+        click.option("--idempotency-key", metavar="KEY", help="The same key gives the same run, however often."),
+        click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be given repeatedly."),
+        click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), metavar="SECONDS", help="Of the run."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def make_submission(
+    name: str, flow: bytes | None, flow_id: str, *, input_text: str | None, inputs_path: Path | None, **options: Any
+) -> Submission:
+    """What is to be submitted.
+
+    Args:
+        name: Of the flow.
+        flow: The flow as JSON; `None` if it is stored.
+        flow_id: Its id.
+        input_text: `--input`.
+        inputs_path: `--inputs`; all of the file is checked.
+        options: The other `submission_options`.
+
+    Raises:
+        CliError: An option, or a line of the inputs, cannot be read.
+    """
+    params = _make_params(flow_id, **options)
+    if inputs_path is None:
+        value = Raw(read_json(input_text, "--input") if input_text is not None else b"{}")
+        return Submission(name=name, flow=flow, inputs=[value], total=1, single=True, params=params)
+    if input_text is not None:
+        raise CliError("Give either --input, for a single item, or --inputs, for one a line; not both.")
+    lines = JsonLines(inputs_path)
+    return Submission(name=name, flow=flow, inputs=lines, total=lines.count(), single=False, params=params)
+
+
+def _make_params(
+    flow_id: str,
+    *,
+    max_concurrency: int | None,
+    variables: str | None,
+    overrides: str | None,
+    failure_policy: str | None,
+    idempotency_key: str | None,
+    labels: tuple[str, ...],
+    timeout_s: float | None,
+) -> SubmitParams:
+    return SubmitParams(
+        flow_id=flow_id,
+        inputs=[],
+        max_concurrency=max_concurrency,
+        variables=read_object(variables, "--variables") if variables else None,
+        overrides=_read_overrides(overrides),
+        failure_policy=_read_policy(failure_policy),
+        idempotency_key=idempotency_key,
+        labels=dict(read_pairs(labels, "--label")) or None,
+        run_timeout_ms=int(timeout_s * 1000) if timeout_s else None,
+    )
+
+
+def _read_overrides(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    return {name: msgspec.json.decode(member) for name, member in read_object(text, "--overrides").items()}
+
+
+def _read_policy(text: str | None) -> Any:
+    match text:
+        case None | "continue" | "failFast":
+            return text
+        case _ if text.isdecimal():
+            return MaxFailures(int(text))
+        case _:
+            raise CliError(f"--failure-policy is continue, failFast or a number, not {text!r}.")
+
+
+async def submit(link: Link, submission: Submission, on_created: Callable[[RunStatus], None]) -> int:
+    """Stores the flow, submits the run and appends to it until all inputs are there.
+
+    Args:
+        on_created: Called as soon as the run is durable.
+
+    Returns:
+        How many inputs were sent.
+
+    Raises:
+        CliError: An input cannot be read; the run, if there is one, is left open.
+        RpcError: The runtime refuses the flow or the run.
+
+    Cancellation: leaves the run open.
+    """
+    if submission.flow is not None:
+        blob = PutBlobParams(Raw(submission.flow), BlobType.FLOW)
+        stored: PutBlobResult = await link.call(PUT_BLOB, blob)
+        submission.params.flow_id = stored.blob_id
+    chunks = chunk(iter(submission.inputs))
+    first = await _read(chunks) or []
+    following = await _read(chunks)
+    created: RunStatus = await link.call(
+        SUBMIT_RUN,
+        msgspec.structs.replace(submission.params, inputs=first, sealed=None if following is None else False),
+    )
+    on_created(created)
+    sent = len(first)
+    while following is not None:
+        inputs, following = following, await _read(chunks)
+        await link.call(APPEND_RUN, AppendParams(created.run_id, sent, inputs, sealed=following is None))
+        sent += len(inputs)
+    return sent
+
+
+async def _read(chunks: Iterator[list[Raw]]) -> list[Raw] | None:
+    """The next chunk, read in a thread: stdin may keep us waiting."""
+    return await trio.to_thread.run_sync(next, chunks, None, abandon_on_cancel=True)

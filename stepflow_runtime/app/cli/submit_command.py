@@ -1,0 +1,76 @@
+"""`stepflow submit`: a run for a runtime that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocol.errors import LinkClosed
+from protocol.methods import GET_RUN
+from protocol.types import GetRunParams, RunStatus
+from stepflow_runtime.app.cli.boundary import ExitCode, run_async
+from stepflow_runtime.app.cli.flow_file import load_valid_flow
+from stepflow_runtime.app.cli.link import open_link
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.progress import show_progress
+from stepflow_runtime.app.cli.results import print_results, print_summary
+from stepflow_runtime.app.cli.runs_view import print_status
+from stepflow_runtime.app.cli.submission import Submission, make_submission, submission_options, submit
+from stepflow_runtime.app.cli.watch import exit_code, follow_run
+from stepflow_runtime.model.canonical import is_blob_id
+
+
+@click.command("submit")
+@click.argument("flow", metavar="FLOW")
+@submission_options
+@click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
+@url_option
+@output_option(None)
+@click.option("--quiet", "-q", is_flag=True, help="Neither progress nor summary.")
+@common_options()
+def command(
+    flow: str,
+    wait: bool,
+    url: str,
+    output: Format | None,
+    quiet: bool,
+    **options: Any,
+) -> int:
+    """Submit a run of FLOW, a file or a flow's id, to a runtime that serves.
+
+    Prints the run; with --wait its results, as `stepflow run` does.
+    """
+    name, content, flow_id = _read_flow(flow)
+    submission = make_submission(name, content, flow_id, **options)
+    code: int = run_async(_submit, url, submission, wait, output, quiet)
+    return code
+
+
+def _read_flow(flow: str) -> tuple[str, bytes | None, str]:
+    if is_blob_id(flow):
+        return flow[:14], None, flow
+    checked = load_valid_flow(Path(flow))
+    return checked.name, checked.content, checked.flow_id
+
+
+async def _submit(url: str, submission: Submission, wait: bool, output: Format | None, quiet: bool) -> ExitCode:
+    created: list[RunStatus] = []
+    async with open_link(url) as link:
+        try:
+            await submit(link, submission, created.append)
+            if not wait:
+                status = await link.call(GET_RUN, GetRunParams(created[0].run_id))
+                print_status(status, output or Format.TABLE)
+                return ExitCode.SUCCESS
+            with show_progress(submission.name, submission.total, wanted=not quiet) as on_status:
+                status = await follow_run(link, created[0].run_id, on_status)
+        except (LinkClosed, KeyboardInterrupt):
+            if created:
+                click.echo(f"The run goes on; see `stepflow runs watch {created[0].run_id}`.", err=True)
+            raise
+        tally = await print_results(link, status, output, single=submission.single)
+        if not quiet:
+            print_summary(status, tally)
+        return exit_code(status)
