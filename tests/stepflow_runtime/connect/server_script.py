@@ -52,3 +52,10 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]
 print(child.pid, file=sys.stderr, flush=True)
 time.sleep(1000)
 """
+
+FORSAKING = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], stdin=subprocess.DEVNULL)
+print(child.pid, file=sys.stderr, flush=True)
+sys.stdin.read()
+"""

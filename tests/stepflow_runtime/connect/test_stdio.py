@@ -13,7 +13,7 @@ import trio.testing
 from stepflow_runtime.connect import stdio, supervisor
 from stepflow_runtime.connect.stdio import StdioOrigin
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, World, execution, open_world
-from tests.stepflow_runtime.connect.server_script import SILENT, SOURCE, STUBBORN
+from tests.stepflow_runtime.connect.server_script import FORSAKING, SILENT, SOURCE, STUBBORN
 
 
 def server(folder: Path, source: str = SOURCE, **options: Any) -> StdioOrigin:
@@ -104,6 +104,15 @@ async def test_a_process_that_does_not_stop_is_killed_with_its_children(
     send, receive = trio.open_memory_channel[str](10)
     with trio.fail_after(PATIENCE_S):
         async with server(tmp_path, STUBBORN, on_stderr=send.send_nowait).open():
+            child = os.pidfd_open(int(await receive.receive()))
+        await trio.lowlevel.wait_readable(child)
+    os.close(child)
+
+
+async def test_what_a_process_leaves_behind_is_killed(tmp_path: Path) -> None:
+    send, receive = trio.open_memory_channel[str](10)
+    with trio.fail_after(PATIENCE_S):
+        async with server(tmp_path, FORSAKING, on_stderr=send.send_nowait).open():
             child = os.pidfd_open(int(await receive.receive()))
         await trio.lowlevel.wait_readable(child)
     os.close(child)
