@@ -6,7 +6,7 @@ to tell, so nothing is polled, and a lost connection costs a repeated request.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, TypeVar, overload
 
@@ -16,6 +16,7 @@ from component_sdk.caller import Caller
 from component_sdk.codec import convert
 from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, RunNotFoundError, SdkError
 from component_sdk.paging import Paged
+from component_sdk.results import TERMINAL, EventPages, ResultPages
 from protocol import methods
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import (
@@ -41,7 +42,6 @@ Order = Literal["byIndex", "byCompletion"] | ResultOrder
 
 PAGE_ITEMS: Final = 1000
 LONG_POLL_MS: Final = 30_000
-TERMINAL: Final = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
 
 
 class Run:
@@ -172,8 +172,8 @@ class Run:
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        ends = _EventPages(self._get_events, ["item.completed", "run.completed"])
-        return Paged(_ResultPages(self._get_page, ends, ResultOrder(order)).fetch)
+        ends = EventPages(self._get_events, ["item.completed", "run.completed"])
+        return Paged(ResultPages(self._get_page, ends, ResultOrder(order)).fetch)
 
     def events(self, types: Sequence[str] | None = None) -> Paged[RunEvent]:
         """What happens in the run, from its beginning, as it happens.
@@ -184,7 +184,7 @@ class Run:
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        return Paged(_EventPages(self._get_events, types).fetch)
+        return Paged(EventPages(self._get_events, types).fetch)
 
     async def cancel(self, reason: str | None = None, *, grace_s: float | None = None) -> CancelRunResult:
         """Cancel the run and wait until it has ended. On an ended run it changes nothing.
@@ -250,81 +250,6 @@ async def ask_about_run(caller: Caller, run_id: str, method: methods.Method, par
 def to_ms(duration_s: float | None) -> int | None:
     """Seconds, as Python has them, in the wire's milliseconds."""
     return None if duration_s is None else round(duration_s * 1000)
-
-
-class _EventPages:
-    """Pages of a run's events, each waited for."""
-
-    def __init__(
-        self,
-        get_events: Callable[[list[str] | None, str | None], Awaitable[EventsResult]],
-        types: Sequence[str] | None,
-    ) -> None:
-        self._get_events = get_events
-        self._types = None if types is None else list(types)
-        self._cursor: str | None = None
-        self.is_done = False
-
-    async def fetch(self) -> list[RunEvent] | None:
-        while not self.is_done:
-            page = await self._get_events(self._types, self._cursor)
-            self._cursor, self.is_done = page.next_cursor, page.done
-            if page.events:
-                return page.events
-        return None
-
-
-class _ResultPages:
-    """Pages of a run's results, each waited for.
-
-    While the run goes on and has no further result, its events tell when there is one: they come in the order of the
-    commits that end items, one for each result.
-    """
-
-    def __init__(
-        self, get_page: Callable[[ResultOrder, int], Awaitable[RunStatus]], ends: _EventPages, order: ResultOrder
-    ) -> None:
-        self._get_page = get_page
-        self._ends = ends
-        self._order = order
-        self._offset = 0
-        self._ended: set[int] = set()
-        self._ended_count = 0
-
-    async def fetch(self) -> list[ItemEntry] | None:
-        while True:
-            status = await self._get_page(self._order, self._offset)
-            if page := self._take(status.results or []):
-                return page
-            if status.status in TERMINAL:
-                return None
-            await self._wait_next()
-
-    def _take(self, results: list[ItemEntry]) -> list[ItemEntry]:
-        """What follows without a gap on what was given before."""
-        if self._order == ResultOrder.BY_COMPLETION:
-            self._offset += len(results)
-            return results
-        count = 0
-        for entry in results:
-            if entry.item_index != self._offset:
-                break
-            self._offset += 1
-            count += 1
-        return results[:count]
-
-    async def _wait_next(self) -> None:
-        while not self._is_next_there() and not self._ends.is_done:
-            for event in await self._ends.fetch() or []:
-                if event.item_index is not None:
-                    self._ended_count += 1
-                    self._ended.add(event.item_index)
-
-    def _is_next_there(self) -> bool:
-        if self._order == ResultOrder.BY_COMPLETION:
-            self._ended.clear()
-            return self._ended_count > self._offset
-        return self._offset in self._ended
 
 
 def _describe_error(error: ItemError | None) -> str:

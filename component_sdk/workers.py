@@ -30,12 +30,14 @@ TURN_S: Final = 0.005
 class _Worker:
     """One task: where it is."""
 
-    __slots__ = ("request", "scope", "task")
+    __slots__ = ("is_cancelled", "request", "scope", "task")
 
     def __init__(self) -> None:
         self.task: trio.lowlevel.Task | None = None
         self.scope = trio.CancelScope()
         self.request: RequestReceived | None = None
+        self.is_cancelled = False
+        """As `scope.cancel_called`, which asks for the time."""
 
 
 class Workers:
@@ -91,6 +93,7 @@ class Workers:
         """Cancel a request; one that has not begun is answered at once."""
         worker = self._running.get(id)
         if worker is not None:
+            worker.is_cancelled = True
             worker.scope.cancel()
             return
         for request in [request for request in self._queue if request.id == id]:
@@ -117,17 +120,18 @@ class Workers:
                     await self._drain(worker)
             except Exception:
                 # What a cancelled component raised beside `Cancelled`: it was cancelled nevertheless.
-                if not worker.scope.cancel_called:
+                if not worker.is_cancelled:
                     raise
+            worker.is_cancelled = False
             if (request := worker.request) is not None:
                 self._end(worker, request)
                 self._cancelled(request)
 
     async def _drain(self, worker: _Worker) -> None:
         """Execute requests, until one is cancelled: a scope is used up then."""
-        queue, running, scope = self._queue, self._running, worker.scope
+        queue, running = self._queue, self._running
         now = perf_counter()
-        while not scope.cancel_called:
+        while not worker.is_cancelled:
             if not queue:
                 if not running:
                     self._flush()

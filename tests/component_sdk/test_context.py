@@ -14,7 +14,7 @@ from component_sdk.testing import FakeRuntime
 from protocol import methods
 from protocol.errors import ErrorCode
 from protocol.link import Link
-from protocol.types import GetBlobParams, GetBlobResult, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
+from protocol.types import BlobType, GetBlobParams, GetBlobResult, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
 from tests.component_sdk.runtimes import open_server
 
 FLOW = {"name": "sub", "steps": [], "output": {"$input": "$"}}
@@ -244,7 +244,7 @@ async def test_threads_that_wait_for_the_runtime_leave_their_place_to_others() -
         return "inner"
 
     async def get(params: GetBlobParams, context: object) -> GetBlobResult:
-        return GetBlobResult(await runtime.execute("/inner"), methods.t.BlobType.DATA)
+        return GetBlobResult(await runtime.execute("/inner"), BlobType.DATA)
 
     async with open_server(server, {"blobs/get": get}) as runtime:
         runtime_link.append(runtime.link)

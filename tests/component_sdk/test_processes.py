@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -16,7 +17,7 @@ import trio
 from component_sdk.address import dial
 from protocol import methods
 from protocol.streams import FdStream, adopt_socket_stream
-from protocol.types import ConnectParams, ConnectResult, Limits
+from protocol.types import ConnectParams, ConnectResult, Empty, Limits
 from tests.component_sdk.runtimes import RuntimeSide
 
 SERVER = """
@@ -83,7 +84,9 @@ async def speak(process: trio.Process) -> AsyncGenerator[RuntimeSide]:
     """The runtime's end of a spawned server's stdio."""
     assert process.stdin is not None
     assert process.stdout is not None
-    stream = FdStream(os.dup(process.stdout.fileno()), os.dup(process.stdin.fileno()))
+    stdin: Any = process.stdin
+    stdout: Any = process.stdout
+    stream = FdStream(os.dup(stdout.fileno()), os.dup(stdin.fileno()))
     await process.stdin.aclose()
     async with trio.open_nursery() as nursery:
         runtime = RuntimeSide(stream, {})
@@ -109,7 +112,7 @@ async def test_the_end_of_stdin_ends_the_server(script: str, component: str) -> 
     async with spawn(script) as process:
         async with speak(process) as runtime:
             runtime.post(component, None, "endless")
-            await runtime.link.call(methods.PING, methods.t.Empty())
+            await runtime.link.call(methods.PING, Empty())
         with trio.fail_after(5):
             assert await process.wait() == 0
 
@@ -118,7 +121,7 @@ async def test_the_end_of_stdin_ends_the_server(script: str, component: str) -> 
 async def test_a_signal_ends_the_server(script: str, number: signal.Signals) -> None:
     async with spawn(script) as process, speak(process) as runtime:
         runtime.post("/hang", None, "endless")
-        await runtime.link.call(methods.PING, methods.t.Empty())
+        await runtime.link.call(methods.PING, Empty())
         process.send_signal(number)
         with trio.fail_after(5):
             assert await process.wait() == 0
