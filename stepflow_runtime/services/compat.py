@@ -1,7 +1,7 @@
 """The methods that the Stepflow protocol had before `runs/*` (PROTOCOL §5): thin adapters over runs.
 
-An evaluation is a run of one item that is awaited, a batch a run of many. Nothing here keeps state; `runs` is below, and
-what it refuses is refused here with the same errors. What these methods have no word for is told by `runs/get`.
+An evaluation is a run of one item that is awaited, a batch a run of many. Nothing here keeps state; `runs` is below,
+and what it refuses is refused here with the same errors. What these methods have no word for is told by `runs/get`.
 """
 
 from __future__ import annotations
