@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import click
 
@@ -80,7 +80,7 @@ def run_command(argv: Sequence[str] | None) -> int:
         error.show()
         return ExitCode.USAGE
     except BaseException as error:
-        leaves = list(_find_leaves(error))
+        leaves = list(find_leaves(error))
         if settings.verbose:
             traceback.print_exception(error)
         if any(isinstance(leaf, SystemExit | GeneratorExit) for leaf in leaves):
@@ -104,11 +104,11 @@ def warn(sentences: Iterable[str]) -> None:
         click.echo(f"warning: {sentence}", err=True)
 
 
-def _find_leaves(error: BaseException) -> Iterator[BaseException]:
+def find_leaves(error: BaseException) -> Iterator[BaseException]:
     """The errors in a group of them, those that matter most first."""
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[BaseException] = error
-        leaves = [leaf for member in group.exceptions for leaf in _find_leaves(member)]
+        members = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        leaves = [leaf for member in members for leaf in find_leaves(member)]
         yield from sorted(leaves, key=lambda leaf: isinstance(leaf, LinkClosed))
     else:
         yield error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -25,7 +25,7 @@ _CAPABILITIES: Final = frozenset({"cancel"})
 
 
 @asynccontextmanager
-async def open_link(url: str) -> AsyncIterator[Link]:
+async def open_link(url: str) -> AsyncGenerator[Link]:
     """Connects to a runtime that serves.
 
     Args:
@@ -46,7 +46,7 @@ async def open_link(url: str) -> AsyncIterator[Link]:
 
 
 @asynccontextmanager
-async def open_local(config: Config) -> AsyncIterator[tuple[Runtime, Link]]:
+async def open_local(config: Config) -> AsyncGenerator[tuple[Runtime, Link]]:
     """Opens a runtime in this process, and connects to it.
 
     Raises:
@@ -60,7 +60,7 @@ async def open_local(config: Config) -> AsyncIterator[tuple[Runtime, Link]]:
 
 
 @asynccontextmanager
-async def open_configured(config: Config) -> AsyncIterator[Runtime]:
+async def open_configured(config: Config) -> AsyncGenerator[Runtime]:
     """As `open_runtime`, with a `ConfigError` for a configuration that cannot be carried out."""
     async with AsyncExitStack() as stack:
         try:

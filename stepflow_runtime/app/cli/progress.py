@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,7 +20,9 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def show_progress(name: str, total: int | None, *, wanted: bool = True) -> Iterator[Callable[[RunStatus], None] | None]:
+def show_progress(
+    name: str, total: int | None, *, wanted: bool = True
+) -> Generator[Callable[[RunStatus], None] | None]:
     """Draws progress within the context.
 
     Args:
