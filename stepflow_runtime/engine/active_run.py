@@ -62,9 +62,10 @@ class ActiveRun:
         segments: Inputs that the next commit brings.
         tickets: Who waits for the next commit.
         idle: The timer that seals it, if it is open.
+        timeout: The timer that stops it, if it has a time-out.
     """
 
-    __slots__ = ("_since_snapshot", "_taken", "committed", "idle", "lease", "segments", "state", "tickets")
+    __slots__ = ("_since_snapshot", "_taken", "committed", "idle", "lease", "segments", "state", "tickets", "timeout")
 
     def __init__(self, state: RunState, lease: Lease, committed: RunProgress) -> None:
         self.state = state
@@ -73,6 +74,7 @@ class ActiveRun:
         self.segments: list[InputSegment] = []
         self.tickets: list[Ticket] = []
         self.idle: Timer | None = None
+        self.timeout: Timer | None = None
         self._taken = committed
         self._since_snapshot = 0
 

@@ -23,7 +23,7 @@ from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
 from stepflow_runtime.engine.timers import Timers
-from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.model.events import ParentLink, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import (
@@ -107,7 +107,7 @@ class Executor:
         self._runs[spec.run_id] = run
         self._offer(run, 0, inputs)
         if spec.run_timeout_ms is not None:
-            self.timers.after(spec.run_timeout_ms / 1000, partial(self._run_timed_out, run))
+            run.timeout = self.timers.after(spec.run_timeout_ms / 1000, partial(self._run_timed_out, run))
         self._watch_idle(run)
         return await self._commit_of(run)
 
@@ -124,7 +124,7 @@ class Executor:
         self._runs[run.spec.run_id] = run
         timeout_ms = run.spec.run_timeout_ms
         if timeout_ms is not None:
-            self.timers.at_ms(run.spec.created_at_ms + timeout_ms, partial(self._run_timed_out, run))
+            run.timeout = self.timers.at_ms(run.spec.created_at_ms + timeout_ms, partial(self._run_timed_out, run))
         self._watch_idle(run)
         self._touched[run.spec.run_id] = run
 
@@ -158,12 +158,12 @@ class Executor:
                 return
             await self._store.watch(run_id, run.committed.seq)
 
-    def child_created(self, parent: RunId, item: int | None, step: str | None, child: RunId) -> None:
+    def child_created(self, parent: ParentLink, child: RunId) -> None:
         """Notes in a run's journal that one of its executions submitted a run."""
-        run = self._runs.get(parent)
+        run = self._runs.get(parent.run_id)
         if run is not None and not run.state.facts.is_terminal:
-            run.state.child_created(item, step, child)
-            self._touched[parent] = run
+            run.state.child_created(parent.item_index, parent.step_id, child)
+            self._touched[parent.run_id] = run
             self.end_turn()
 
     # --- what executions report (ExecutionSink) ---
@@ -306,6 +306,9 @@ class Executor:
         run, write = taken.run, taken.write
         run.committed = write.progress
         run.state.durable_through = write.progress.started_through
+        run.state.durable_total = write.progress.total
+        if write.segments:  # more inputs than memory holds can be loaded now
+            self._touched[write.run_id] = run
         if write.progress.completed_at_ms is not None:
             self._drop(run)
         self._carry_out(run, taken.commands)
@@ -317,5 +320,6 @@ class Executor:
 
     def _drop(self, run: ActiveRun) -> None:
         self._runs.pop(run.spec.run_id, None)
-        if run.idle is not None:
-            run.idle.cancel()
+        for timer in (run.idle, run.timeout):
+            if timer is not None:
+                timer.cancel()

@@ -67,6 +67,7 @@ class RunState:
         now, after: Commands, see the module.
         effects: What the next commit must tell sub-runs.
         durable_through: Items below it count as started even if the runtime dies now.
+        durable_total: Inputs below it can be loaded.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class RunState:
         "_policy",
         "after",
         "durable_through",
+        "durable_total",
         "effects",
         "events",
         "facts",
@@ -95,6 +97,7 @@ class RunState:
         self.after: list[Command] = []
         self.effects: list[Effect] = []
         self.durable_through = 0
+        self.durable_total = 0
         self._policy = policy
         self._check_input = check_input
         self._lead = max(MIN_LEAD, min(self.spec.max_concurrency, MAX_LEAD))
@@ -130,7 +133,7 @@ class RunState:
             pass
         facts = self.facts
         self.inputs.advance(facts.next_item)
-        missing = self.inputs.missing(facts.next_item, facts.progress.total)
+        missing = self.inputs.missing(facts.next_item, self.durable_total)
         if missing is not None and not self.is_stopping:
             self.now.append(LoadInputs(missing))
         self._end_run_if_over()
@@ -393,6 +396,7 @@ class RunState:
         facts = self.facts
         if facts.is_terminal:
             return
+        self.durable_total = facts.progress.total
         lost = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
         self._record(ev.RunRecovered(facts.progress.started_through))
         for item in list(facts.live.values()):

@@ -30,6 +30,7 @@ from protocol.types import (
     SubmitParams,
 )
 from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
@@ -146,6 +147,7 @@ class RunService:
         if existing is not None:
             return existing, False
         if parent is not None:
+            self._refuse_if_stopping(parent)
             await self._count_descendant(parent.root_run_id)
         try:
             result = await self._executor.submit(spec, inputs, sealed=params.sealed is not False, program=program)
@@ -160,8 +162,22 @@ class RunService:
             assert existing is not None, result.reason
             return _check_content(existing, spec), False
         if spec.parent is not None:
-            self._executor.child_created(spec.parent.run_id, spec.parent.item_index, spec.parent.step_id, spec.run_id)
+            self._executor.child_created(spec.parent, spec.run_id)
+            await self._follow_parent(spec, spec.parent.run_id)
         return await self._require(spec.run_id), True
+
+    def _refuse_if_stopping(self, parent: RunSpec) -> None:
+        run = self._executor.active(parent.run_id)
+        if run is not None and run.state.is_stopping:
+            message = f"run {parent.run_id} is being cancelled and submits nothing any more: stop this work"
+            raise RpcError(ErrorCode.NOT_CURRENT, message, runId=parent.run_id)
+
+    async def _follow_parent(self, spec: RunSpec, parent_id: RunId) -> None:
+        """Cancels a new run whose parent was cancelled while it was created: too late for the parent's message."""
+        run = self._executor.active(parent_id)
+        progress = run.state.facts.progress if run is not None else (await self._require(parent_id)).progress
+        if progress.cancel_requested and spec.parent_close_policy == "cancel":
+            self._executor.request_cancel(spec.run_id, PARENT_CANCELLED, None, CHILD_GRACE_S)
 
     async def _find_parent(self, execution: Execution | None, observability: Observability | None) -> RunSpec | None:
         run_id = execution.run_id if execution is not None else observability.run_id if observability else None

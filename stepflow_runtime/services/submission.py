@@ -123,10 +123,13 @@ def copy_inputs(inputs: Sequence[Raw], limits: SubmitLimits) -> list[bytes]:
 def hash_submission(params: SubmitParams) -> str:
     """The hash of {flowId, inputs, overrides, variables}: equal for equal JSON, however it is written."""
     digest = blake3()
-    for part in (params.flow_id.encode(), canonical_json(params.overrides), _canonical_variables(params.variables)):
+    for part in (
+        params.flow_id.encode(),
+        canonicalize(b"[%b]" % b",".join(params.inputs)),
+        canonical_json(params.overrides),
+        canonicalize(msgspec.json.encode(params.variables or {})),
+    ):
         digest.update(b"%d\n%b" % (len(part), part))
-    for value in params.inputs:
-        digest.update(canonicalize(bytes(value)) + b"\n")
     return digest.hexdigest(16)
 
 
@@ -134,10 +137,6 @@ def idempotent_content(params: SubmitParams) -> str:
     """The hash of what must be the same when an idempotency key is used again."""
     policy = msgspec.json.encode(read_failure_policy(params.failure_policy))
     return blake3(hash_submission(params).encode() + policy).hexdigest(16)
-
-
-def _canonical_variables(variables: Mapping[str, Raw] | None) -> bytes:
-    return canonicalize(msgspec.json.encode(variables)) if variables else b""
 
 
 def next_child_key(execution: Execution, params: SubmitParams) -> str:
