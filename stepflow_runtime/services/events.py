@@ -63,21 +63,20 @@ class EventService:
         position = decode_index_cursor(params.cursor, 2)
         found: list[RunEvent] = []
         progress = await self._progress(run_id)
-        with trio.move_on_after((params.timeout_ms or 0) / 1000) as scope:
-            while True:
-                position = await self._read(run_id, position, types, limit, found)
-                seq = position[0]
-                is_over = seq > progress.seq and progress.status in TERMINAL_RUN_STATES
-                if found or is_over:
-                    break
-                if seq <= progress.seq:
-                    continue
-                if not params.timeout_ms:
-                    break
-                with parked():
-                    progress = await self._store.watch(run_id, progress.seq) or _gone(run_id)
-        if scope.cancelled_caught:
-            progress = await self._progress(run_id)
+        deadline = trio.current_time() + (params.timeout_ms or 0) / 1000
+        while True:
+            # Only the waiting is cut short: what was read and where that ended belong together.
+            position = await self._read(run_id, position, types, limit, found)
+            seq = position[0]
+            is_over = seq > progress.seq and progress.status in TERMINAL_RUN_STATES
+            if found or is_over:
+                break
+            if seq <= progress.seq:
+                continue
+            if trio.current_time() >= deadline:
+                break
+            with parked(), trio.move_on_at(deadline):
+                progress = await self._store.watch(run_id, progress.seq) or _gone(run_id)
         done = progress.status in TERMINAL_RUN_STATES and position[0] > progress.seq
         return EventsResult(found, encode_cursor(*position), done)
 
