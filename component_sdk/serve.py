@@ -172,11 +172,7 @@ class Session:
     # --- executions ---
 
     def _receive_execution(self, request: RequestReceived) -> None:
-        if self._is_initialized:
-            self._workers.put(request)
-        else:
-            message = "This server is not initialized yet; send `initialize` first."
-            self.link.respond_error(request, RpcError(ErrorCode.INVALID_REQUEST, message))
+        self._workers.put(request)
 
     def _wake_workers(self) -> None:
         self._workers.wake()
