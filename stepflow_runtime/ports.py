@@ -130,7 +130,7 @@ class ExecutionSink(Protocol):
 
 
 class ComponentCaller(Protocol):
-    """Executes steps in component servers. Never waits; each `call` is answered exactly once in the sink."""
+    """Executes steps in component servers. Never waits; each `call` is answered once in the sink, unless cancelled."""
 
     def knows(self, component: str) -> bool:
         """Whether a route leads to this component's plugin. The component itself may still be missing."""
@@ -141,8 +141,13 @@ class ComponentCaller(Protocol):
         ...
 
     def cancel(self, execution: Execution) -> None:
-        """Takes it out of the queue, or asks the server to stop. It is still answered once: with `CANCELLED`, or with
-        what the server says or said meanwhile."""
+        """It is no longer current: taken out of the queue, or its server asked to stop. The sink hears no more of it,
+        and what it still asks of the runtime is refused."""
+        ...
+
+    def interrupt(self, execution: Execution) -> None:
+        """Asks for its end, and it stays current until then: it is answered once, with `CANCELLED` if it was queued,
+        else with what the server says."""
         ...
 
     def park(self, execution: Execution) -> None:

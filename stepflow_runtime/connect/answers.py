@@ -8,12 +8,16 @@ delivered by one task, all that is there in one turn. Nothing per answer touches
 from __future__ import annotations
 
 from collections import deque
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import trio
 
-from stepflow_runtime.model.outcome import Outcome
+from protocol.errors import ItemErrorCode
+from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import Execution, ExecutionSink
+
+INTERRUPTED: Final = Failure(ItemErrorCode.CANCELLED, "cancelled before it was done")
+"""The answer of an execution that was interrupted and has no other."""
 
 
 class AnswerQueue:
@@ -43,6 +47,9 @@ class AnswerQueue:
 
     def cancel(self, execution: Execution) -> None:
         execution.place = None
+
+    def interrupt(self, execution: Execution) -> None:
+        """Its answer is on its way."""
 
     def park(self, execution: Execution) -> None:
         """An answered execution holds no slot."""

@@ -14,7 +14,7 @@ import trio
 
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
 from protocol.types import ComponentInfo
-from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
 from stepflow_runtime.connect.components import COMPUTING, WAITING, Callbacks, Computing, IterationFailed, Waiting
 from stepflow_runtime.connect.files import FileLoader, LoadFile
 from stepflow_runtime.model.outcome import Failure, Outcome
@@ -77,14 +77,14 @@ class BuiltinPlugin:
             await trio.sleep_forever()
 
     async def _perform(self, component: Waiting, execution: Execution, task: Task) -> None:
+        outcome: Outcome = INTERRUPTED
         with task.scope:
-            outcome: Outcome
             try:
                 outcome = await component(execution, self._services)
             except Exception as error:
                 outcome = explain(error)
-            if execution.place is task:
-                self._answers.put(execution, outcome)
+        if execution.place is task:
+            self._answers.put(execution, outcome)
 
     async def _load_file(self, execution: Execution, services: Callbacks) -> bytes:
         """Reads a file beneath the configured folders."""
@@ -101,6 +101,9 @@ class Task:
 
     def cancel(self, execution: Execution) -> None:
         execution.place = None
+        self.scope.cancel()
+
+    def interrupt(self, execution: Execution) -> None:
         self.scope.cancel()
 
     def park(self, execution: Execution) -> None:

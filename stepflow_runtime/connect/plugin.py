@@ -23,6 +23,10 @@ class Place(Protocol):
         """Takes it out, or asks for its end; it is not answered any more."""
         ...
 
+    def interrupt(self, execution: Execution) -> None:
+        """Takes it out, or asks for its end; it is answered all the same."""
+        ...
+
     def park(self, execution: Execution) -> None:
         """It waits in a request to the runtime: its slot is free."""
         ...

@@ -15,7 +15,7 @@ import trio
 
 from protocol.errors import ItemErrorCode, LinkClosed
 from protocol.peer import Answer
-from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
@@ -76,6 +76,9 @@ class Pool:
     def cancel(self, execution: Execution) -> None:
         """It stays in its queue until its turn, and is passed over then."""
         execution.place = None
+
+    def interrupt(self, execution: Execution) -> None:
+        self._answers.put(execution, INTERRUPTED)
 
     def park(self, execution: Execution) -> None:
         """What is queued makes no requests."""

@@ -62,6 +62,11 @@ class ComponentRouter:
         if place is not None:
             place.cancel(execution)
 
+    def interrupt(self, execution: Execution) -> None:
+        place: Place | None = execution.place
+        if place is not None:
+            place.interrupt(execution)
+
     def park(self, execution: Execution) -> None:
         execution.waiting += 1
         place: Place | None = execution.place

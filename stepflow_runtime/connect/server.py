@@ -148,6 +148,9 @@ class InFlight:
             server.load += 1
         server.link.cancel(self._request_id)
 
+    def interrupt(self, execution: Execution) -> None:
+        self._server.link.cancel(self._request_id)
+
     def park(self, execution: Execution) -> None:
         self._server.load -= 1
 

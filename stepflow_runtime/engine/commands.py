@@ -24,7 +24,13 @@ class Execute(Struct, frozen=True, gc=False):
 
 
 class Abort(Struct, frozen=True, gc=False):
-    """Ask for the end of an execution that the shell attached to a step."""
+    """End an execution that the shell attached to a step: nobody needs its answer."""
+
+    execution: Any
+
+
+class Interrupt(Struct, frozen=True, gc=False):
+    """Ask an execution to end; its answer counts if it comes in time."""
 
     execution: Any
 
@@ -73,4 +79,4 @@ class Effect(Struct, frozen=True, gc=False):
     body: bytes
 
 
-Command = Execute | Abort | Wake | LoadInputs
+Command = Execute | Abort | Interrupt | Wake | LoadInputs

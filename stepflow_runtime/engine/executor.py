@@ -16,7 +16,7 @@ import trio
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
-from stepflow_runtime.engine.commands import Abort, Command, Execute, LoadInputs, Wake
+from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.programs import Program
@@ -211,6 +211,8 @@ class Executor:
                     self._execute(run, command)
                 case Abort(execution=execution):
                     self.caller.cancel(execution)
+                case Interrupt(execution=execution):
+                    self.caller.interrupt(execution)
                 case Wake(due_ms=due_ms):
                     self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
                 case LoadInputs(index=index):

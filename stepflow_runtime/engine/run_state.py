@@ -26,6 +26,7 @@ from stepflow_runtime.engine.commands import (
     Effect,
     EffectKind,
     Execute,
+    Interrupt,
     LoadInputs,
     UnclaimedChildren,
     Wake,
@@ -363,7 +364,7 @@ class RunState:
         in_flight = [step.execution for step in item.steps.values() if step.execution is not None and not step.ended]
         if not in_flight:
             self._cancel_item(item)
-        self.after.extend(Abort(execution) for execution in in_flight)
+        self.after.extend(Interrupt(execution) for execution in in_flight)
 
     def grace_over(self) -> None:
         """Ends the items whose cancellation was asked for and that have not ended since."""
