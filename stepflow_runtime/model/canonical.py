@@ -97,8 +97,9 @@ def _check_depth(depth: int) -> None:
         raise RpcError(
             ErrorCode.LIMIT_EXCEEDED,
             f"The JSON nests deeper than {MAX_DEPTH} levels; flatten it.",
-            limit=MAX_DEPTH,
-            value=depth,
+            limit="maxDepth",
+            value=MAX_DEPTH,
+            actual=depth,
         )
 
 

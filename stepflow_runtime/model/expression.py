@@ -51,7 +51,7 @@ class Expression:
     """Whether it may ask for more steps, or have a value, before all of `needs` have ended."""
 
     is_fallible: bool
-    """Whether it may fail for the input or the variables alone, before any step has ended."""
+    """Whether the input or the variables alone may make it, or a part of it, fail: before any step has ended."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Conditional(Expression):
 
     def __init__(self, condition: Expression, then: Expression, otherwise: Expression) -> None:
         references = condition.references | then.references | otherwise.references
-        is_fallible = then.is_fallible or otherwise.is_fallible
+        is_fallible = condition.is_fallible or then.is_fallible or otherwise.is_fallible
         super().__init__(condition.needs, references, is_eager=bool(references), is_fallible=is_fallible)
         self.condition = condition
         self.then = then

@@ -127,8 +127,8 @@ class CompatService:
             raise RpcError(
                 ErrorCode.LIMIT_EXCEEDED,
                 "the outputs of this batch do not fit one frame: read them in pages, with runs/get",
-                name="maxFrameBytes",
-                limit=self._max_frame_bytes,
+                limit="maxFrameBytes",
+                value=self._max_frame_bytes,
                 runId=status.run_id,
             )
         return GetBatchResult(_describe_batch(status), _list_outputs(status) if params.include_results else None)

@@ -148,5 +148,6 @@ def next_child_key(execution: Execution, params: SubmitParams) -> str:
 
 
 def limit_exceeded(name: str, limit: int, value: int, why: str, **data: Any) -> RpcError:
-    """`-32020`: names the limit, as it is called in the configuration."""
-    return RpcError(ErrorCode.LIMIT_EXCEEDED, f"{why}: {name} is {limit}", limit=limit, value=value, name=name, **data)
+    """`-32020`: names the limit as the configuration does, with its `value` and the `actual` one that was too much."""
+    message = f"{why}: {name} is {limit}"
+    return RpcError(ErrorCode.LIMIT_EXCEEDED, message, limit=name, value=limit, actual=value, **data)

@@ -74,7 +74,7 @@ def test_what_is_not_json_or_cannot_be_held_exactly_is_refused(raw: bytes) -> No
 def test_deep_nesting_is_refused_before_it_is_parsed(depth: int) -> None:
     error = refusal(b"[" * depth + b"]" * depth)
     assert error.code == ErrorCode.LIMIT_EXCEEDED
-    assert error.data["limit"] == MAX_DEPTH
+    assert error.data == {"type": "limitExceeded", "limit": "maxDepth", "value": MAX_DEPTH, "actual": depth}
 
 
 def test_brackets_side_by_side_or_in_strings_are_not_nesting() -> None:
