@@ -1,7 +1,13 @@
-"""What is promised, and which tests show it. docs/reference/requirements.md is written from it."""
+"""What is promised, and which tests show it. docs/reference/requirements.md is written from it.
+
+A promise is a line `id [section] sentence`; the indented lines below it are node ids of tests, from the folder `tests`.
+A function's stands for all its parameters.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -12,22 +18,312 @@ class Requirement(Struct, frozen=True):
 
     Args:
         id: Short, and never used again for another one.
-        sentence: What is promised.
         section: Where it is specified.
-        tests: Node ids, as pytest prints them; a function's stands for all its parameters, a file's for all in it.
+        sentence: What is promised.
+        tests: Node ids of the tests that show it.
     """
 
     id: str
-    sentence: str
     section: str
+    sentence: str
     tests: tuple[str, ...]
 
 
-REQUIREMENTS: Final[tuple[Requirement, ...]] = (
-    Requirement(
-        "layers",
-        "The runtime and the SDK meet only in `protocol`; layers import downwards; pure modules do no I/O.",
-        "DESIGN, Layout",
-        ("tests/test_layers.py::test_a_contract_is_kept",),
-    ),
-)
+def read_table(table: str) -> Iterator[Requirement]:
+    """Reads promises and their tests from the text below."""
+    for id_, section, sentence, tests in re.findall(r"^(\S+) \[(.+?)\] (.+)\n((?:    \S+\n)+)", table, re.MULTILINE):
+        yield Requirement(id_, section, sentence, tuple(f"tests/{test}" for test in tests.split()))
+
+
+TABLE: Final = """
+wire-ids [PROTOCOL §1] Ids of any string, number or null are echoed verbatim; others are -32600.
+    protocol/test_peer.py::test_an_id_is_echoed_byte_for_byte
+    protocol/test_peer.py::test_an_id_of_another_kind_is_an_invalid_request
+wire-equal-ids [PROTOCOL §1] Two equal ids in flight are both answered.
+    protocol/test_peer.py::test_two_equal_ids_in_flight_are_both_answered
+wire-batch [PROTOCOL §1] A batch gets one answer per element, in one array; an empty one gets one error.
+    protocol/test_peer.py::test_a_batch_is_answered_once_with_one_answer_per_element_when_all_are_there
+    protocol/test_peer.py::test_an_empty_batch_gets_one_error
+    protocol/test_peer.py::test_a_batch_of_nonsense_gets_an_array_with_an_error_for_each
+    protocol/test_link.py::test_a_batch_with_slow_and_fast_handlers_is_answered_as_one_array
+wire-notification [PROTOCOL §1] A notification is never answered.
+    protocol/test_peer.py::test_a_notification_is_never_answered_however_bad
+    protocol/test_peer.py::test_a_batch_of_notifications_gets_no_answer
+    protocol/test_link.py::test_a_notification_reaches_its_handler_and_is_not_answered
+wire-order [PROTOCOL] Either side may send at any time, and answers come in any order.
+    protocol/test_peer.py::test_answers_in_any_order_find_their_calls
+    protocol/test_link.py::test_both_sides_call_at_the_same_time_with_more_than_the_wire_holds
+wire-errors [PROTOCOL §6] What is no JSON is -32700, what is no message -32600, and the connection goes on.
+    protocol/test_messages.py::test_what_is_no_json_is_a_parse_error_without_id
+    protocol/test_messages.py::test_what_is_json_but_no_message_is_an_invalid_request
+    protocol/test_peer.py::test_bad_lines_are_answered_and_the_next_one_is_read
+wire-frames [PROTOCOL] However the stream is cut, the messages are the same.
+    protocol/test_framing.py::test_the_lines_are_the_same_however_the_stream_is_cut
+    protocol/test_peer.py::test_no_bytes_raise_and_cuts_do_not_matter
+wire-payloads [PROTOCOL] A payload that is only passed on keeps every digit.
+    protocol/test_messages.py::test_numbers_keep_every_digit
+    stepflow_runtime/connect/test_pool.py::test_outputs_keep_their_digits
+    stepflow_runtime/model/test_expression.py::test_numbers_and_texts_pass_through_digit_for_digit
+    contracts/test_store_read.py::test_payloads_keep_their_digits
+wire-cancel [PROTOCOL §1] `$/cancelRequest` stops the work, which is answered nevertheless.
+    protocol/test_handling.py::test_a_cancelled_request_is_cancelled_in_its_handler_and_still_answered
+    protocol/test_handling.py::test_a_call_whose_caller_is_cancelled_is_cancelled_at_the_peer
+    component_sdk/test_serve.py::test_a_cancelled_execution_is_answered_so_and_others_go_on
+wire-declared [PROTOCOL §1] Nothing beyond version 1 is sent to a peer that did not declare it.
+    protocol/test_handling.py::test_a_peer_that_did_not_declare_it_is_sent_no_cancellation
+    stepflow_runtime/connect/test_pool.py::test_a_server_that_did_not_declare_it_is_sent_no_cancel_request
+wire-browser [PROTOCOL §1] A first line that is no JSON-RPC closes a socket.
+    protocol/test_link.py::test_a_first_line_from_a_browser_closes_the_connection_without_an_answer
+    stepflow_runtime/connect/test_sockets.py::test_a_browser_is_not_a_client
+wire-discover [PROTOCOL] `rpc.discover` publishes the catalogue of a side, and the two never disagree.
+    protocol/test_openrpc.py::test_every_method_of_the_side_is_there_with_every_param
+    protocol/test_openrpc.py::test_every_reference_leads_somewhere
+    protocol/test_link.py::test_both_sides_discover
+wire-frame-limit [PROTOCOL §7] A call that would not fit a frame fails unsent; a line that is too long breaks the connection.
+    protocol/test_link.py::test_a_call_that_would_not_fit_a_frame_fails_and_the_link_goes_on
+    protocol/test_peer.py::test_a_line_that_is_too_long_breaks_the_connection_after_what_came_before_it
+    protocol/test_framing.py::test_a_line_that_is_too_long_names_the_limit
+wire-throttle [PROTOCOL §7] Beyond what is handled at once, requests are -32024; parked waits do not count.
+    protocol/test_handling.py::test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered
+    protocol/test_handling.py::test_requests_that_hold_too_many_bytes_are_throttled
+    protocol/test_handling.py::test_parked_requests_do_not_count_as_handled_but_have_a_limit_of_their_own
+    component_sdk/test_context.py::test_a_throttled_request_is_sent_again
+wire-slow-reader [PROTOCOL §7] The reader never waits for a handler or the writer; a peer that does not read loses the connection.
+    protocol/test_link.py::test_reading_goes_on_while_handlers_and_both_writers_wait
+    protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
+wire-waiters [DESIGN, Concurrency] A lost connection wakes every waiter, once.
+    protocol/test_link.py::test_waiters_are_woken_when_the_peer_closes
+    protocol/test_peer.py::test_closing_gives_every_pending_token_once
+wire-whole-lines [DESIGN, Concurrency] Cancelling never tears a frame.
+    protocol/test_link.py::test_a_cancelled_link_sends_whole_lines_only
+    protocol/test_link.py::test_a_flush_while_the_rest_of_a_line_waits_does_not_tear_it
+wire-nodelay [DESIGN, Libraries] Sockets do not hold small writes back.
+    protocol/test_stdio.py::test_tcp_does_not_hold_small_writes_back
+wire-secrets [PROTOCOL §6] A defect is answered without details; they go to the log.
+    protocol/test_dispatch.py::test_a_defect_is_logged_and_answered_without_details
+connect-initialize [PROTOCOL §1] A server is initialized before anything else, and again after every restart.
+    component_sdk/test_serve.py::test_requests_before_initialize_are_refused_and_ping_is_not
+    stepflow_runtime/connect/test_supervisor.py::test_a_lost_server_is_opened_and_initialized_again
+connect-version [PROTOCOL §6] Another protocol version is refused.
+    stepflow_runtime/connect/test_supervisor.py::test_another_protocol_version_is_refused
+    stepflow_runtime/connect/test_sockets.py::test_another_protocol_version_is_refused
+connect-spawn [PROTOCOL §1] The runtime starts servers as processes, and leaves none behind.
+    stepflow_runtime/connect/test_stdio.py::test_a_process_answers
+    stepflow_runtime/connect/test_stdio.py::test_leaving_stops_the_process_and_leaves_no_zombie
+    stepflow_runtime/connect/test_stdio.py::test_a_process_that_does_not_stop_is_killed_with_its_children
+    stepflow_runtime/connect/test_stdio.py::test_no_descriptors_are_left_behind
+connect-dial [PROTOCOL §1] The runtime dials servers that listen, again when they are lost.
+    stepflow_runtime/connect/test_sockets.py::test_a_server_that_listens_is_dialled_and_dialled_again
+    stepflow_runtime/connect/test_sockets.py::test_a_server_may_listen_on_a_unix_socket
+    test_examples.py::test_an_example_gives_what_is_expected
+connect-dial-in [PROTOCOL §1] A server that dials the runtime registers its components under its name.
+    stepflow_runtime/connect/test_sockets.py::test_a_server_that_dials_in_is_initialized_and_called
+    stepflow_runtime/connect/test_sockets.py::test_a_server_under_an_unknown_name_is_refused_and_told_the_names
+    component_sdk/test_processes.py::test_a_server_dials_the_runtime_and_again
+connect-loopback [PROTOCOL §1] The listener binds to loopback only.
+    stepflow_runtime/connect/test_sockets.py::test_listening_beyond_loopback_is_refused
+connect-processes [FLOWS, Configuration] `processes: N` runs N processes and spreads the calls.
+    stepflow_runtime/connect/test_stdio.py::test_two_processes_are_two_processes
+    stepflow_runtime/connect/test_pool.py::test_calls_spread_over_processes
+connect-restart [PROTOCOL §6] A server that dies is started again; what was in flight fails at once, and only once.
+    stepflow_runtime/connect/test_supervisor.py::test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once
+    stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
+    stepflow_runtime/connect/test_stdio.py::test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again
+connect-stderr [DESIGN, Concurrency] stderr is always drained, and quoted in errors.
+    stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
+    stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr
+connect-unavailable [PROTOCOL §6] No connected server is waiting, not an attempt, and bounded.
+    stepflow_runtime/connect/test_pool.py::test_executions_wait_for_a_server_and_are_sent_when_it_comes
+    stepflow_runtime/connect/test_pool.py::test_executions_that_wait_too_long_for_a_server_fail
+connect-slots [PROTOCOL §4] No more is in flight than a server's slots; who waits in a request holds none.
+    stepflow_runtime/connect/test_pool.py::test_no_more_is_in_flight_than_the_slots_of_a_server
+    stepflow_runtime/connect/test_pool.py::test_a_parked_execution_holds_no_slot
+connect-fairness [PROTOCOL §4] Free slots go round over root runs.
+    stepflow_runtime/connect/test_pool.py::test_root_runs_take_turns
+connect-timeout [PROTOCOL §4] A step's time-out counts from dispatch.
+    stepflow_runtime/connect/test_pool.py::test_time_outs_count_from_dispatch
+connect-alone [PROTOCOL §6] After its second transport failure a step is sent alone to a process.
+    stepflow_runtime/connect/test_pool.py::test_an_execution_that_goes_alone_waits_for_an_idle_process_and_keeps_others_away
+connect-execution [PROTOCOL §2] A callback belongs to the execution that it names, or can only mean; a stale one is refused.
+    stepflow_runtime/connect/test_connection.py::test_an_execution_id_finds_its_execution_on_any_connection
+    stepflow_runtime/connect/test_connection.py::test_the_id_of_an_execution_that_ended_is_refused
+    stepflow_runtime/connect/test_connection.py::test_without_an_id_run_and_step_name_the_execution_if_there_is_one
+    stepflow_runtime/connect/test_connection.py::test_without_observability_the_only_execution_is_meant
+connect-codes [PROTOCOL §6] Errors of components become the codes of the protocol.
+    stepflow_runtime/connect/test_pool.py::test_errors_become_the_codes_of_the_protocol
+connect-routes [FLOWS, Configuration] The first route that matches wins, and a server is sent what the pattern matched.
+    stepflow_runtime/connect/test_routes.py::test_the_first_match_wins
+    stepflow_runtime/connect/test_routes.py::test_a_server_is_sent_a_slash_and_what_the_pattern_matched
+    stepflow_runtime/connect/test_routes.py::test_a_bare_prefix_means_all_beneath_it
+connect-mock [FLOWS, Configuration] The mock compares inputs as JSON values; an input without behaviour is `COMPONENT_FAILED`.
+    stepflow_runtime/connect/test_mock.py::test_inputs_are_compared_as_json_values
+    stepflow_runtime/connect/test_mock.py::test_an_input_without_behavior_is_a_component_failure_that_says_so
+    stepflow_runtime/connect/test_mock.py::test_behaviors_may_be_a_mapping_from_json_to_result
+builtin-runs [FLOWS, Built-in components] `eval`, `map` and `iterate` make real sub-runs, whose failure does not fail the step.
+    stepflow_runtime/connect/test_builtins.py::test_eval_gives_the_items_result_and_the_run
+    stepflow_runtime/connect/test_builtins.py::test_map_gives_all_results_by_index_and_keeps_digits
+    stepflow_runtime/connect/test_builtins.py::test_iterate_goes_on_with_next_until_there_is_a_result
+    stepflow_runtime/connect/test_builtins.py::test_a_failed_sub_run_does_not_fail_the_step
+builtin-files [FLOWS, Built-in components] `load_file` reads only beneath the configured folders.
+    stepflow_runtime/connect/test_builtins.py::test_files_outside_the_folders_are_not_read
+    stepflow_runtime/connect/test_builtins.py::test_files_are_read_by_their_suffix
+flow-yaml [FLOWS] YAML is read with JSON's types; duplicate keys and unknown tags are errors, and aliases have a budget.
+    stepflow_runtime/model/test_loader.py::test_yaml_is_read_with_the_types_of_json
+    stepflow_runtime/model/test_loader.py::test_what_is_refused_is_refused_with_its_place
+    stepflow_runtime/model/test_loader.py::test_aliases_have_a_budget
+    component_sdk/test_flow.py::test_yaml_has_the_types_of_json
+flow-published [FLOWS] Flow files and configurations of Stepflow load as they are.
+    stepflow_runtime/model/test_loader.py::test_a_published_flow_file_loads_as_it_is
+    stepflow_runtime/app/test_config.py::test_a_published_stepflow_configuration_loads_as_it_is
+flow-id [PROTOCOL §3] A blob's id is the hash of its canonical bytes, and JSON has one canonical form.
+    stepflow_runtime/model/test_canonical.py::test_json_has_one_canonical_form
+    stepflow_runtime/model/test_canonical.py::test_a_blob_id_is_the_hash_of_the_bytes
+    stepflow_runtime/model/test_canonical.py::test_what_is_not_json_or_cannot_be_held_exactly_is_refused
+flow-precedence [FLOWS, Expressions] `$literal` > `$if` > `$coalesce` > `$step` > `$input` > `$variable` > plain object.
+    stepflow_runtime/model/test_expression.py::test_of_several_keys_the_first_by_precedence_counts
+flow-opaque [FLOWS, Expressions] Data is never read as an expression.
+    stepflow_runtime/model/test_expression.py::test_what_data_hold_is_never_read_as_an_expression
+    stepflow_runtime/model/test_expression.py::test_a_literal_stands_unread
+flow-if [FLOWS, Expressions] `null`, `false` and a failed condition are false, all else is true; only the branch that is taken runs.
+    stepflow_runtime/model/test_expression.py::test_null_and_false_are_false
+    stepflow_runtime/model/test_expression.py::test_all_else_is_true
+    stepflow_runtime/model/test_expression.py::test_a_failed_condition_is_false
+    stepflow_runtime/engine/test_plan.py::test_only_the_branch_that_is_taken_runs
+flow-coalesce [FLOWS, Expressions] `$coalesce` is the first that is not `null`; a failure propagates.
+    stepflow_runtime/model/test_expression.py::test_coalesce_is_the_first_that_is_not_null
+    stepflow_runtime/model/test_expression.py::test_a_failure_in_coalesce_propagates
+    stepflow_runtime/engine/test_plan.py::test_coalesce_runs_steps_in_order_until_one_is_not_null
+flow-paths [FLOWS, Expressions] A missing path fails; into a `null` output it is `null`.
+    stepflow_runtime/model/test_expression.py::test_a_missing_path_into_the_input_fails
+    stepflow_runtime/model/test_expression.py::test_a_path_into_a_null_output_is_null_but_a_missing_one_fails
+    stepflow_runtime/model/test_path.py::test_a_path_is_read
+flow-lazy [FLOWS, Execution] Only the steps that the output needs run, and `mustExecute` ones.
+    stepflow_runtime/engine/test_plan.py::test_a_step_that_nothing_needs_does_not_run
+    stepflow_runtime/engine/test_plan.py::test_must_execute_steps_end_before_the_item_does
+flow-parallel [FLOWS, Execution] References alone give the order; independent steps run at once.
+    stepflow_runtime/engine/test_plan.py::test_the_arms_of_a_diamond_start_together_and_are_joined_once
+    stepflow_runtime/engine/test_plan.py::test_a_chain_runs_step_after_step
+flow-failure [FLOWS, Execution] A failed input fails the step with the same error.
+    stepflow_runtime/engine/test_plan.py::test_a_failed_step_fails_the_item_with_the_same_error
+flow-input-schema [FLOWS, Execution] An item whose input does not fit the flow's schema is told where.
+    stepflow_runtime/model/test_schema.py::test_an_input_that_does_not_fit_is_told_where
+    test_examples.py::test_an_example_gives_what_is_expected
+flow-overrides [FLOWS, Execution] Overrides patch steps; an unknown step, or a patch that makes the flow invalid, is refused.
+    stepflow_runtime/model/test_override.py::test_a_merge_patch_changes_the_fields_it_names
+    stepflow_runtime/model/test_override.py::test_a_json_patch_is_applied_to_the_step
+    stepflow_runtime/model/test_override.py::test_an_unknown_step_is_refused
+    stepflow_runtime/model/test_override.py::test_a_patch_that_makes_the_flow_invalid_is_refused
+flow-variables [FLOWS, Execution] Variables are checked before a run starts; a literal for a secret is refused and not repeated.
+    stepflow_runtime/model/test_variable.py::test_a_missing_variable_is_refused
+    stepflow_runtime/model/test_variable.py::test_a_variable_that_does_not_fit_is_refused_where_it_lies
+    stepflow_runtime/model/test_variable.py::test_a_literal_for_a_secret_is_refused_and_not_repeated
+flow-validation [FLOWS, Execution] Each finding has a path and a code, and all come at once; only what can never run is an error.
+    stepflow_runtime/model/test_validate.py::test_each_finding_has_a_code_and_a_place
+    stepflow_runtime/model/test_validate.py::test_all_findings_come_at_once
+    stepflow_runtime/model/test_validate.py::test_an_unknown_component_is_a_warning
+flow-cycle [FLOWS, Execution] A cycle is spelled out.
+    stepflow_runtime/model/test_validate.py::test_a_cycle_is_spelled_out
+flow-no-fetch [DESIGN, Libraries] Nothing is fetched for a schema.
+    stepflow_runtime/model/test_schema.py::test_nothing_is_fetched_for_a_schema
+flow-builder [INTERFACES] A flow built in Python equals its YAML, and has its id.
+    component_sdk/test_flow.py::test_a_built_flow_equals_its_yaml_and_has_its_id
+flow-retry [FLOWS, Execution] A step is tried again, replaced by a default, or fails its item, as `onError` says.
+    test_examples.py::test_an_example_gives_what_is_expected
+    stepflow_runtime/model/test_flow.py::test_a_retry_has_a_budget_and_a_backoff
+store-durable [DESIGN, The five ideas] Every acknowledged write survives `kill -9`.
+    stepflow_runtime/store/test_sqlite.py::test_every_acknowledged_write_survives_kill_9
+store-group [DESIGN, The five ideas] Concurrent commits share transactions; a bad one fails alone.
+    stepflow_runtime/store/test_sqlite.py::test_concurrent_commits_share_transactions
+    stepflow_runtime/store/test_sqlite.py::test_a_bad_job_fails_alone_among_concurrent_ones
+    contracts/test_store_commit.py::test_a_bad_write_fails_alone
+store-sequence [DESIGN, Journal and ports] A write at another sequence number than the journal's is a conflict.
+    contracts/test_store_commit.py::test_a_write_at_another_sequence_number_is_a_conflict
+store-lease [DESIGN, Journal and ports] A write under an older lease is fenced.
+    contracts/test_store_commit.py::test_a_lease_of_an_older_epoch_is_fenced
+    stepflow_runtime/store/test_sqlite.py::test_an_owner_is_fenced_once_another_has_booted
+store-shard [DESIGN, Journal and ports] A tree of runs has the shard of its root.
+    contracts/test_store_commit.py::test_a_tree_has_the_shard_of_its_root
+store-watch [DESIGN, Journal and ports] Waiters are woken by the commit that ends their wait, and by no other.
+    contracts/test_store_watch.py::test_a_commit_wakes_who_waits_for_a_change
+    contracts/test_store_watch.py::test_a_commit_that_does_not_reach_the_number_wakes_nobody
+    contracts/test_store_watch.py::test_all_watchers_of_a_run_are_woken_by_one_commit
+store-outbox [DESIGN, Journal and ports] Messages from run to run are kept until they are settled.
+    contracts/test_store_commit.py::test_messages_are_kept_until_they_are_settled
+store-idempotency [PROTOCOL §4] An idempotency key gives one run.
+    contracts/test_store_commit.py::test_an_idempotency_key_gives_one_run
+    contracts/test_store_commit.py::test_of_two_equal_idempotency_keys_in_a_group_the_first_wins
+store-sub-runs [PROTOCOL §4] A live or successful sub-run holds its key; one that failed may be followed by another.
+    contracts/test_store_commit.py::test_a_live_or_successful_sub_run_holds_its_key
+    contracts/test_store_commit.py::test_a_sub_run_that_failed_may_be_followed_by_another
+store-blobs [PROTOCOL §3] The same content is stored once; what is read is verified.
+    contracts/test_store_blobs.py::test_the_same_content_is_stored_once_and_keeps_its_type
+    stepflow_runtime/store/test_sqlite.py::test_a_damaged_blob_is_an_error_and_healed_by_the_next_put
+store-delete [PROTOCOL §4] Deleting takes all that is a run's and frees its keys; a run that has not ended is not deleted.
+    contracts/test_store_commit.py::test_deleting_takes_all_that_is_the_runs_and_frees_its_keys
+    contracts/test_store_commit.py::test_a_run_that_has_not_ended_is_not_deleted_nor_others_with_it
+store-one-owner [DESIGN, Journal and ports] A second runtime on the same database is refused.
+    stepflow_runtime/store/test_sqlite.py::test_a_second_runtime_is_refused
+store-full [DESIGN, Concurrency] A full disk refuses everything and loses nothing.
+    stepflow_runtime/store/test_sqlite.py::test_a_full_disk_refuses_everything_and_loses_nothing
+store-tables [DESIGN, Status as data] The schema's checks and queries agree with the status tables.
+    stepflow_runtime/store/test_sqlite.py::test_the_schema_knows_the_states_of_a_run
+    stepflow_runtime/store/test_sqlite.py::test_the_queries_know_which_states_are_final
+store-completion [PROTOCOL §4] Results by completion come in the order of commits.
+    contracts/test_store_read.py::test_the_journal_is_found_by_completion
+engine-recovery [DESIGN, Concurrency] A restored item starts with what has not ended; what was committed does not run again.
+    stepflow_runtime/engine/test_plan.py::test_a_restored_item_starts_with_what_has_not_ended
+    stepflow_runtime/engine/test_plan.py::test_an_item_gets_as_far_along_its_plan_as_without_it_and_when_it_is_restored
+layers [DESIGN, Layout] Sides meet only in `protocol`, layers import downwards, pure modules do no I/O.
+    test_layers.py::test_a_contract_is_kept
+    test_layers.py::test_a_contract_notices_a_breach
+    protocol/test_purity.py::test_a_pure_module_loads_neither_trio_nor_sockets_nor_jsonrpcserver
+sdk-snippets [INTERFACES, Components] The seed's three snippets run as they stand there.
+    component_sdk/test_seed_snippets.py::test_the_orchestrator_gives_the_results_as_the_wire_has_them
+    component_sdk/test_seed_snippets.py::test_the_batch_processor_counts
+    component_sdk/test_seed_snippets.py::test_the_async_processor_gets_its_result_later
+sdk-print [INTERFACES, Components] `print()` cannot break the wire.
+    component_sdk/test_processes.py::test_nothing_that_is_printed_breaks_the_wire
+    protocol/test_stdio.py::test_print_cannot_break_a_wire_that_was_moved_off_stdio
+sdk-backends [INTERFACES, Components] `async def` runs under trio or asyncio; a plain `def` in a thread, and never blocks the others.
+    component_sdk/test_serve.py::test_plain_components_do_not_block_the_others
+    component_sdk/test_serve.py::test_asyncio_components_run_under_asyncio_and_are_cancelled
+    component_sdk/test_context.py::test_sub_runs_are_submitted_and_read_from_every_backend
+sdk-types [INTERFACES, Components] Input and output types come from the hints, and schemas from them.
+    component_sdk/test_signature.py::test_every_kind_of_type_is_read_and_described
+    component_sdk/test_signature.py::test_input_that_does_not_fit_says_where
+sdk-casing [INTERFACES, Components] Inside an output, the wire's shapes are written in the wire's own casing.
+    component_sdk/test_signature.py::test_wire_shapes_in_an_output_are_written_in_the_wires_casing
+sdk-light [DESIGN, Layout] Importing the SDK is light.
+    component_sdk/test_processes.py::test_importing_the_sdk_is_light
+sdk-end [PROTOCOL §2] When the connection ends, components are cancelled.
+    component_sdk/test_serve.py::test_when_the_connection_ends_components_are_cancelled
+sdk-testing [INTERFACES, Components] Components are tested without process and wire.
+    component_sdk/test_testing.py::test_components_are_run_as_on_the_wire
+    component_sdk/test_testing.py::test_sub_runs_are_computed_by_functions
+client-completion [INTERFACES, Scripts] Results come in the order of completion while the run goes on, and nothing is polled.
+    component_sdk/test_client.py::test_results_come_in_the_order_of_completion_while_the_run_goes_on
+    component_sdk/test_client.py::test_waiting_for_results_polls_nothing
+    test_examples.py::test_an_example_gives_what_is_expected
+client-value [INTERFACES, Scripts] `return_value` gives the value, or raises what happened.
+    component_sdk/test_client.py::test_return_value_is_the_value_of_one_item_and_the_list_of_several
+    component_sdk/test_client.py::test_return_value_raises_what_happened
+client-redial [INTERFACES, Scripts] A client that loses its connection dials again and goes on waiting.
+    component_sdk/test_client.py::test_a_client_that_loses_its_connection_dials_again_and_goes_on_waiting
+client-stream [INTERFACES, Scripts] A batch of any size is streamed, and its submission can be repeated.
+    component_sdk/test_client.py::test_a_batch_is_streamed_and_repeatable
+    component_sdk/test_context.py::test_many_inputs_go_in_several_requests
+client-spawn [INTERFACES, Scripts] A script may spawn a runtime of its own, which ends with it.
+    component_sdk/test_client.py::test_a_runtime_is_spawned_and_ends_with_the_client
+config-errors [FLOWS, Configuration] What cannot be used in a configuration is refused with its place; what is odd is a warning.
+    stepflow_runtime/app/test_config.py::test_what_cannot_be_used_is_refused_with_its_place
+    stepflow_runtime/app/test_config.py::test_an_unknown_field_is_a_warning_with_its_place
+config-precedence [FLOWS, Configuration] The environment goes over the file, and the nearest file wins.
+    stepflow_runtime/app/test_config.py::test_the_environment_goes_over_the_file
+    stepflow_runtime/app/test_config.py::test_the_nearest_file_wins
+examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
+    test_examples.py::test_an_example_gives_what_is_expected
+    test_readme.py::test_the_first_command_prints_the_total
+    test_readme.py::test_the_script_prints_a_line_for_each_item
+"""
+
+REQUIREMENTS: Final = tuple(read_table(TABLE))
