@@ -225,7 +225,7 @@ class Progress:
         advance = Advance()
         if self._waiters is self.plan.waiters:
             doubtful = self.plan.doubtful
-            if not doubtful or not any(isinstance(step.expression.evaluate(self), Failure) for step in doubtful):
+            if not doubtful or all(self._needs_what_was_planned(step) for step in doubtful):
                 self._evaluate(list(self.plan.first), advance)
                 return advance
             self._leave_plan()
@@ -250,6 +250,10 @@ class Progress:
         self._settle(step_id, outcome, todo, advance)
         self._evaluate(todo, advance)
         return advance
+
+    def _needs_what_was_planned(self, step: PlannedStep) -> bool:
+        value = step.expression.evaluate(self)
+        return isinstance(value, tuple) and set(value) == set(step.needs)
 
     def _leave_plan(self) -> None:
         self._waiters = {}
