@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
 from typing import Final
 
 import trio
@@ -61,18 +62,19 @@ async def read_by_index(store: Store, run_id: RunId, offset: int, limit: int, to
     """
     entries: list[ItemEntry] = []
     budget = max_bytes
-    async for refs in iterate_refs(store, run_id, offset, total):
-        found = await _read_entries(store, run_id, refs[: limit - len(entries) + 1])
-        for entry in found:
-            size = ENTRY_OVERHEAD + len(_value_bytes(entry))
-            if entries and (len(entries) >= limit or budget < size):
-                return Page(entries, entry.item_index)
-            entries.append(entry)
-            budget -= size
+    async with aclosing(iterate_refs(store, run_id, offset, total)) as chunks:
+        async for refs in chunks:
+            found = await _read_entries(store, run_id, refs[: limit - len(entries) + 1])
+            for entry in found:
+                size = ENTRY_OVERHEAD + len(_value_bytes(entry))
+                if entries and (len(entries) >= limit or budget < size):
+                    return Page(entries, entry.item_index)
+                entries.append(entry)
+                budget -= size
     return Page(entries)
 
 
-async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> AsyncIterator[list[tuple[int, int]]]:
+async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> AsyncGenerator[list[tuple[int, int]]]:
     """`(index, ref)` of the ended items from `offset` on, a chunk at a time; see `ItemRef`."""
     for number in range(offset // SEGMENT_ITEMS, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
         for chunk in await store.chunks(run_id, number, number):
