@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from typing import Final
 
-import click
 import trio
 
 from protocol.errors import RpcError
@@ -75,7 +75,7 @@ class AttendedRun:
                     if not self._run_id or self.interrupted:
                         raise KeyboardInterrupt
                     self.interrupted = True
-                    click.echo("Cancelling the run; press Ctrl-C again to stop at once.", err=True)
+                    print("Cancelling the run; press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
                     self._feeding.cancel()
                     nursery.start_soon(self._cancel, "interrupted")
 

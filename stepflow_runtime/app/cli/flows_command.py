@@ -14,7 +14,15 @@ from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
 from stepflow_runtime.app.cli.link import open_configured
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
-from stepflow_runtime.app.cli.output import make_table, print_facts, print_json, print_lines, shorten, stdout
+from stepflow_runtime.app.cli.output import (
+    make_table,
+    print_facts,
+    print_json,
+    print_lines,
+    print_table,
+    shorten,
+    stdout,
+)
 from stepflow_runtime.app.config import Config, MemoryStorage
 from stepflow_runtime.app.config_file import obtain_config
 from stepflow_runtime.model.graph import build_graph, render_mermaid
@@ -88,7 +96,7 @@ def show_command(flow: Path, output: Format) -> None:
         shown = shorten(msgspec.json.encode(step.input).decode(), 80)
         emphasis = " [dim](must execute)[/]" if step.must_execute else ""
         table.add_row(escape(step.id) + emphasis, escape(step.component), escape(shown), step.on_error.action)
-    stdout().print(table)
+    print_table(table)
 
 
 @command.command("graph")

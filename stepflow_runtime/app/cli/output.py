@@ -32,7 +32,7 @@ def stdout() -> Console:
 
 def stderr() -> Console:
     """For people."""
-    return Console(stderr=True, soft_wrap=True)
+    return Console(stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
 def paint(state: str) -> str:
@@ -77,7 +77,7 @@ def print_rows(form: Format, rows: Sequence[Any], columns: Sequence[str], cells:
             table = make_table(columns)
             for row in rows:
                 table.add_row(*cells(row))
-            stdout().print(table)
+            print_table(table)
         case Format.TABLE:
             stderr().print(nothing)
 
@@ -93,7 +93,7 @@ def print_facts(form: Format, value: Any, facts: Iterable[tuple[str, str | None]
     for name, fact in facts:
         if fact:
             table.add_row(name, fact)
-    stdout().print(table)
+    print_table(table)
 
 
 def make_table(columns: Sequence[str]) -> Table:
@@ -102,6 +102,17 @@ def make_table(columns: Sequence[str]) -> Table:
     for index, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     return table
+
+
+def print_table(table: Table) -> None:
+    """A table; without what fills up its lines where nobody looks."""
+    console = stdout()
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
 def shorten(text: str, width: int = 100) -> str:

@@ -15,10 +15,10 @@ from stepflow_runtime.app.cli.output import (
     paint,
     print_json,
     print_lines,
+    print_table,
     seconds_between,
     shorten,
     stderr,
-    stdout,
 )
 from stepflow_runtime.app.cli.watch import Entry, read_results
 
@@ -96,7 +96,7 @@ async def print_results(link: Link, status: RunStatus, form: Format | None, *, s
                 kept += page
     match form:
         case Format.TABLE:
-            stdout().print(table)
+            print_table(table)
         case Format.JSON:
             print_json({**msgspec.to_builtins(status), "results": kept})
         case None if single:
@@ -130,13 +130,13 @@ def print_summary(status: RunStatus, tally: Tally, elapsed_s: float | None = Non
 
 def _describe_end(status: RunStatus, elapsed_s: float | None) -> str:
     items = status.items
-    ended = items.success + items.failed + items.cancelled
+    executed = items.success + items.failed
     if elapsed_s is None:
         elapsed_s = seconds_between(status.created_at, status.completed_at or status.created_at)
     parts = [paint(status.status), f"{items.total:,} {'item' if items.total == 1 else 'items'}"]
     if items.success != items.total:
         counts = [("ok", items.success), ("failed", items.failed), ("cancelled", items.cancelled)]
         parts.append(", ".join(f"{count:,} {word}" for word, count in counts if count))
-    rate = f" ({ended / elapsed_s:,.0f}/s)" if elapsed_s > 0 and ended > 1 else ""
+    rate = f" ({executed / elapsed_s:,.0f}/s)" if elapsed_s > 0 and executed > 1 else ""
     parts += [f"{describe_duration(elapsed_s)}{rate}", f"[dim]run {status.run_id}[/]"]
     return " · ".join(filter(None, parts))
