@@ -16,9 +16,10 @@ import structlog
 import trio
 
 from protocol.dispatch import Dispatcher
+from protocol.handling import HandlingLimits
 from protocol.link import Link
 from protocol.methods import Side
-from protocol.streams import ByteStream, memory_stream_pair, take_stdio
+from protocol.streams import memory_stream_pair, take_stdio
 from protocol.types import ComponentInfo, Limits
 from stepflow_runtime import __version__
 from stepflow_runtime.app.config import (
@@ -38,6 +39,7 @@ from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.connect.files import FileLoader
 from stepflow_runtime.connect.introduction import Acceptor, Introduction
+from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import Listener
 from stepflow_runtime.connect.mock import MockPlugin
 from stepflow_runtime.connect.plugin import Plugin
@@ -79,7 +81,7 @@ class Runtime:
         self.config = config
         self.store = store
         self._clock, ids = SystemClock(), SystemIds()
-        self._wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
+        wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
 
         self.programs = Programs(store)
@@ -102,7 +104,7 @@ class Runtime:
         self._callbacks = ServiceCallbacks(runs, blobs)
         acceptors: dict[str, Acceptor] = {}
         handlers = make_handlers(
-            Introduction(acceptors, runtime_version=__version__, limits=self._wire_limits),
+            Introduction(acceptors, runtime_version=__version__, limits=wire_limits),
             runs,
             ListingService(self.executor, store, self.programs),
             EventService(self.executor, store),
@@ -110,7 +112,12 @@ class Runtime:
             FlowService(self.programs, self.executor),
             CompatService(runs, self.programs, limits.max_frame_bytes),
         )
-        self.dispatcher = Dispatcher(handlers, Side.RUNTIME)
+        self._links = RuntimeLinks(
+            Dispatcher(handlers, Side.RUNTIME),
+            wire_limits,
+            HandlingLimits(limits.max_handled_requests, limits.max_parked_requests, limits.max_handled_bytes),
+            limits.max_queued_bytes,
+        )
 
         plugins = {name: self._make_plugin(name, plugin) for name, plugin in config.plugins.items()}
         for name, plugin in config.plugins.items():
@@ -143,10 +150,10 @@ class Runtime:
             origins,
             answers=self._answers,
             connections=self._connections,
-            dispatcher=self.dispatcher,
-            limits=self._wire_limits,
+            links=self._links,
             jitter=random.random,
             unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
+            initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -162,35 +169,22 @@ class Runtime:
 
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""
-        listener = Listener(self.config.listen.rpc, dispatcher=self.dispatcher, limits=self._wire_limits)
-        await listener.run(task_status=task_status)
+        await Listener(self.config.listen.rpc, self._links).run(task_status=task_status)
 
     async def serve_stdio(self) -> None:
         """Serves whoever started this process, over its stdin and stdout, until they close it."""
-        await self._make_link(take_stdio(), "stdio").run()
+        await self._links.make(take_stdio(), Connection("stdio")).run()
 
     @asynccontextmanager
     async def connect_local(self) -> AsyncIterator[Link]:
         """A client's link to this runtime, within the process."""
         ours, theirs = memory_stream_pair()
-        client = Link(theirs, side=Side.SERVER, limits=self._wire_limits, name="runtime")
+        client = Link(theirs, side=Side.SERVER, limits=self._links.limits, name="runtime")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._make_link(ours, "local").run)
+            nursery.start_soon(self._links.make(ours, Connection("local")).run)
             await nursery.start(client.run)
             yield client
             await client.aclose()
-
-    def _make_link(self, stream: ByteStream, name: str) -> Link:
-        connection = Connection(name)
-        connection.link = Link(
-            stream,
-            side=Side.RUNTIME,
-            dispatcher=self.dispatcher,
-            context=connection,
-            limits=self._wire_limits,
-            name=name,
-        )
-        return connection.link
 
     async def components(self) -> list[ComponentInfo]:
         """What flows can call, with the paths by which they call it; waits for the servers to list theirs."""

@@ -10,12 +10,9 @@ from functools import partial
 
 import trio
 
-from protocol.dispatch import Dispatcher
-from protocol.link import Link
-from protocol.methods import Side
 from protocol.streams import adopt_socket_stream
-from protocol.types import Limits
 from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.connect.links import RuntimeLinks
 
 
 class Listener:
@@ -23,17 +20,15 @@ class Listener:
 
     Args:
         address: `host:port`; port 0 takes any that is free. Only loopback: there is neither token nor TLS.
-        dispatcher: Answers requests.
-        limits: What is accepted from peers.
+        links: Makes the connections' links.
 
     Raises:
         ValueError: The address cannot be read, or is not loopback.
     """
 
-    def __init__(self, address: str, *, dispatcher: Dispatcher, limits: Limits) -> None:
+    def __init__(self, address: str, links: RuntimeLinks) -> None:
         self._host, self._port = parse_address(address)
-        self._dispatcher = dispatcher
-        self._limits = limits
+        self._links = links
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled; `started` gives the address as it is bound.
@@ -55,17 +50,7 @@ class Listener:
     async def _serve(self, stream: trio.SocketStream) -> None:
         host, port = stream.socket.getpeername()[:2]
         connection = Connection(f"{host}:{port}")
-        connection.link = Link(
-            adopt_socket_stream(stream),
-            side=Side.RUNTIME,
-            dispatcher=self._dispatcher,
-            context=connection,
-            limits=self._limits,
-            name=connection.name,
-            check_first_line=True,
-            on_answers=lambda answers: connection.receive(answers),
-        )
-        await connection.link.run()
+        await self._links.make(adopt_socket_stream(stream), connection, check_first_line=True).run()
 
 
 def parse_address(address: str) -> tuple[str, int]:

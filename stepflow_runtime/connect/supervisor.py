@@ -14,26 +14,23 @@ from typing import Final, NoReturn
 import trio
 from msgspec import Struct
 
-from protocol.dispatch import Dispatcher
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.link import Link
-from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION, Side
+from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
 from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution
 
-INITIALIZE_S: Final = 10.0
-"""How long a server may take to answer `initialize`, and again `components/list`."""
-
 HEALTHY_S: Final = 10.0
 """A connection that lasted so long makes the next pause a short one again."""
 
-CAPABILITIES: Final = ["ping", "cancel", "batch"]
+CAPABILITIES: Final = ["ping", "cancel"]
 
 
 class Backoff(Struct, frozen=True):
@@ -60,10 +57,10 @@ class ServerPlugin:
         origins: One for each process or address that is to be kept connected; none if servers dial the runtime.
         answers: Where answers go.
         connections: Where servers are registered for their callbacks.
-        dispatcher: Answers the servers' requests.
-        limits: What the runtime tells them that it accepts; `max_in_flight` bounds the executions of each.
+        links: Makes their links; its limits are told to them, and `max_in_flight` bounds the executions of each.
         jitter: Random numbers from 0 to 1.
         unavailable_timeout_ms: How long an execution waits while no server is connected.
+        initialize_timeout_ms: How long a server may take to answer `initialize` and `components/list`.
         backoff: Pauses between restarts.
     """
 
@@ -74,18 +71,18 @@ class ServerPlugin:
         *,
         answers: AnswerQueue,
         connections: Connections,
-        dispatcher: Dispatcher,
-        limits: Limits,
+        links: RuntimeLinks,
         jitter: Callable[[], float],
         unavailable_timeout_ms: int = 300_000,
+        initialize_timeout_ms: int = 10_000,
         backoff: Backoff | None = None,
     ) -> None:
         self._name = name
         self._origins = origins
         self._answers = answers
         self._connections = connections
-        self._dispatcher = dispatcher
-        self._limits = limits
+        self._links = links
+        self._initialize_timeout_s = initialize_timeout_ms / 1000
         self._jitter = jitter
         self._backoff = backoff or Backoff()
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
@@ -104,7 +101,7 @@ class ServerPlugin:
         self._pool.flush()
 
     async def components(self) -> Sequence[ComponentInfo]:
-        with trio.move_on_after(INITIALIZE_S):
+        with trio.move_on_after(self._initialize_timeout_s):
             await self._listing.wait()
         if self._listed is None:
             raise RpcError(
@@ -156,17 +153,9 @@ class ServerPlugin:
 
     async def _converse(self, opened: Opened, label: str) -> Failure:
         connection = Connection(label, "server", self._name)
-        connection.link = Link(
-            opened.stream,
-            side=Side.RUNTIME,
-            dispatcher=self._dispatcher,
-            context=connection,
-            limits=self._limits,
-            name=label,
-            on_answers=lambda answers: connection.receive(answers),
-        )
+        link = self._links.make(opened.stream, connection)
         async with trio.open_nursery() as nursery:
-            await nursery.start(connection.link.run)
+            await nursery.start(link.run)
             failure = await self._serve(connection, opened)
             nursery.cancel_scope.cancel()
         return failure
@@ -185,7 +174,8 @@ class ServerPlugin:
         except LinkClosed:
             return await _explain_end(connection.link, peer)
         except trio.TooSlowError:
-            return _failure(f'it did not answer "initialize" and "components/list" within {INITIALIZE_S:g} s', peer)
+            within = f"within {self._initialize_timeout_s:g} s (initializeTimeoutMs)"
+            return _failure(f'it did not answer "initialize" and "components/list" {within}', peer)
         except RpcError as error:
             return _failure(f"it could not be initialized: {error}", peer)
         self._connections.add(connection)
@@ -203,9 +193,9 @@ class ServerPlugin:
 
     async def _initialize(self, connection: Connection, max_in_flight: int | None) -> Server:
         link = connection.link
-        with trio.fail_after(INITIALIZE_S):
+        with trio.fail_after(self._initialize_timeout_s):
             result: InitializeResult = await link.call(
-                INITIALIZE, InitializeParams(PROTOCOL_VERSION, self._limits, CAPABILITIES)
+                INITIALIZE, InitializeParams(PROTOCOL_VERSION, self._links.limits, CAPABILITIES)
             )
             if result.server_protocol_version != PROTOCOL_VERSION:
                 raise RpcError(
@@ -219,7 +209,7 @@ class ServerPlugin:
             link.peer_limits = Limits(max_frame_bytes=result.max_frame_bytes)
         self._listed = listing.components
         self._listing.set()
-        limit = self._limits.max_in_flight
+        limit = self._links.limits.max_in_flight
         server = Server(
             connection,
             self._answers,

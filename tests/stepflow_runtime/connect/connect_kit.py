@@ -17,6 +17,7 @@ from protocol.streams import ByteStream, memory_stream_pair
 from protocol.types import Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connections
+from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes, parse_route
 from stepflow_runtime.connect.supervisor import Backoff, ServerPlugin
@@ -211,8 +212,7 @@ class World:
             origins,
             answers=self.answers,
             connections=self.connections,
-            dispatcher=options.pop("dispatcher", None) or Dispatcher({}, side=Side.RUNTIME),
-            limits=limits,
+            links=RuntimeLinks(options.pop("dispatcher", None) or Dispatcher({}, side=Side.RUNTIME), limits),
             jitter=lambda: 1.0,
             backoff=options.pop("backoff", Backoff(first_s=0.001, max_s=0.001)),
             **options,

@@ -15,6 +15,7 @@ from protocol.methods import Side
 from protocol.streams import adopt_socket_stream
 from protocol.types import Limits
 from stepflow_runtime.connect.introduction import Introduction
+from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import Listener, parse_address
 from stepflow_runtime.connect.tcp import SocketOrigin, parse_url
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, FakeServer, Json, World, execution, open_world
@@ -53,7 +54,7 @@ async def open_runtime() -> AsyncGenerator[tuple[World, str]]:
     async with open_world() as world, trio.open_nursery() as nursery:
         introduction = Introduction({"workers": world.plugin}, runtime_version="9", limits=Limits())
         dispatcher = Dispatcher({"connect": introduction.connect}, side=Side.RUNTIME)
-        listener = Listener("127.0.0.1:0", dispatcher=dispatcher, limits=Limits())
+        listener = Listener("127.0.0.1:0", RuntimeLinks(dispatcher, Limits()))
         yield world, await nursery.start(listener.run)
         nursery.cancel_scope.cancel()
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from stepflow_runtime.connect import stdio, supervisor
+from stepflow_runtime.connect import stdio
 from stepflow_runtime.connect.stdio import StdioOrigin
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, World, execution, open_world
 from tests.stepflow_runtime.connect.server_script import FORSAKING, SILENT, SOURCE, STUBBORN
@@ -67,11 +67,9 @@ async def test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept(tmp_pa
         assert len(lines) == 2001
 
 
-async def test_a_server_that_never_initializes_is_given_up_and_told_about(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(supervisor, "INITIALIZE_S", 0.3)
-    async with open_world(server(tmp_path, SILENT), unavailable_timeout_ms=1500) as world:
+async def test_a_server_that_never_initializes_is_given_up_and_told_about(tmp_path: Path) -> None:
+    options = {"unavailable_timeout_ms": 1500, "initialize_timeout_ms": 300}
+    async with open_world(server(tmp_path, SILENT), **options) as world:
         failure = await ask(world, "{}")
         assert failure.code == "UNREACHABLE"
         assert 'did not answer "initialize"' in failure.message
