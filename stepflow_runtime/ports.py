@@ -53,6 +53,7 @@ class Execution:
     Attributes:
         input: Raw JSON.
         alone: Whether nothing else may be in flight on the process that executes it (PROTOCOL §6).
+        begins_item: Whether the item starts with it: items that are under way go first.
         waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
             server slot.
         claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
@@ -62,6 +63,7 @@ class Execution:
     __slots__ = (
         "alone",
         "attempt",
+        "begins_item",
         "claims",
         "component",
         "execution_id",
@@ -93,6 +95,7 @@ class Execution:
         input: bytes,
         timeout_ms: int | None = None,
         alone: bool = False,
+        begins_item: bool = False,
     ) -> None:
         self.owner = owner
         self.execution_id = execution_id
@@ -106,6 +109,7 @@ class Execution:
         self.input = input
         self.timeout_ms = timeout_ms
         self.alone = alone
+        self.begins_item = begins_item
         self.waiting = 0
         self.place: Any = None
         self.timeout: Any = None

@@ -1,13 +1,15 @@
 """The queue before a plugin's servers: who is sent next, and where to.
 
-Free slots are filled round-robin over root runs, calls go to the least loaded server. Parked executions hold no slot,
-so nested runs never block each other, at any limit; an ended wait takes its slot back at once, over the limit if need
-be. Nothing per call touches trio: only waiting for a server that is not there arms a timer.
+Free slots are filled round-robin over root runs, items under way first; calls go to the least loaded server. Parked
+executions hold no slot, so nested runs never block each other, at any limit; an ended wait takes its slot back at once,
+over the limit if need be. Nothing per call touches trio: only waiting for a server that is not there arms a timer.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from itertools import chain
 from math import inf
 from typing import Final, NoReturn
 
@@ -31,6 +33,28 @@ for a run that needs this very server."""
 _Queued = tuple[Execution, str]
 
 
+class _RootQueue:
+    """What waits of one tree of runs: items that are under way before those that begin, each in order."""
+
+    __slots__ = ("_beginning", "_under_way")
+
+    def __init__(self) -> None:
+        self._under_way: deque[_Queued] = deque()
+        self._beginning: deque[_Queued] = deque()
+
+    def __len__(self) -> int:
+        return len(self._under_way) + len(self._beginning)
+
+    def __iter__(self) -> Iterator[_Queued]:
+        return chain(self._under_way, self._beginning)
+
+    def append(self, execution: Execution, path: str) -> None:
+        (self._beginning if execution.begins_item else self._under_way).append((execution, path))
+
+    def popleft(self) -> _Queued:
+        return (self._under_way or self._beginning).popleft()
+
+
 class Pool:
     """The servers of one plugin and what waits for them; the place of an execution that is queued.
 
@@ -48,8 +72,8 @@ class Pool:
         self._answers = answers
         self._unavailable_s = unavailable_timeout_ms / 1000
         self._servers: list[Server] = []
-        self._queues: dict[RunId, deque[_Queued]] = {}
-        self._turns: deque[deque[_Queued]] = deque()
+        self._queues: dict[RunId, _RootQueue] = {}
+        self._turns: deque[_RootQueue] = deque()
         self._alone: deque[_Queued] = deque()
         self._reserved: Server | None = None
         self._unserved: deque[tuple[float, Execution]] = deque()
@@ -69,9 +93,9 @@ class Pool:
             return
         queue = self._queues.get(execution.root_run_id)
         if queue is None:
-            queue = self._queues[execution.root_run_id] = deque()
+            queue = self._queues[execution.root_run_id] = _RootQueue()
             self._turns.append(queue)
-        queue.append((execution, path))
+        queue.append(execution, path)
 
     def cancel(self, execution: Execution) -> None:
         """It stays in its queue until its turn, and is passed over then."""

@@ -14,13 +14,17 @@ from stepflow_runtime.model.ids import RunId
 
 
 class Execute(Struct, frozen=True, gc=False):
-    """Begin this attempt of a step. `alone`: with nothing else in flight on its process."""
+    """Begin this attempt of a step.
+
+    `alone`: with nothing else in flight on its process. `begins_item`: it is among the first of its item.
+    """
 
     item: int
     step: str
     attempt: int
     input: bytes
     alone: bool = False
+    begins_item: bool = False
 
 
 class Abort(Struct, frozen=True, gc=False):

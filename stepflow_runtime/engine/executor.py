@@ -236,6 +236,7 @@ class Executor:
             command.input,
             planned.timeout_ms,
             command.alone,
+            command.begins_item,
         )
         self.caller.call(execution)
 

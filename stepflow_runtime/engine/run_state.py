@@ -166,7 +166,7 @@ class RunState:
             item = facts.live[index]
             item.progress = progress
             for step, value in advance.ready:
-                commands.append(Execute(index, step, attempt, value))
+                commands.append(Execute(index, step, attempt, value, begins_item=True))
             if advance.failed or advance.result is not None:
                 self._follow(item, Advance(failed=advance.failed, result=advance.result))
         return True

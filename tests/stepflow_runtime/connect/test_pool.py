@@ -170,6 +170,17 @@ async def test_root_runs_take_turns() -> None:
         await world.sink.wait_for(*big, *small)
 
 
+async def test_items_under_way_go_before_items_that_begin() -> None:
+    origin = MemoryOrigin(maxInFlight=1)
+    async with open_world(origin) as world:
+        beginning = [execution(item=item, begins_item=True) for item in (0, 1, 2)]
+        under_way = [execution(item=item, step="next") for item in (8, 9)]
+        world.call(beginning[0], beginning[1], under_way[0], beginning[2], under_way[1])
+        order = [params["observability"]["item_index"] for params in await origin.servers[0].answer_all(5)]
+        assert order == [8, 9, 0, 1, 2]
+        await world.sink.wait_for(*beginning, *under_way)
+
+
 async def test_calls_spread_over_processes() -> None:
     first, second = MemoryOrigin(), MemoryOrigin()
     async with open_world(first, second) as world:
@@ -232,6 +243,34 @@ async def test_a_queued_execution_that_is_cancelled_is_never_sent() -> None:
         assert [params["observability"]["execution_id"] for params in sent] == [first.execution_id, third.execution_id]
         await world.sink.wait_for(first, third)
         assert second not in world.sink.answers
+
+
+async def test_a_queued_execution_that_is_interrupted_is_answered_and_never_sent() -> None:
+    origin = MemoryOrigin(maxInFlight=1)
+    async with open_world(origin) as world:
+        first, second = execution(), execution()
+        world.call(first, second)
+        world.router.interrupt(second)
+        await world.sink.wait_for(second)
+        outcome = world.sink.answers[second]
+        assert isinstance(outcome, Failure)
+        assert outcome.code == "CANCELLED"
+        await origin.servers[0].answer_all(1)
+        await world.sink.wait_for(first)
+
+
+async def test_the_answer_of_an_interrupted_execution_counts() -> None:
+    origin = MemoryOrigin(capabilities=["cancel"])
+    async with open_world(origin) as world:
+        server, one = origin.servers[0], execution()
+        world.call(one)
+        (message,) = await server.take_messages()
+        world.router.interrupt(one)
+        world.router.flush()
+        assert (await server.take_other("$/cancelRequest"))["params"] == {"id": message["id"]}
+        await server.send(id=message["id"], result={"output": 7})
+        await world.sink.wait_for(one)
+        assert world.sink.answers[one] == b"7"
 
 
 async def test_cancelling_what_is_in_flight_tells_the_server_and_holds_the_slot_until_it_answers() -> None:
