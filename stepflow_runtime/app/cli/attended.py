@@ -9,13 +9,13 @@ from typing import Final
 
 import trio
 
-from protocol.errors import RpcError
+from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
-from protocol.methods import CANCEL_RUN, GET_RUN
-from protocol.types import CancelRunParams, GetRunParams, RunStatus
+from protocol.methods import CANCEL_RUN
+from protocol.types import CancelRunParams, RunState, RunStatus
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.submission import Submission, submit
-from stepflow_runtime.app.cli.watch import ENDED, follow_run
+from stepflow_runtime.app.cli.watch import follow_run
 
 CANCEL_GRACE_MS: Final = 2000
 
@@ -64,8 +64,8 @@ class AttendedRun:
             except CliError:
                 await self._cancel("an input could not be read")
                 raise
-            except RpcError:
-                if not await self._has_ended():
+            except RpcError as error:
+                if error.code != ErrorCode.CONFLICT or not await self._ends_early():
                     raise
 
     async def _heed_signals(self) -> None:
@@ -87,9 +87,9 @@ class AttendedRun:
         if self._run_id:
             await self._link.call(CANCEL_RUN, CancelRunParams(self._run_id, reason=reason, grace_ms=CANCEL_GRACE_MS))
 
-    async def _has_ended(self) -> bool:
-        """Whether the run took no more inputs because it has ended, as under a failure policy."""
+    async def _ends_early(self) -> bool:
+        """Whether the run takes no more inputs because it was given up, as under a failure policy."""
         if not self._run_id:
             return False
-        status: RunStatus = await self._link.call(GET_RUN, GetRunParams(self._run_id))
-        return status.status in ENDED
+        status = await follow_run(self._link, self._run_id)
+        return status.status is not RunState.SUCCESS

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.stepflow_runtime.app.cli.cli_kit import FLOW, Stepflow
+
+
+def test_a_valid_flow_is_said_to_be_valid(stepflow: Stepflow) -> None:
+    done = stepflow("flows", "validate", "flow.yaml", "stuck.yaml")
+    assert (done.code, done.out) == (0, "flow.yaml: valid, 1 step\nstuck.yaml: valid, 1 step\n")
+
+
+def test_findings_have_their_place_in_the_file(stepflow: Stepflow, folder: Path) -> None:
+    (folder / "bad.yaml").write_text(FLOW.replace("$step: double", "$step: duoble"))
+    done = stepflow("flows", "validate", "bad.yaml")
+    assert done.code == 2
+    assert "bad.yaml:7:9: error: There is no step 'duoble'; did you mean 'double'? [unknown_step]" in done.out
+    (first, *_) = stepflow("flows", "validate", "bad.yaml", "-o", "json").json
+    assert (first["file"], first["code"], first["path"]) == ("bad.yaml", "unknown_step", "/output")
+
+
+def test_components_are_checked_if_that_is_wanted(stepflow: Stepflow, folder: Path) -> None:
+    (folder / "other.yaml").write_text(FLOW.replace("/mock/double", "/mock/triple"))
+    (folder / "stepflow-config.yml").write_text(
+        "plugins: {mock: {type: mock, components: {/double: {behaviors: []}}}}\nroutes: {/mock: [{plugin: mock}]}\n"
+    )
+    assert "unknown_component" not in stepflow("flows", "validate", "other.yaml").out
+    done = stepflow("flows", "validate", "other.yaml", "--components")
+    assert done.code == 0, "a component may turn up later"
+    assert "No component '/mock/triple' is known" in done.out
+    assert "unknown_component" not in stepflow("flows", "validate", "flow.yaml", "--components").out
+
+
+def test_a_flow_has_one_id_however_it_is_written(stepflow: Stepflow, folder: Path) -> None:
+    (folder / "flow.json").write_text(stepflow("flows", "show", "flow.yaml", "-o", "json").out)
+    written, same = (stepflow("flows", "id", name).out for name in ("flow.yaml", "flow.json"))
+    assert written == same
+    assert written.startswith("blake3:")
+
+
+def test_a_flow_is_shown_by_its_steps(stepflow: Stepflow) -> None:
+    lines = stepflow("flows", "show", "flow.yaml").out.splitlines()
+    assert lines[0].split() == ["name", "Doubling"]
+    assert lines[-1].split() == ["double", "/mock/double", '{"$input":"n"}', "fail"]
+
+
+def test_a_flow_is_drawn(stepflow: Stepflow) -> None:
+    assert stepflow("flows", "graph", "flow.yaml").out.startswith("flowchart TD\n")
+    assert stepflow("flows", "graph", "flow.yaml", "-o", "json").json == {
+        "nodes": [{"id": "double", "component": "/mock/double"}],
+        "edges": [{"source": "double", "target": "output"}],
+    }

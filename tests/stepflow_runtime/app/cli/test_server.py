@@ -1,0 +1,187 @@
+"""A runtime that serves, and the commands that talk to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.stepflow_runtime.app.cli.cli_kit import Program, Stepflow
+
+NOWHERE = "127.0.0.1:1"
+
+
+def submit(stepflow: Stepflow, *args: str) -> str:
+    run_id: str = stepflow("submit", "flow.yaml", "-o", "json", *args).json["runId"]
+    return run_id
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_says_where_it_listens_and_ends_at_a_signal(folder: Path, number: signal.Signals) -> None:
+    with Program("serve", "--listen", "127.0.0.1:0") as program:
+        line = program.read_line()
+        assert line.startswith("stepflow 0.1.0 listening on 127.0.0.1:")
+        assert line.endswith(" · state in .stepflow/state.db · 3 plugins\n")
+        program.interrupt(number)
+        done = program.finish()
+    assert (done.code, done.out, done.err) == (0, "", "")
+
+
+def test_two_servers_cannot_have_one_address(address: str, stepflow: Stepflow) -> None:
+    done = stepflow("serve", "--listen", address, "--storage-path", ":memory:")
+    assert done.code == 2
+    assert f"Cannot listen on {address}: Address already in use" in done.err
+
+
+def test_two_runtimes_cannot_have_one_state(address: str, stepflow: Stepflow) -> None:
+    done = stepflow("run", "flow.yaml", "--input", '{"n": 1}')
+    assert done.code == 2
+    assert "Traceback" not in done.err
+
+
+def test_a_runtime_serves_on_stdio(folder: Path) -> None:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {}}
+    with Program("serve", "--stdio") as program:
+        done = program.finish(json.dumps(request).encode() + b"\n")
+    assert done.code == 0
+    assert done.lines == [{"jsonrpc": "2.0", "result": {}, "id": 1}]
+    assert "serving on stdio" in done.err
+
+
+@pytest.mark.parametrize(
+    "args", [["submit", "flow.yaml"], ["runs", "list"], ["runs", "get", "x"], ["blobs", "get", "x"]], ids=" ".join
+)
+def test_without_a_server_the_exit_code_is_3(stepflow: Stepflow, args: list[str]) -> None:
+    done = stepflow(*args, "--url", NOWHERE)
+    assert done.code == 3
+    assert done.err == (
+        f"stepflow: No runtime answers at {NOWHERE}; start one with `stepflow serve`, or name another with --url.\n"
+    )
+
+
+def test_a_url_that_cannot_be_read_is_wrong_use(stepflow: Stepflow) -> None:
+    done = stepflow("runs", "list", "--url", "ftp://x")
+    assert done.code == 2
+    assert done.err.startswith('stepflow: --url: The url "ftp://x" cannot be read')
+
+
+def test_a_submission_shows_its_run(address: str, stepflow: Stepflow) -> None:
+    done = stepflow("submit", "flow.yaml", "--input", '{"n": 1}')
+    assert done.code == 0
+    facts = dict(line.split("  ", 1) for line in done.out.splitlines())
+    assert facts["flow"].strip() == "Doubling"
+    assert len(facts["run"].strip()) == 36
+
+
+def test_waiting_prints_what_run_would_print(address: str, stepflow: Stepflow, folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"n": 1}\n{"n": 7}\n' * 10_001)
+    done = stepflow("submit", "flow.yaml", "--inputs", "in.jsonl", "--wait")
+    assert done.code == 1
+    assert [line["itemIndex"] for line in done.lines] == list(range(20_002))
+    assert "20,002 items · 10,001 ok, 10,001 failed" in done.err
+    assert "10,001 × COMPONENT_FAILED" in done.err
+
+
+def test_a_stored_flow_is_submitted_by_its_id(address: str, stepflow: Stepflow) -> None:
+    flow_id = stepflow("blobs", "put", "flow.yaml", "--type", "flow").out.strip()
+    assert flow_id == stepflow("flows", "id", "flow.yaml").out.strip()
+    assert stepflow("submit", flow_id, "--input", '{"n": 2}', "--wait").json["value"] == 4
+
+
+def test_the_same_idempotency_key_gives_the_same_run(address: str, stepflow: Stepflow) -> None:
+    first = submit(stepflow, "--input", '{"n": 1}', "--idempotency-key", "k")
+    assert submit(stepflow, "--input", '{"n": 1}', "--idempotency-key", "k") == first
+    done = stepflow("submit", "flow.yaml", "--input", '{"n": 2}', "--idempotency-key", "k")
+    assert done.code == 2
+
+
+def test_runs_are_listed_the_newest_first(address: str, stepflow: Stepflow) -> None:
+    first = submit(stepflow, "--input", '{"n": 1}', "--label", "team=a")
+    second = submit(stepflow, "--input", '{"n": 2}')
+    assert [run["runId"] for run in stepflow("runs", "list", "-o", "jsonl").lines] == [second, first]
+    assert [run["runId"] for run in stepflow("runs", "list", "--limit", "1", "-o", "json").json] == [second]
+    assert [run["runId"] for run in stepflow("runs", "list", "--label", "team=a", "-o", "json").json] == [first]
+    table = stepflow("runs", "list").out.splitlines()
+    assert table[0].split() == ["RUN", "FLOW", "STATUS", "ITEMS", "CREATED", "TOOK"]
+    assert [line.split()[0] for line in table[1:]] == [second, first]
+    assert stepflow("runs", "list", "--label", "team=b").err == "There are no such runs.\n"
+
+
+def test_a_run_and_its_results_are_shown(address: str, stepflow: Stepflow) -> None:
+    run_id = submit(stepflow, "--input", '{"n": 7}')
+    done = stepflow("runs", "get", run_id, "--wait")
+    assert done.code == 1
+    assert "failed" in done.out
+    assert stepflow("runs", "get", run_id, "-o", "json").json["items"]["failed"] == 1
+    (line,) = stepflow("runs", "get", run_id, "--results", "-o", "jsonl").lines
+    assert line["result"]["error"]["code"] == "COMPONENT_FAILED"
+
+
+def test_results_can_be_had_in_the_order_of_completion(address: str, stepflow: Stepflow, folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"n": 1}\n' * 2500)
+    run_id = submit(stepflow, "--inputs", "in.jsonl")
+    stepflow("runs", "get", run_id, "--wait")
+    lines = stepflow("runs", "get", run_id, "--results", "--order", "byCompletion").lines
+    assert sorted(line["itemIndex"] for line in lines) == list(range(2500))
+    assert len(stepflow("runs", "get", run_id, "--results", "--limit", "1200").lines) == 1200
+
+
+def test_each_event_is_told_once(address: str, stepflow: Stepflow) -> None:
+    run_id = submit(stepflow, "--input", '{"n": 1}')
+    followed = [event["type"] for event in stepflow("runs", "events", run_id, "--follow").lines]
+    assert followed[0] == "run.created"
+    assert followed[-1] == "run.completed"
+    assert len(set(followed)) == len(followed)
+    assert [event["type"] for event in stepflow("runs", "events", run_id, "-o", "jsonl").lines] == followed
+    assert (
+        stepflow("runs", "events", run_id, "--type", "run.completed").out.splitlines()[1].split()[2] == "run.completed"
+    )
+    assert stepflow("runs", "events", run_id, "--type", "nonsense").code == 2
+
+
+def test_a_watched_run_tells_how_it_ended(address: str, stepflow: Stepflow) -> None:
+    done = stepflow("runs", "watch", submit(stepflow, "--input", '{"n": 7}'))
+    assert done.code == 1
+    assert "1 × COMPONENT_FAILED" in done.err
+    assert stepflow("runs", "watch", submit(stepflow, "--input", '{"n": 1}'), "-o", "jsonl").code == 0
+
+
+def test_a_cancelled_run_is_waited_for(address: str, stepflow: Stepflow) -> None:
+    run_id = stepflow("submit", "stuck.yaml", "-o", "json").json["runId"]
+    (run,) = stepflow("runs", "cancel", run_id, "--reason", "no need", "--grace", "0", "-o", "json").json
+    assert (run["status"], run["cancelReason"]) == ("cancelled", "no need")
+    assert stepflow("runs", "get", run_id, "--wait").code == 4
+    ended = submit(stepflow, "--input", '{"n": 1}')
+    stepflow("runs", "get", ended, "--wait")
+    assert "had ended before; nothing was changed" in stepflow("runs", "cancel", ended).err
+
+
+def test_a_deleted_run_is_gone(address: str, stepflow: Stepflow) -> None:
+    run_id = submit(stepflow, "--input", '{"n": 1}')
+    stepflow("runs", "get", run_id, "--wait")
+    assert stepflow("runs", "delete", run_id).code == 0
+    done = stepflow("runs", "get", run_id)
+    assert done.code == 2
+    assert run_id in done.err
+
+
+def test_blobs_come_back_as_they_were(address: str, stepflow: Stepflow, folder: Path) -> None:
+    (folder / "a.json").write_text('{"b": [1, 2.5], "a": null}')
+    (folder / "bytes").write_bytes(bytes(range(100)))
+    assert stepflow("blobs", "get", stepflow("blobs", "put", "a.json").out.strip()).json == {"a": None, "b": [1, 2.5]}
+    blob_id = stepflow("blobs", "put", "bytes", "--type", "binary").out.strip()
+    assert stepflow("blobs", "get", blob_id, "--to", "copy").code == 0
+    assert (folder / "copy").read_bytes() == bytes(range(100))
+    assert stepflow("blobs", "get", f"blake3:{'0' * 64}").code == 2
+
+
+def test_a_state_that_is_no_state_is_refused(folder: Path, stepflow: Stepflow) -> None:
+    with sqlite3.connect(folder / "other.db") as database:
+        database.execute("CREATE TABLE something (else_ TEXT)")
+    database.close()
+    done = stepflow("serve", "--listen", "127.0.0.1:0", "--storage-path", "other.db")
+    assert done.code == 2
+    assert "Traceback" not in done.err
