@@ -101,6 +101,12 @@ wire-nodelay [DESIGN, Libraries] Sockets do not hold small writes back.
     protocol/test_stdio.py::test_tcp_does_not_hold_small_writes_back
 wire-secrets [PROTOCOL §6] A defect is answered without details; they go to the log.
     protocol/test_dispatch.py::test_a_defect_is_logged_and_answered_without_details
+wire-conformance [PROTOCOL §1] JSON-RPC 2.0 to the letter, tried from outside on a socket.
+    conformance/test_json_rpc.py::test_a_mixed_batch_has_one_answer_for_each_element_that_wants_one
+    conformance/test_json_rpc.py::test_an_id_comes_back_as_it_was_written
+    conformance/test_json_rpc.py::test_what_is_no_json_is_a_parse_error_and_the_connection_goes_on
+    conformance/test_json_rpc.py::test_a_message_that_arrives_byte_by_byte_is_one_message
+    conformance/test_json_rpc.py::test_cancelling_a_request_ends_it_with_its_own_code
 connect-initialize [PROTOCOL §1] A server is initialized before anything else, and again after every restart.
     component_sdk/test_serve.py::test_requests_before_initialize_are_refused_and_ping_is_not
     stepflow_runtime/connect/test_supervisor.py::test_a_lost_server_is_opened_and_initialized_again
@@ -140,6 +146,7 @@ connect-slots [PROTOCOL §4] No more is in flight than a server's slots; who wai
     stepflow_runtime/connect/test_pool.py::test_a_parked_execution_holds_no_slot
 connect-fairness [PROTOCOL §4] Free slots go round over root runs.
     stepflow_runtime/connect/test_pool.py::test_root_runs_take_turns
+    stepflow_runtime/connect/test_pool.py::test_items_under_way_go_before_items_that_begin
 connect-timeout [PROTOCOL §4] A step's time-out counts from dispatch.
     stepflow_runtime/connect/test_pool.py::test_time_outs_count_from_dispatch
 connect-alone [PROTOCOL §6] After its second transport failure a step is sent alone to a process.
@@ -273,6 +280,29 @@ store-completion [PROTOCOL §4] Results by completion come in the order of commi
 engine-recovery [DESIGN, Concurrency] A restored item starts with what has not ended; what was committed does not run again.
     stepflow_runtime/engine/test_plan.py::test_a_restored_item_starts_with_what_has_not_ended
     stepflow_runtime/engine/test_plan.py::test_an_item_gets_as_far_along_its_plan_as_without_it_and_when_it_is_restored
+engine-kill [DESIGN, Concurrency] After `kill -9` all results are there, no committed step runs again, no sub-run is made twice.
+    system/test_kill.py::test_nothing_is_lost_or_done_again_when_the_runtime_is_killed
+engine-depth [PROTOCOL §4] Runs nest 16 deep with `maxConcurrency` 1 and one process; a 17th level is refused.
+    system/test_nested_runs.py::test_sixteen_levels_end_with_one_process_and_a_concurrency_of_one
+    system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly
+engine-links [PROTOCOL §4] Sub-runs know where they come from.
+    system/test_seed_snippets.py::test_sub_runs_know_where_they_come_from
+engine-failures [PROTOCOL §4] A failed item fails nothing but itself, and is counted by its code.
+    system/test_seed_snippets.py::test_the_batch_processor_counts_partial_failures
+    stepflow_runtime/app/cli/test_run.py::test_a_failed_item_fails_the_run_and_is_counted_by_its_code
+engine-idempotency [PROTOCOL §4] The same idempotency key gives the same run.
+    stepflow_runtime/app/cli/test_server.py::test_the_same_idempotency_key_gives_the_same_run
+engine-empty [PROTOCOL §4] A run without inputs is at once a success.
+    stepflow_runtime/app/cli/test_run.py::test_no_inputs_are_a_success
+engine-cancel [PROTOCOL §4] A cancelled run is waited for; what takes no more inputs says so.
+    stepflow_runtime/app/cli/test_server.py::test_a_cancelled_run_is_waited_for
+    stepflow_runtime/app/cli/test_server.py::test_a_run_that_was_given_up_takes_no_more_inputs
+engine-overrides [PROTOCOL §4] Overrides and variables reach the run.
+    stepflow_runtime/app/cli/test_run.py::test_overrides_and_variables_reach_the_run
+engine-completion [PROTOCOL §4] Results can be had in the order of completion, each once.
+    stepflow_runtime/app/cli/test_server.py::test_results_can_be_had_in_the_order_of_completion
+engine-events [PROTOCOL §4] Each event is told once.
+    stepflow_runtime/app/cli/test_server.py::test_each_event_is_told_once
 layers [DESIGN, Layout] Sides meet only in `protocol`, layers import downwards, pure modules do no I/O.
     test_layers.py::test_a_contract_is_kept
     test_layers.py::test_a_contract_notices_a_breach
@@ -281,6 +311,9 @@ sdk-snippets [INTERFACES, Components] The seed's three snippets run as they stan
     component_sdk/test_seed_snippets.py::test_the_orchestrator_gives_the_results_as_the_wire_has_them
     component_sdk/test_seed_snippets.py::test_the_batch_processor_counts
     component_sdk/test_seed_snippets.py::test_the_async_processor_gets_its_result_later
+    system/test_seed_snippets.py::test_the_orchestrator_runs_a_sub_workflow
+    system/test_seed_snippets.py::test_the_batch_processor_counts_partial_failures
+    system/test_seed_snippets.py::test_the_async_processor_polls_for_completion
 sdk-print [INTERFACES, Components] `print()` cannot break the wire.
     component_sdk/test_processes.py::test_nothing_that_is_printed_breaks_the_wire
     protocol/test_stdio.py::test_print_cannot_break_a_wire_that_was_moved_off_stdio
@@ -320,6 +353,35 @@ config-errors [FLOWS, Configuration] What cannot be used in a configuration is r
 config-precedence [FLOWS, Configuration] The environment goes over the file, and the nearest file wins.
     stepflow_runtime/app/test_config.py::test_the_environment_goes_over_the_file
     stepflow_runtime/app/test_config.py::test_the_nearest_file_wins
+cli-exit [INTERFACES, The command line] Exit codes tell what happened; what is wrong is one sentence.
+    stepflow_runtime/app/cli/test_run.py::test_what_is_wrong_is_one_sentence_and_exit_code_2
+    stepflow_runtime/app/cli/test_server.py::test_without_a_server_the_exit_code_is_3
+    stepflow_runtime/app/cli/test_run.py::test_an_interrupted_run_is_cancelled
+cli-formats [INTERFACES, The command line] `-o table|json|jsonl` show the same results, digit for digit.
+    stepflow_runtime/app/cli/test_run.py::test_the_formats_show_the_same_results
+    stepflow_runtime/app/cli/test_run.py::test_numbers_keep_their_digits
+cli-serve [INTERFACES, The command line] A runtime serves on TCP and on stdio.
+    stepflow_runtime/app/cli/test_server.py::test_a_server_says_where_it_listens_and_ends_at_a_signal
+    stepflow_runtime/app/cli/test_server.py::test_a_runtime_serves_on_stdio
+cli-runs [INTERFACES, The command line] Runs are submitted, listed, shown, watched, cancelled and deleted.
+    stepflow_runtime/app/cli/test_server.py::test_a_submission_shows_its_run
+    stepflow_runtime/app/cli/test_server.py::test_runs_are_listed_the_newest_first
+    stepflow_runtime/app/cli/test_server.py::test_a_run_and_its_results_are_shown
+    stepflow_runtime/app/cli/test_server.py::test_a_watched_run_tells_how_it_ended
+    stepflow_runtime/app/cli/test_server.py::test_a_deleted_run_is_gone
+cli-flows [INTERFACES, The command line] Flows are validated, shown, drawn and named, with the place of each finding.
+    stepflow_runtime/app/cli/test_flows.py::test_findings_have_their_place_in_the_file
+    stepflow_runtime/app/cli/test_flows.py::test_a_flow_has_one_id_however_it_is_written
+    stepflow_runtime/app/cli/test_flows.py::test_a_flow_is_drawn
+cli-test [INTERFACES, The command line] `stepflow test` runs the cases in flow files, and can update them.
+    stepflow_runtime/app/cli/test_cases.py::test_cases_pass_or_fail_by_their_outputs
+    stepflow_runtime/app/cli/test_cases.py::test_update_changes_the_outputs_and_nothing_else
+cli-doctor [INTERFACES, The command line] The doctor names each problem.
+    stepflow_runtime/app/cli/test_house.py::test_the_doctor_finds_nothing_where_all_is_well
+    stepflow_runtime/app/cli/test_house.py::test_the_doctor_names_each_problem
+cli-light [DESIGN, Libraries] `--help` and completion import nothing heavy.
+    stepflow_runtime/app/cli/test_house.py::test_version_and_help_import_nothing_heavy
+    stepflow_runtime/app/cli/test_house.py::test_completion_of_commands_imports_nothing_heavy
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total
