@@ -7,7 +7,7 @@ the executor; the listener last. `open_runtime` owns the one tree of tasks.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -176,7 +176,7 @@ class Runtime:
         await self._links.make(take_stdio(), Connection("stdio")).run()
 
     @asynccontextmanager
-    async def connect_local(self) -> AsyncIterator[Link]:
+    async def connect_local(self) -> AsyncGenerator[Link]:
         """A client's link to this runtime, within the process."""
         ours, theirs = memory_stream_pair()
         client = Link(theirs, side=Side.SERVER, limits=self._links.limits, name="runtime")
@@ -192,7 +192,7 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(config: Config) -> AsyncIterator[Runtime]:
+async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
     """A running runtime.
 
     Raises:

@@ -75,26 +75,26 @@ class Event(Struct, frozen=True, array_like=True, tag_field="e"):
     """Base of all events."""
 
 
-class RunCreated(Event, tag=1):
+class RunCreated(Event, frozen=True, tag=1):
     spec: RunSpec
     total: int
     sealed: bool
 
 
-class RunAppended(Event, tag=2):
+class RunAppended(Event, frozen=True, tag=2):
     """Inputs were added: there are `total` now."""
 
     total: int
     sealed: bool
 
 
-class WindowOpened(Event, tag=3):
+class WindowOpened(Event, frozen=True, tag=3):
     """Items below `through` may be started: after a crash they count as started (`started_through`)."""
 
     through: int
 
 
-class ItemsStarted(Event, tag=4):
+class ItemsStarted(Event, frozen=True, tag=4):
     """Items `first` to `last` inclusive took their slots, and each began with `steps`."""
 
     first: int
@@ -103,7 +103,7 @@ class ItemsStarted(Event, tag=4):
     attempt: int = 1
 
 
-class StepStarted(Event, tag=5):
+class StepStarted(Event, frozen=True, tag=5):
     """A step became ready and was handed over for execution."""
 
     item: int
@@ -111,7 +111,7 @@ class StepStarted(Event, tag=5):
     attempt: int
 
 
-class StepSucceeded(Event, tag=6):
+class StepSucceeded(Event, frozen=True, tag=6):
     """`since` is given when this ended the item: the sequence number from which its events are found."""
 
     item: int
@@ -121,7 +121,7 @@ class StepSucceeded(Event, tag=6):
     since: int = 0
 
 
-class StepFailed(Event, tag=7):
+class StepFailed(Event, frozen=True, tag=7):
     """A step failed for good: no attempt is left. `defaulted` if its `onError` default stands in for its output.
 
     `attempt` is 0 if it was never executed, because its input failed.
@@ -134,7 +134,7 @@ class StepFailed(Event, tag=7):
     defaulted: bool = False
 
 
-class StepRetrying(Event, tag=8):
+class StepRetrying(Event, frozen=True, tag=8):
     """An attempt failed, or was lost; attempt number `attempt` begins at `due_ms`."""
 
     item: int
@@ -145,7 +145,7 @@ class StepRetrying(Event, tag=8):
     cause: RetryCause
 
 
-class ItemSucceeded(Event, tag=9):
+class ItemSucceeded(Event, frozen=True, tag=9):
     """The item ended with a value that is not just the output of the step that ended with it."""
 
     item: int
@@ -153,19 +153,19 @@ class ItemSucceeded(Event, tag=9):
     since: int
 
 
-class ItemFailed(Event, tag=10):
+class ItemFailed(Event, frozen=True, tag=10):
     item: int
     error: Failure
     since: int
 
 
-class ItemCancelled(Event, tag=11):
+class ItemCancelled(Event, frozen=True, tag=11):
     item: int
     reason: str | None
     since: int
 
 
-class ItemsCancelled(Event, tag=12):
+class ItemsCancelled(Event, frozen=True, tag=12):
     """Items `first` to `last` inclusive, none of which had started, were cancelled."""
 
     first: int
@@ -173,14 +173,14 @@ class ItemsCancelled(Event, tag=12):
     reason: str | None
 
 
-class CancelRequested(Event, tag=13):
+class CancelRequested(Event, frozen=True, tag=13):
     """`items` is `None` when the whole run was meant."""
 
     reason: str | None
     items: tuple[int, ...] | None = None
 
 
-class ChildCreated(Event, tag=14):
+class ChildCreated(Event, frozen=True, tag=14):
     """An execution of this run submitted a run."""
 
     item: int | None
@@ -188,23 +188,23 @@ class ChildCreated(Event, tag=14):
     child: RunId
 
 
-class RunCompleted(Event, tag=15):
+class RunCompleted(Event, frozen=True, tag=15):
     status: RunState
 
 
-class RunStopped(Event, tag=16):
+class RunStopped(Event, frozen=True, tag=16):
     """What has not ended is cancelled, but not by request: the `failurePolicy` struck, or `runTimeoutMs` is over."""
 
     reason: str
 
 
-class RunRecovered(Event, tag=17):
+class RunRecovered(Event, frozen=True, tag=17):
     """A runtime took the run up again. Items below `through` may have been started before."""
 
     through: int
 
 
-class RunStarted(Event, tag=18):
+class RunStarted(Event, frozen=True, tag=18):
     """The first item is about to start."""
 
 
