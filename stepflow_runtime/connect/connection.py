@@ -6,7 +6,7 @@ A `Connection` is the `context` of every handler. It knows no wire: the link tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
@@ -14,6 +14,12 @@ from protocol.peer import Answer
 from protocol.types import Observability
 from stepflow_runtime.model.ids import ExecutionId
 from stepflow_runtime.ports import Execution
+
+
+class Loaded(Protocol):
+    """Who counts the executions that take slots."""
+
+    load: int
 
 
 class Connection:
@@ -27,10 +33,11 @@ class Connection:
         plugin: The plugin that this is a server of; `None` for a client.
         link: Set when the link is made, before its first message.
         executions: What is in flight on it, by execution id.
+        server: Whose load it is when a request on it waits; `None` until the server is ready, and for a client.
         receive: What takes the answers to executions; set before the first is sent.
     """
 
-    __slots__ = ("executions", "link", "name", "plugin", "receive", "role")
+    __slots__ = ("executions", "link", "name", "plugin", "receive", "role", "server")
 
     link: Link
     receive: Callable[[list[Answer]], None]
@@ -39,6 +46,7 @@ class Connection:
         self.name = name
         self.role: Literal["client", "server"] = role
         self.plugin = plugin
+        self.server: Loaded | None = None
         self.executions: dict[ExecutionId, Execution] = {}
 
     def __repr__(self) -> str:

@@ -51,6 +51,7 @@ class Server:
         slots: int,
     ) -> None:
         self.connection = connection
+        connection.server = self
         self.link: Link = connection.link
         self.slots = slots
         self.load = 0

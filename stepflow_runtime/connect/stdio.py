@@ -8,10 +8,12 @@ process also dies with the runtime, however that dies.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -30,6 +32,10 @@ TAIL_BYTES: Final = 4 * 1024
 
 GRACE_S: Final = 2.0
 """From closing stdin to SIGTERM, and from there to SIGKILL."""
+
+PIPE_BYTES: Final = 1024 * 1024
+"""What the pipe of a server's stdout holds, where the system allows it. With asyncio that stdout does not block, and
+stepflow-py 0.7 tears an answer that does not fit."""
 
 EXIT_S: Final = 1.0
 """How long a process may take from closing its stdout to its exit, before that goes untold."""
@@ -204,7 +210,14 @@ def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> Ser
         bufsize=0,
     )
     write_fd, read_fd, stderr_fd = (_take_fd(pipe) for pipe in (popen.stdin, popen.stdout, popen.stderr))
+    _enlarge_pipe(read_fd)
     return ServerProcess(popen, FdStream(read_fd, write_fd), stderr_fd)
+
+
+def _enlarge_pipe(fd: int) -> None:
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def _take_fd(pipe: IO[bytes] | None) -> int:

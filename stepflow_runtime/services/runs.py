@@ -5,7 +5,7 @@ A request that an execution makes while it waits takes no server slot, and one t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
@@ -99,7 +99,8 @@ class RunService:
     async def submit(self, params: SubmitParams, connection: Connection) -> RunStatus:
         """`runs/submit`."""
         execution = self._connections.find_execution(connection, params.observability)
-        return await self.submit_for(execution, params, connection.plugin or "")
+        with self._unattributed(connection, execution, bool(params.wait)):
+            return await self.submit_for(execution, params, connection.plugin or "")
 
     async def submit_for(self, execution: Execution | None, params: SubmitParams, principal: str) -> RunStatus:
         """Submits a run for an execution, or for nobody.
@@ -221,7 +222,8 @@ class RunService:
             execution = self._connections.find_execution(connection, params.observability)
         except RpcError:  # who reads need not be current
             execution = None
-        return await self.get_for(execution, params)
+        with self._unattributed(connection, execution, bool(params.wait)):
+            return await self.get_for(execution, params)
 
     async def get_for(self, execution: Execution | None, params: GetRunParams) -> RunStatus:
         """Reads a run for an execution, or for nobody; see `submit_for`."""
@@ -248,7 +250,7 @@ class RunService:
         return RunRecord(record.spec, progress)
 
     @contextmanager
-    def _parked(self, execution: Execution | None) -> Iterator[None]:
+    def _parked(self, execution: Execution | None) -> Generator[None]:
         with parked():
             if execution is None:
                 yield
@@ -259,6 +261,20 @@ class RunService:
                 yield
             finally:
                 self._executor.caller.unpark(execution)
+
+    @contextmanager
+    def _unattributed(self, connection: Connection, execution: Execution | None, waits: bool) -> Generator[None]:
+        """Frees a server's slot while it waits and does not say for which execution: one of them does."""
+        server = connection.server
+        if not waits or execution is not None or server is None:
+            yield
+            return
+        server.load -= 1
+        self._executor.caller.flush()
+        try:
+            yield
+        finally:
+            server.load += 1
 
     async def _read(self, record: RunRecord, order: ResultOrder, offset: int, limit: int | None) -> Page:
         run_id, total = record.spec.run_id, record.progress.total
