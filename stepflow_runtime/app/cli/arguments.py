@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 from msgspec import Raw
@@ -14,8 +15,10 @@ from protocol.errors import RpcError
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.model.loader import load_document
 
-CHUNK_ITEMS: Final = 10_000
-CHUNK_BYTES: Final = 4 * 1024 * 1024
+CHUNK_BYTES: Final = 1024 * 1024
+"""How much of a file is read, and sent, in one piece."""
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _decode: Final = msgspec.json.Decoder().decode
 
@@ -109,32 +112,29 @@ class JsonLines:
         Raises:
             CliError: A line is not JSON, or the file cannot be read.
         """
-        if self._is_stdin:
-            return None
-        return sum(1 for _ in self)
+        return None if self._is_stdin else sum(map(len, self.chunks()))
 
-    def __iter__(self) -> Iterator[Raw]:
-        stream = self._open()
-        try:
-            for number, line in enumerate(stream, 1):
-                value = line.strip()
-                if number == 1:
-                    value = value.removeprefix(b"\xef\xbb\xbf")
-                if value:
-                    yield self._check(value, number)
-        finally:
-            if not self._is_stdin:
-                stream.close()
+    def chunks(self) -> Iterator[list[Raw]]:
+        """The values, in chunks that fit well into a frame; of stdin, as soon as they come.
 
-    def _open(self) -> IO[bytes]:
-        if self._is_stdin:
-            return sys.stdin.buffer
+        Raises:
+            CliError: A line is not JSON, or the file cannot be read.
+        """
+        number = 1
+        with self._open() as stream:
+            for lines in _read_lines(stream):
+                yield [self._check(line, number + index) for index, line in enumerate(lines) if line.strip()]
+                number += len(lines)
+
+    def _open(self) -> FileIO:
+        # Unbuffered: it gives what is there, and a thread that waits in it does not hold up the end of the process.
         try:
-            return self._path.open("rb")
+            return FileIO(0, closefd=False) if self._is_stdin else FileIO(self._path)
         except OSError as error:
             raise CliError(f"--inputs: {self._path} cannot be read: {error.strerror}.") from None
 
-    def _check(self, value: bytes, number: int) -> Raw:
+    def _check(self, line: bytes, number: int) -> Raw:
+        value = line.strip().removeprefix(_BYTE_ORDER_MARK)
         try:
             _decode(value)
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -144,15 +144,12 @@ class JsonLines:
         return Raw(value)
 
 
-def chunk(values: Iterator[Raw]) -> Iterator[list[Raw]]:
-    """Values in chunks that fit well into a frame."""
-    found: list[Raw] = []
-    size_bytes = 0
-    for value in values:
-        if found and (len(found) >= CHUNK_ITEMS or size_bytes + len(bytes(value)) > CHUNK_BYTES):
-            yield found
-            found, size_bytes = [], 0
-        found.append(value)
-        size_bytes += len(bytes(value))
-    if found:
-        yield found
+def _read_lines(stream: FileIO) -> Iterator[list[bytes]]:
+    """The lines of a stream, those together that can be read without waiting."""
+    rest = b""
+    while block := stream.read(CHUNK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]

@@ -1,4 +1,4 @@
-"""A run with a person in front of it: fed, followed to its end, and cancelled politely by Ctrl-C."""
+"""A run with somebody in front of it: fed with its inputs, followed to its end, and cancelled politely by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -21,17 +21,24 @@ CANCEL_GRACE_MS: Final = 2000
 
 
 class AttendedRun:
-    """A run that is cancelled if it is interrupted.
+    """A run that is submitted and followed.
+
+    Args:
+        link: To the runtime that executes it.
+        submission: What it is to do.
+        cancels: Whether it is cancelled if this process is interrupted.
 
     Attributes:
-        interrupted: Whether that happened.
+        run_id: Empty until it is submitted.
+        interrupted: Whether it was cancelled so.
     """
 
-    def __init__(self, link: Link, submission: Submission) -> None:
+    def __init__(self, link: Link, submission: Submission, *, cancels: bool) -> None:
+        self.run_id = ""
         self.interrupted = False
+        self._cancels = cancels
         self._link = link
         self._submission = submission
-        self._run_id = ""
         self._created = trio.Event()
         self._feeding = trio.CancelScope()
 
@@ -50,19 +57,27 @@ class AttendedRun:
             KeyboardInterrupt: Before there was a run, or for the second time.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._heed_signals)
-            nursery.start_soon(self._feed)
+            if self._cancels:
+                nursery.start_soon(self._heed_signals)
+            nursery.start_soon(self.feed)
             await self._created.wait()
-            status = await follow_run(self._link, self._run_id, on_status)
+            status = await follow_run(self._link, self.run_id, on_status)
             nursery.cancel_scope.cancel()
         return status
 
-    async def _feed(self) -> None:
+    async def feed(self) -> None:
+        """Submits the run with all of its inputs, without waiting for its end.
+
+        Raises:
+            CliError: An input cannot be read; what there was of the run is cancelled.
+            RpcError: The runtime refuses the run.
+        """
         with self._feeding:
             try:
                 await submit(self._link, self._submission, self._note_created)
             except CliError:
-                await self._cancel("an input could not be read")
+                with trio.move_on_after(2 * CANCEL_GRACE_MS / 1000, shield=True):
+                    await self._cancel("an input could not be read")
                 raise
             except RpcError as error:
                 if error.code != ErrorCode.CONFLICT or not await self._ends_early():
@@ -72,7 +87,7 @@ class AttendedRun:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 async for _ in signals:
-                    if not self._run_id or self.interrupted:
+                    if not self.run_id or self.interrupted:
                         raise KeyboardInterrupt
                     self.interrupted = True
                     print("Cancelling the run; press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
@@ -80,16 +95,16 @@ class AttendedRun:
                     nursery.start_soon(self._cancel, "interrupted")
 
     def _note_created(self, status: RunStatus) -> None:
-        self._run_id = status.run_id
+        self.run_id = status.run_id
         self._created.set()
 
     async def _cancel(self, reason: str) -> None:
-        if self._run_id:
-            await self._link.call(CANCEL_RUN, CancelRunParams(self._run_id, reason=reason, grace_ms=CANCEL_GRACE_MS))
+        if self.run_id:
+            await self._link.call(CANCEL_RUN, CancelRunParams(self.run_id, reason=reason, grace_ms=CANCEL_GRACE_MS))
 
     async def _ends_early(self) -> bool:
         """Whether the run takes no more inputs because it was given up, as under a failure policy."""
-        if not self._run_id:
+        if not self.run_id:
             return False
-        status = await follow_run(self._link, self._run_id)
+        status = await follow_run(self._link, self.run_id)
         return status.status is not RunState.SUCCESS

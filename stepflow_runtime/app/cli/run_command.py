@@ -60,7 +60,7 @@ async def _run(config: Config, submission: Submission, output: Format | None, qu
     async with open_local(config) as (_, link):
         started = trio.current_time()
         with show_progress(submission.name, submission.total, wanted=not quiet) as on_status:
-            attended = AttendedRun(link, submission)
+            attended = AttendedRun(link, submission, cancels=True)
             status = await attended.run(on_status)
         elapsed_s = trio.current_time() - started
         tally = await print_results(link, status, output, single=submission.single)

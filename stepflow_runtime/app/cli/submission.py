@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from protocol.link import Link
 from protocol.methods import APPEND_RUN, PUT_BLOB, SUBMIT_RUN
 from protocol.types import AppendParams, BlobType, MaxFailures, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
-from stepflow_runtime.app.cli.arguments import JsonLines, chunk, read_json, read_object, read_pairs
+from stepflow_runtime.app.cli.arguments import JsonLines, read_json, read_object, read_pairs
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.options import F
 
@@ -25,15 +25,15 @@ class Submission(Struct, frozen=True, kw_only=True):
     Args:
         name: Of the flow, for people.
         flow: The flow as JSON; `None` if `params` names one that is stored.
-        inputs: Read once, chunk by chunk.
-        total: How many there are, if that is known.
+        chunks: The inputs, read once.
+        total: How many inputs there are, if that is known.
         single: Whether it has a single item, so that just its result is wanted.
         params: All but the inputs.
     """
 
     name: str
     flow: bytes | None
-    inputs: Iterable[Raw]
+    chunks: Iterator[list[Raw]]
     total: int | None
     single: bool
     params: SubmitParams
@@ -79,11 +79,11 @@ def make_submission(
     params = _make_params(flow_id, **options)
     if inputs_path is None:
         value = Raw(read_json(input_text, "--input") if input_text is not None else b"{}")
-        return Submission(name=name, flow=flow, inputs=[value], total=1, single=True, params=params)
+        return Submission(name=name, flow=flow, chunks=iter([[value]]), total=1, single=True, params=params)
     if input_text is not None:
         raise CliError("Give either --input, for a single item, or --inputs, for one a line; not both.")
     lines = JsonLines(inputs_path)
-    return Submission(name=name, flow=flow, inputs=lines, total=lines.count(), single=False, params=params)
+    return Submission(name=name, flow=flow, chunks=lines.chunks(), total=lines.count(), single=False, params=params)
 
 
 def _make_params(
@@ -126,14 +126,11 @@ def _read_policy(text: str | None) -> Any:
             raise CliError(f"--failure-policy is continue, failFast or a number, not {text!r}.")
 
 
-async def submit(link: Link, submission: Submission, on_created: Callable[[RunStatus], None]) -> int:
+async def submit(link: Link, submission: Submission, on_created: Callable[[RunStatus], None]) -> None:
     """Stores the flow, submits the run and appends to it until all inputs are there.
 
     Args:
         on_created: Called as soon as the run is durable.
-
-    Returns:
-        How many inputs were sent.
 
     Raises:
         CliError: An input cannot be read; the run, if there is one, is left open.
@@ -145,20 +142,18 @@ async def submit(link: Link, submission: Submission, on_created: Callable[[RunSt
         blob = PutBlobParams(Raw(submission.flow), BlobType.FLOW)
         stored: PutBlobResult = await link.call(PUT_BLOB, blob)
         submission.params.flow_id = stored.blob_id
-    chunks = chunk(iter(submission.inputs))
-    first = await _read(chunks) or []
-    following = await _read(chunks)
-    created: RunStatus = await link.call(
-        SUBMIT_RUN,
-        msgspec.structs.replace(submission.params, inputs=first, sealed=None if following is None else False),
-    )
+    inputs = await _read(submission.chunks) or []
+    sent = len(inputs)
+    is_sealed = sent == submission.total
+    params = msgspec.structs.replace(submission.params, inputs=inputs, sealed=None if is_sealed else False)
+    created: RunStatus = await link.call(SUBMIT_RUN, params)
     on_created(created)
-    sent = len(first)
-    while following is not None:
-        inputs, following = following, await _read(chunks)
-        await link.call(APPEND_RUN, AppendParams(created.run_id, sent, inputs, sealed=following is None))
+    while not is_sealed:
+        following = await _read(submission.chunks)
+        inputs = following or []
+        is_sealed = following is None or sent + len(inputs) == submission.total
+        await link.call(APPEND_RUN, AppendParams(created.run_id, sent, inputs, sealed=is_sealed))
         sent += len(inputs)
-    return sent
 
 
 async def _read(chunks: Iterator[list[Raw]]) -> list[Raw] | None:

@@ -9,16 +9,17 @@ import click
 
 from protocol.errors import LinkClosed
 from protocol.methods import GET_RUN
-from protocol.types import GetRunParams, RunStatus
-from stepflow_runtime.app.cli.boundary import ExitCode, run_async
+from protocol.types import GetRunParams
+from stepflow_runtime.app.cli.attended import AttendedRun
+from stepflow_runtime.app.cli.boundary import ExitCode, find_leaves, run_async
 from stepflow_runtime.app.cli.flow_file import load_valid_flow
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import print_results, print_summary
 from stepflow_runtime.app.cli.runs_view import print_status
-from stepflow_runtime.app.cli.submission import Submission, make_submission, submission_options, submit
-from stepflow_runtime.app.cli.watch import exit_code, follow_run
+from stepflow_runtime.app.cli.submission import Submission, make_submission, submission_options
+from stepflow_runtime.app.cli.watch import exit_code
 from stepflow_runtime.model.canonical import is_blob_id
 
 
@@ -56,19 +57,18 @@ def _read_flow(flow: str) -> tuple[str, bytes | None, str]:
 
 
 async def _submit(url: str, submission: Submission, wait: bool, output: Format | None, quiet: bool) -> ExitCode:
-    created: list[RunStatus] = []
     async with open_link(url) as link:
+        attended = AttendedRun(link, submission, cancels=False)
         try:
-            await submit(link, submission, created.append)
             if not wait:
-                status = await link.call(GET_RUN, GetRunParams(created[0].run_id))
-                print_status(status, output or Format.TABLE)
+                await attended.feed()
+                print_status(await link.call(GET_RUN, GetRunParams(attended.run_id)), output or Format.TABLE)
                 return ExitCode.SUCCESS
             with show_progress(submission.name, submission.total, wanted=not quiet) as on_status:
-                status = await follow_run(link, created[0].run_id, on_status)
-        except (LinkClosed, KeyboardInterrupt):
-            if created:
-                click.echo(f"The run goes on; see `stepflow runs watch {created[0].run_id}`.", err=True)
+                status = await attended.run(on_status)
+        except BaseException as error:
+            if attended.run_id and any(isinstance(leaf, LinkClosed | KeyboardInterrupt) for leaf in find_leaves(error)):
+                click.echo(f"The run goes on; see `stepflow runs watch {attended.run_id}`.", err=True)
             raise
         tally = await print_results(link, status, output, single=submission.single)
         if not quiet:

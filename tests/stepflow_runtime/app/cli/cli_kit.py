@@ -117,6 +117,16 @@ class Program:
     def interrupt(self, number: signal.Signals = signal.SIGINT) -> None:
         self._process.send_signal(number)
 
+    def write(self, data: bytes) -> None:
+        """Sends to its stdin, and leaves that open."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(data)
+        self._process.stdin.flush()
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self._process.wait()
+
     def finish(self, stdin: bytes = b"") -> Done:
         """Waits for its end."""
         out, err = self._process.communicate(stdin)

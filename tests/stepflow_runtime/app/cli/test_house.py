@@ -80,7 +80,8 @@ def test_the_doctor_finds_nothing_where_all_is_well(stepflow: Stepflow, folder: 
 
 
 def test_the_doctor_names_each_problem(stepflow: Stepflow, folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         (folder / "stepflow-config.yml").write_text(
             f"plugins: {{gone: {{type: stepflow, command: nonesuch}}}}\nroutes: {{/g: [{{plugin: gone}}]}}\n"

@@ -13,6 +13,15 @@ def write_inputs(folder: Path, *values: object) -> str:
     return "in.jsonl"
 
 
+def make_interrupting(folder: Path) -> None:
+    """A flow whose component sends the runtime the signal that is its input."""
+    (folder / "server.py").write_text(INTERRUPTING_SERVER)
+    (folder / "stepflow-config.yml").write_text(INTERRUPTING_CONFIG)
+    (folder / "interrupt.yaml").write_text(
+        'steps: [{id: wait, component: /python/interrupt, input: {$input: "$"}}]\noutput: {$step: wait}\n'
+    )
+
+
 def test_a_single_items_result_is_printed_as_json(stepflow: Stepflow) -> None:
     done = stepflow("run", "flow.yaml", "--input", '{"n": 1}')
     assert (done.code, done.json) == (0, {"outcome": "success", "value": 2})
@@ -66,9 +75,9 @@ def test_inputs_may_come_from_stdin_and_from_files(folder: Path, stepflow: Stepf
 
 def test_a_bad_line_on_stdin_cancels_what_was_begun(folder: Path) -> None:
     with Program("run", "flow.yaml", "--inputs", "-") as program:
-        done = program.finish(b'{"n": 1}\n' * 20_001 + b"{n}\n")
+        done = program.finish(b'{"n": 1, "pad": "%b"}\n' % (b"x" * 1000) * 2500 + b"{n}\n")
     assert done.code == 2
-    assert "stdin:20002: This line is not JSON" in done.err
+    assert "stdin:2501: This line is not JSON" in done.err
 
 
 def test_a_bad_line_in_a_file_is_named_before_anything_runs(stepflow: Stepflow, folder: Path) -> None:
@@ -86,14 +95,14 @@ def test_no_inputs_are_a_success(stepflow: Stepflow, folder: Path) -> None:
 
 
 def test_more_inputs_than_a_chunk_holds_are_all_there(stepflow: Stepflow, folder: Path) -> None:
-    (folder / "in.jsonl").write_text('{"n": 1}\n' * 25_000)
+    (folder / "in.jsonl").write_text(f'{{"n": 1, "pad": "{"x" * 1000}"}}\n' * 2500)
     done = stepflow("run", "flow.yaml", "--inputs", "in.jsonl")
     assert done.code == 0
-    assert [line["itemIndex"] for line in done.lines] == list(range(25_000))
+    assert [line["itemIndex"] for line in done.lines] == list(range(2500))
 
 
 def test_a_run_that_takes_no_more_inputs_is_not_an_error_of_its_own(stepflow: Stepflow, folder: Path) -> None:
-    (folder / "in.jsonl").write_text('{"n": 7}\n' * 50_000)
+    (folder / "in.jsonl").write_text(f'{{"n": 7, "pad": "{"x" * 1000}"}}\n' * 5000)
     done = stepflow("run", "flow.yaml", "--inputs", "in.jsonl", "--failure-policy", "failFast")
     assert done.code == 1
     assert done.err.startswith("failed · ")
@@ -116,13 +125,17 @@ def test_state_lies_where_the_flag_says(stepflow: Stepflow, folder: Path) -> Non
     assert not (folder / ".stepflow").exists()
 
 
+def test_inputs_on_stdin_run_as_they_come(folder: Path) -> None:
+    make_interrupting(folder)
+    with Program("run", "interrupt.yaml", "--inputs", "-") as program:
+        program.write(b'"SIGINT"\n')
+        assert program.read_line().startswith("Cancelling the run"), "the component did that while stdin is open"
+        assert program.wait() == 130
+
+
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_an_interrupted_run_is_cancelled(folder: Path, signal: str) -> None:
-    (folder / "server.py").write_text(INTERRUPTING_SERVER)
-    (folder / "stepflow-config.yml").write_text(INTERRUPTING_CONFIG)
-    (folder / "interrupt.yaml").write_text(
-        'steps: [{id: wait, component: /python/interrupt, input: {$input: "$"}}]\noutput: {$step: wait}\n'
-    )
+    make_interrupting(folder)
     with Program("run", "interrupt.yaml", "--input", f'"{signal}"') as program:
         done = program.finish()
     assert done.code == 130

@@ -77,12 +77,21 @@ def test_a_submission_shows_its_run(address: str, stepflow: Stepflow) -> None:
 
 
 def test_waiting_prints_what_run_would_print(address: str, stepflow: Stepflow, folder: Path) -> None:
-    (folder / "in.jsonl").write_text('{"n": 1}\n{"n": 7}\n' * 10_001)
+    (folder / "in.jsonl").write_text(f'{{"n": 1}}\n{{"n": 7, "pad": "{"x" * 1000}"}}\n' * 1500)
     done = stepflow("submit", "flow.yaml", "--inputs", "in.jsonl", "--wait")
     assert done.code == 1
-    assert [line["itemIndex"] for line in done.lines] == list(range(20_002))
-    assert "20,002 items · 10,001 ok, 10,001 failed" in done.err
-    assert "10,001 × COMPONENT_FAILED" in done.err
+    assert [line["itemIndex"] for line in done.lines] == list(range(3000))
+    assert "3,000 items · 1,500 ok, 1,500 failed" in done.err
+    assert "1,500 × COMPONENT_FAILED" in done.err
+
+
+def test_a_run_that_was_given_up_takes_no_more_inputs(address: str, stepflow: Stepflow, folder: Path) -> None:
+    (folder / "in.jsonl").write_text(f'{{"n": 7, "pad": "{"x" * 1000}"}}\n' * 5000)
+    args = ["submit", "flow.yaml", "--inputs", "in.jsonl", "--failure-policy", "failFast"]
+    assert "failed" in stepflow(*args).out
+    done = stepflow(*args, "--wait")
+    assert done.code == 1
+    assert done.err.startswith("failed · ")
 
 
 def test_a_stored_flow_is_submitted_by_its_id(address: str, stepflow: Stepflow) -> None:
