@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Final
@@ -30,7 +31,7 @@ def test_the_first_command_prints_the_total(quickstart: Path) -> None:
     (command,) = re.findall(r"```sh\n(stepflow run .*?)```", README, re.DOTALL)
     done = run_here(command, quickstart)
     assert done.returncode == 0, done.stderr
-    assert '"total": 42' in done.stdout.replace('":4', '": 4')
+    assert json.loads(done.stdout) == {"outcome": "success", "value": {"total": 42}}
 
 
 def test_the_script_prints_a_line_for_each_item(quickstart: Path) -> None:
