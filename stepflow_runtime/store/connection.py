@@ -14,6 +14,9 @@ import apsw
 
 BUSY_TIMEOUT_MS: Final = 2000
 
+SQLITE_VERSION: Final[str] = apsw.sqlite_lib_version()
+"""Of the library that apsw brings."""
+
 Row = tuple[Any, ...]
 
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import apsw
 import click
 import msgspec
 import trio
@@ -27,6 +26,7 @@ from stepflow_runtime.app.cli.output import print_json, print_lines, stdout
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage, SqliteStorage
 from stepflow_runtime.app.config_file import obtain_config
 from stepflow_runtime.connect.listener import parse_address
+from stepflow_runtime.store.connection import SQLITE_VERSION
 
 LOWEST_PYTHON: Final = (3, 11)
 LOWEST_SQLITE: Final = (3, 51, 3)
@@ -109,11 +109,10 @@ def _check_packages() -> Check:
 
 
 def _check_sqlite() -> Check:
-    version = apsw.sqlite_lib_version()
-    if tuple(map(int, version.split("."))) < LOWEST_SQLITE:
+    if tuple(map(int, SQLITE_VERSION.split("."))) < LOWEST_SQLITE:
         lowest = ".".join(map(str, LOWEST_SQLITE))
-        return Check("SQLite", problem=f"{version} may corrupt its file; run: pip install -U apsw (≥ {lowest})")
-    return Check("SQLite", version)
+        return Check("SQLite", problem=f"{SQLITE_VERSION} may corrupt its file; run: pip install -U apsw (≥ {lowest})")
+    return Check("SQLite", SQLITE_VERSION)
 
 
 def _check_storage(config: Config) -> Check:
