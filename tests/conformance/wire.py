@@ -141,6 +141,11 @@ class ServedRuntime:
         """A new connection."""
         return RawClient(self.address)
 
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
     @property
     def log(self) -> str:
         """What it wrote to stderr so far."""
@@ -149,7 +154,7 @@ class ServedRuntime:
 
 @contextmanager
 def serve(folder: Path, config: Json, **environment: str) -> Generator[ServedRuntime]:
-    """Runs `stepflow serve` with a configuration; stops it at the end, which must succeed.
+    """Runs `stepflow serve` with a configuration; stops it at the end, which must succeed unless it was killed.
 
     Args:
         folder: Where the configuration is written, and where the runtime works.
@@ -174,8 +179,9 @@ def serve(folder: Path, config: Json, **environment: str) -> Generator[ServedRun
         address = addresses.get(timeout=PATIENCE_S)
         assert address is not None, f"`stepflow serve` ended: {''.join(log)}"
         yield ServedRuntime(address, process, log)
-        process.terminate()
-        assert process.wait(PATIENCE_S) == 0, "".join(log)
+        if process.returncode is None:
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0, "".join(log)
     finally:
         process.kill()
         process.wait()
