@@ -24,6 +24,8 @@ STYLES: Final = {
 }
 """Colours of states."""
 
+_NEVER_FOLDED: Final = frozenset({"RUN", "STATUS", "AGE", "SEQ", "AT", "ITEM", "OUTCOME", "COMPONENT", "STEP"})
+
 
 def stdout() -> Console:
     """For people, as wide as a line needs where nobody looks."""
@@ -99,8 +101,8 @@ def print_facts(form: Format, value: Any, facts: Iterable[tuple[str, str | None]
 def make_table(columns: Sequence[str]) -> Table:
     """An empty table; what is longer than the terminal is folded, never cut."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=index == 0)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in _NEVER_FOLDED)
     return table
 
 

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 from rich.markup import escape
 
 from protocol.link import Link
-from protocol.types import Outcome, RunStatus
+from protocol.types import Outcome, ResultOrder, RunStatus
 from stepflow_runtime.app.cli.options import Format
 from stepflow_runtime.app.cli.output import (
     describe_duration,
@@ -68,12 +68,21 @@ class Tally:
             known.count += 1
 
 
-async def print_results(link: Link, status: RunStatus, form: Format | None, *, single: bool) -> Tally:
-    """Prints the results of a run that has ended, by index.
+async def print_results(
+    link: Link,
+    status: RunStatus,
+    form: Format | None,
+    *,
+    single: bool = False,
+    order: ResultOrder = ResultOrder.BY_INDEX,
+    limit: int | None = None,
+) -> Tally:
+    """Prints the results of a run that there are.
 
     Args:
         form: `None` for a line an item, or just the result if it is a single one.
         single: Whether the run was given a single input.
+        limit: At most so many of them.
 
     Returns:
         What failed.
@@ -81,7 +90,7 @@ async def print_results(link: Link, status: RunStatus, form: Format | None, *, s
     tally = Tally()
     table = make_table(["ITEM", "OUTCOME", "RESULT"])
     kept: list[Entry] = []
-    async for page in read_results(link, status.run_id):
+    async for page in read_results(link, status.run_id, order, limit):
         for entry in page:
             tally.add(entry)
         match form:

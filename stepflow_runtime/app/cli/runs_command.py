@@ -113,10 +113,10 @@ async def _list(url: str, params: ListRunsParams, limit: int) -> list[RunStatus]
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many results.")
 @url_option
-@output_option()
+@output_option(None)
 @common_options()
 def get_command(
-    run_id: str, wait: bool, results: bool, order: str, limit: int | None, url: str, output: Format
+    run_id: str, wait: bool, results: bool, order: str, limit: int | None, url: str, output: Format | None
 ) -> int | None:
     """Show a run, or its results."""
     code: int | None = run_async(_get, url, run_id, wait, ResultOrder(order) if results else None, limit, output)
@@ -124,17 +124,14 @@ def get_command(
 
 
 async def _get(
-    url: str, run_id: str, wait: bool, order: ResultOrder | None, limit: int | None, output: Format
+    url: str, run_id: str, wait: bool, order: ResultOrder | None, limit: int | None, output: Format | None
 ) -> ExitCode | None:
     async with open_link(url) as link:
         status: RunStatus = await (follow_run(link, run_id) if wait else link.call(GET_RUN, GetRunParams(run_id)))
         if order is None:
-            print_status(status, output)
-        elif output is Format.JSONL or order is ResultOrder.BY_COMPLETION or limit is not None:
-            async for page in read_results(link, run_id, order, limit):
-                print_lines(map(msgspec.json.encode, page))
+            print_status(status, output or Format.TABLE)
         else:
-            await print_results(link, status, output, single=False)
+            await print_results(link, status, output, order=order, limit=limit)
         return exit_code(status) if wait else None
 
 

@@ -12,7 +12,7 @@ from protocol.types import RunEvent, RunStatus
 from stepflow_runtime.app.cli.options import Format
 from stepflow_runtime.app.cli.output import describe_duration, paint, print_facts, seconds_between, shorten
 
-RUN_COLUMNS = ("RUN", "FLOW", "STATUS", "ITEMS", "CREATED", "TOOK")
+RUN_COLUMNS = ("RUN", "FLOW", "STATUS", "ITEMS", "AGE")
 EVENT_COLUMNS = ("SEQ", "AT", "EVENT", "ITEM", "STEP", "DATA")
 
 
@@ -27,14 +27,14 @@ def make_run_cells(status: RunStatus) -> tuple[str, ...]:
     ended = items.success + items.failed + items.cancelled
     counts = f"{ended:,}/{items.total:,}" + (f" [red]{items.failed:,} failed[/]" if items.failed else "")
     name = escape(status.flow_label or status.flow_name or status.flow_id[:14])
-    return status.run_id, name, paint(status.status), counts, status.created_at, _describe_time(status)
+    return status.run_id, name, paint(status.status), counts, _describe_age(status)
 
 
 def make_event_cells(event: RunEvent) -> tuple[str, ...]:
     """An event as a row under `EVENT_COLUMNS`."""
     data = msgspec.json.encode(event.data).decode() if event.data else ""
     item = "" if event.item_index is None else str(event.item_index)
-    return str(event.seq), event.at, event.type, item, escape(event.step_id or ""), escape(shorten(data))
+    return str(event.seq), event.at[11:23], event.type, item, escape(event.step_id or ""), escape(shorten(data))
 
 
 def _list_facts(status: RunStatus) -> Iterator[tuple[str, str | None]]:
@@ -58,6 +58,14 @@ def _describe_items(status: RunStatus) -> str:
     counts = msgspec.to_builtins(status.items)
     total = counts.pop("total")
     return f"{total:,}" + "".join(f" · {count:,} {name}" for name, count in counts.items() if count)
+
+
+def _describe_age(status: RunStatus) -> str:
+    age_s = seconds_between(status.created_at, datetime.now(UTC).isoformat())
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if age_s >= size:
+            return f"{age_s // size:.0f} {unit}"
+    return f"{max(0.0, age_s):.0f} s"
 
 
 def _describe_time(status: RunStatus) -> str:

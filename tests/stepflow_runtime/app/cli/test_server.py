@@ -114,7 +114,7 @@ def test_runs_are_listed_the_newest_first(address: str, stepflow: Stepflow) -> N
     assert [run["runId"] for run in stepflow("runs", "list", "--limit", "1", "-o", "json").json] == [second]
     assert [run["runId"] for run in stepflow("runs", "list", "--label", "team=a", "-o", "json").json] == [first]
     table = stepflow("runs", "list").out.splitlines()
-    assert table[0].split() == ["RUN", "FLOW", "STATUS", "ITEMS", "CREATED", "TOOK"]
+    assert table[0].split() == ["RUN", "FLOW", "STATUS", "ITEMS", "AGE"]
     assert [line.split()[0] for line in table[1:]] == [second, first]
     assert stepflow("runs", "list", "--label", "team=b").err == "There are no such runs.\n"
 
