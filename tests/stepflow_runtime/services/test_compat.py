@@ -166,12 +166,31 @@ async def test_outputs_are_left_out_unless_asked_for() -> None:
 
 async def test_a_batch_under_way_has_outputs_without_results_and_no_end() -> None:
     async with open_caller() as caller:
-        batch = await caller.call("flows/submit_batch", flow_id=await caller.put("/absent/x"), inputs=[1, 2])
+        flow_id = await caller.put("/absent/x")
+        batch = await caller.call("flows/submit_batch", flow_id=flow_id, inputs=[1, 2], max_concurrency=1)
         answer = await caller.call("flows/get_batch", batch_id=batch["batch_id"], include_results=True)
         assert answer["outputs"] == [{"batch_input_index": index, "status": "running"} for index in range(2)]
         assert answer["details"]["running_runs"] == 2
         assert "completed_at" not in answer["details"]
         assert "flow_name" not in answer["details"]
+
+
+async def test_who_waits_for_a_batch_is_answered_when_it_ends() -> None:
+    async with open_caller() as caller:
+        flow_id = await caller.put("/absent/x")
+        batch_id = (await caller.call("flows/submit_batch", flow_id=flow_id, inputs=[1]))["batch_id"]
+        answers: list[Any] = []
+
+        async def wait() -> None:
+            answers.append(await caller.call("flows/get_batch", batch_id=batch_id, wait=True))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await caller.call("flows/get_batch", batch_id=batch_id)
+            await caller.call("flows/get_batch", batch_id=batch_id)
+            assert not answers, "it did not wait"
+            await caller.call("runs/cancel", runId=batch_id, graceMs=0)
+        assert "completed_at" in answers[0]["details"]
 
 
 async def test_a_cancelled_batch_says_so() -> None:
