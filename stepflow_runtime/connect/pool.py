@@ -153,10 +153,9 @@ class Pool:
         if server is self._reserved:
             self._reserved = None
         if not self._servers:
-            for queue in (*self._turns, self._alone):
-                for execution, _ in queue:
-                    if execution.place is self:
-                        self._await_server(execution)
+            for execution, _ in chain(*self._turns, self._alone):
+                if execution.place is self:
+                    self._await_server(execution)
 
     async def run(self) -> NoReturn:
         """Ends waits that lasted too long, until it is cancelled."""
