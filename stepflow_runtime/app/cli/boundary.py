@@ -70,10 +70,6 @@ def run_command(argv: Sequence[str] | None) -> int:
         )
         sys.stdout.flush()
         return int(result or 0)
-    except BrokenPipeError:
-        with suppress(OSError):  # what is buffered has nowhere to go, and would be tried again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
     except click.Abort:
         return ExitCode.INTERRUPTED
     except click.ClickException as error:
@@ -81,6 +77,9 @@ def run_command(argv: Sequence[str] | None) -> int:
         return ExitCode.USAGE
     except BaseException as error:
         leaves = list(find_leaves(error))
+        if any(isinstance(leaf, BrokenPipeError) for leaf in leaves):
+            _give_up_stdout()
+            return ExitCode.BROKEN_PIPE
         if settings.verbose:
             traceback.print_exception(error)
         if any(isinstance(leaf, SystemExit | GeneratorExit) for leaf in leaves):
@@ -102,6 +101,12 @@ def warn(sentences: Iterable[str]) -> None:
     """What is odd, but refuses nothing."""
     for sentence in sentences:
         click.echo(f"warning: {sentence}", err=True)
+
+
+def _give_up_stdout() -> None:
+    """What is still buffered has nowhere to go, and would be tried again at exit."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def find_leaves(error: BaseException) -> Iterator[BaseException]:

@@ -106,7 +106,10 @@ class Program:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                pipe.close()
         self._watchdog.cancel()
 
     def read_line(self) -> str:
@@ -122,6 +125,13 @@ class Program:
         assert self._process.stdin is not None
         self._process.stdin.write(data)
         self._process.stdin.flush()
+
+    def stop_reading(self) -> bytes:
+        """Reads one line of its stdout, and no more, as `head -1` does."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        self._process.stdout.close()
+        return line
 
     def wait(self) -> int:
         """Its exit code, once it has ended."""

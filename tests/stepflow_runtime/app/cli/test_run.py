@@ -88,6 +88,13 @@ def test_a_bad_line_in_a_file_is_named_before_anything_runs(stepflow: Stepflow, 
     assert not (folder / ".stepflow").exists()
 
 
+def test_results_that_nobody_reads_are_no_error(folder: Path) -> None:
+    write_inputs(folder, *[{"n": 1}] * 5000)
+    with Program("run", "flow.yaml", "--inputs", "in.jsonl", "-q") as program:
+        assert program.stop_reading().startswith(b'{"itemIndex":0,')
+        assert (program.wait(), program.read_line()) == (141, "")
+
+
 def test_no_inputs_are_a_success(stepflow: Stepflow, folder: Path) -> None:
     done = stepflow("run", "flow.yaml", "--inputs", write_inputs(folder))
     assert (done.code, done.out) == (0, "")
