@@ -2,7 +2,7 @@
 
 Results go to stdout; progress, summaries and errors to stderr. `root` names the commands and imports a command's module
 only when it is used, one module to a group; `boundary` turns whatever goes wrong into a sentence and an exit code;
-`link` and `watch` talk to a runtime, over TCP or within this process, by the same protocol as everybody else.
+`link` leads to a runtime that serves, `local` to one within this process, and both are talked to by the same protocol.
 """
 
 from __future__ import annotations

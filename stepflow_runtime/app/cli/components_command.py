@@ -12,10 +12,9 @@ from rich.markup import escape
 
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import CliError, run_async, warn
-from stepflow_runtime.app.cli.link import open_configured
+from stepflow_runtime.app.cli.local import list_components
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, output_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows
-from stepflow_runtime.app.config import MemoryStorage
 from stepflow_runtime.app.config_file import obtain_config
 
 
@@ -68,9 +67,5 @@ def _obtain(config_path: Path | None) -> list[ComponentInfo]:
     config = obtain_config(config_path)
     warn(config.warnings)
 
-    async def ask() -> list[ComponentInfo]:
-        async with open_configured(msgspec.structs.replace(config, storage=MemoryStorage())) as runtime:
-            return await runtime.components()
-
-    infos: list[ComponentInfo] = run_async(ask)
-    return sorted(infos, key=lambda info: info.component)
+    infos: list[ComponentInfo] = run_async(list_components, config)
+    return infos

@@ -12,7 +12,7 @@ from rich.markup import escape
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
-from stepflow_runtime.app.cli.link import open_configured
+from stepflow_runtime.app.cli.local import list_components
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
 from stepflow_runtime.app.cli.output import (
     make_table,
@@ -23,7 +23,7 @@ from stepflow_runtime.app.cli.output import (
     shorten,
     stdout,
 )
-from stepflow_runtime.app.config import Config, MemoryStorage
+from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config
 from stepflow_runtime.model.graph import build_graph, render_mermaid
 
@@ -64,11 +64,8 @@ def _print_findings(flow: FlowFile) -> None:
 
 
 def _obtain_components(config: Config) -> Callable[[str], ComponentInfo | None]:
-    async def ask() -> list[ComponentInfo]:
-        async with open_configured(msgspec.structs.replace(config, storage=MemoryStorage())) as runtime:
-            return await runtime.components()
-
-    known = {info.component: info for info in run_async(ask)}
+    infos: list[ComponentInfo] = run_async(list_components, config)
+    known = {info.component: info for info in infos}
     return known.get
 
 

@@ -1,9 +1,9 @@
-"""Links to a runtime: one that serves somewhere, or one that lives in this process as long as the command."""
+"""A link to a runtime that serves somewhere; for one in this process, see `local`."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
@@ -14,14 +14,13 @@ from protocol.methods import CONNECT, PROTOCOL_VERSION, Side
 from protocol.streams import ByteStream, open_tcp_stream, open_unix_stream
 from protocol.types import ConnectParams, ConnectResult, Limits
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode
-from stepflow_runtime.app.config import Config, ConfigError
-from stepflow_runtime.app.runtime import Runtime, open_runtime
 from stepflow_runtime.connect.tcp import parse_url
 
 DIAL_S: Final = 5.0
 """How long a runtime may take to accept, and to introduce itself."""
 
-_CAPABILITIES: Final = frozenset({"cancel"})
+CAPABILITIES: Final = frozenset({"cancel"})
+"""What every runtime understands besides plain calls."""
 
 
 @asynccontextmanager
@@ -35,40 +34,12 @@ async def open_link(url: str) -> AsyncGenerator[Link]:
         CliError: Nobody answers there, or it is no runtime of this protocol; exit code 3.
     """
     stream = await _dial(url)
-    link = Link(
-        stream, side=Side.SERVER, limits=Limits(), name=f"the runtime at {url}", peer_capabilities=_CAPABILITIES
-    )
+    link = Link(stream, side=Side.SERVER, limits=Limits(), name=f"the runtime at {url}", peer_capabilities=CAPABILITIES)
     async with trio.open_nursery() as nursery:
         await nursery.start(link.run)
         await _introduce(link, url)
         yield link
         nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_local(config: Config) -> AsyncGenerator[tuple[Runtime, Link]]:
-    """Opens a runtime in this process, and connects to it.
-
-    Raises:
-        ConfigError: The configuration cannot be carried out.
-        StoreUnavailable: The state cannot be opened.
-        StoreCorrupt: What is there is not a state that this version can use.
-    """
-    async with open_configured(config) as runtime, runtime.connect_local() as link:
-        link.peer_capabilities = _CAPABILITIES
-        yield runtime, link
-
-
-@asynccontextmanager
-async def open_configured(config: Config) -> AsyncGenerator[Runtime]:
-    """As `open_runtime`, with a `ConfigError` for a configuration that cannot be carried out."""
-    async with AsyncExitStack() as stack:
-        try:
-            runtime = await stack.enter_async_context(open_runtime(config))
-        except ValueError as error:
-            place = f"{config.source}: " if config.source else ""
-            raise ConfigError(f"{place}{error}") from None
-        yield runtime
 
 
 async def _dial(url: str) -> ByteStream:

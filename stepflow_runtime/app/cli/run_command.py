@@ -11,7 +11,7 @@ import trio
 from stepflow_runtime.app.cli.attended import AttendedRun
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async, warn
 from stepflow_runtime.app.cli.flow_file import load_valid_flow
-from stepflow_runtime.app.cli.link import open_local
+from stepflow_runtime.app.cli.local import open_local
 from stepflow_runtime.app.cli.options import (
     Format,
     common_options,

@@ -17,7 +17,7 @@ from protocol.types import BlobType, PutBlobParams, PutBlobResult, RunStatus, Su
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async, warn
 from stepflow_runtime.app.cli.case_update import update_cases
 from stepflow_runtime.app.cli.cases import Suite, Verdict, choose_config, diff, find_suites, judge
-from stepflow_runtime.app.cli.link import open_local
+from stepflow_runtime.app.cli.local import open_local
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, output_option
 from stepflow_runtime.app.cli.output import print_json, print_lines, shorten, stdout
 from stepflow_runtime.app.cli.watch import read_results

@@ -69,6 +69,17 @@ def test_components_are_listed_by_the_paths_that_flows_use(stepflow: Stepflow, f
     assert (done.code, "components list" in done.err) == (2, True)
 
 
+def test_a_plugin_that_cannot_tell_hides_no_other(stepflow: Stepflow, folder: Path) -> None:
+    (folder / "stepflow-config.yml").write_text(
+        f"plugins: {{b: {{type: builtin}}, dead: {{type: stepflow, command: '{sys.executable}', args: [-c, '']}}}}\n"
+        "routes: {/d: [{plugin: dead}]}\nlimits: {initializeTimeoutMs: 200}"
+    )
+    done = stepflow("components", "list")
+    assert done.code == 0
+    assert "/builtin/eval" in done.out
+    assert 'warning: No server of the plugin "dead" is there' in done.err
+
+
 def test_the_doctor_finds_nothing_where_all_is_well(stepflow: Stepflow, folder: Path) -> None:
     (folder / "stepflow-config.yml").write_text("plugins: {builtin: {type: builtin}}\nlisten: {rpc: '127.0.0.1:0'}")
     done = stepflow("doctor")

@@ -1,0 +1,63 @@
+"""A runtime that lives in this process, as long as the command does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import trio
+
+from protocol.errors import RpcError
+from protocol.link import Link
+from protocol.types import ComponentInfo
+from stepflow_runtime.app.cli.boundary import warn
+from stepflow_runtime.app.cli.link import CAPABILITIES
+from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage
+from stepflow_runtime.app.runtime import Runtime, open_runtime
+
+
+@asynccontextmanager
+async def open_local(config: Config) -> AsyncGenerator[tuple[Runtime, Link]]:
+    """Opens a runtime in this process, and connects to it.
+
+    Raises:
+        ConfigError: The configuration cannot be carried out.
+        StoreUnavailable: The state cannot be opened.
+        StoreCorrupt: What is there is not a state that this version can use.
+    """
+    async with open_configured(config) as runtime, runtime.connect_local() as link:
+        link.peer_capabilities = CAPABILITIES
+        yield runtime, link
+
+
+@asynccontextmanager
+async def open_configured(config: Config) -> AsyncGenerator[Runtime]:
+    """As `open_runtime`, with a `ConfigError` for a configuration that cannot be carried out."""
+    async with AsyncExitStack() as stack:
+        try:
+            runtime = await stack.enter_async_context(open_runtime(config))
+        except ValueError as error:
+            place = f"{config.source}: " if config.source else ""
+            raise ConfigError(f"{place}{error}") from None
+        yield runtime
+
+
+async def list_components(config: Config) -> list[ComponentInfo]:
+    """What flows can call with a configuration, by path; a plugin that cannot tell is named on stderr.
+
+    Starts the component servers, and keeps no state.
+    """
+    found: list[ComponentInfo] = []
+    async with open_configured(msgspec.structs.replace(config, storage=MemoryStorage())) as runtime:
+
+        async def ask(plugin: str) -> None:
+            try:
+                found.extend(await runtime.router.components(plugin))
+            except RpcError as error:
+                warn([error.message])
+
+        async with trio.open_nursery() as nursery:
+            for plugin in config.plugins:
+                nursery.start_soon(ask, plugin)
+    return sorted(found, key=lambda info: info.component)
