@@ -2,6 +2,7 @@
 
 PY := .venv/bin/python
 READY := .venv/.ready
+PUBLISHED_SDK := .venv-stepflow-py/.ready
 
 .PHONY: help venv demo test check bench format docs clean
 
@@ -19,7 +20,7 @@ venv: $(READY)
 demo: $(READY)
 	@$(PY) -m examples.flows.orders.demo
 
-test: $(READY)
+test: $(READY) $(PUBLISHED_SDK)
 	@$(PY) -m tests.check
 
 check: $(READY)
@@ -36,7 +37,14 @@ docs: $(READY)
 	@$(PY) -m docs.generate
 
 clean:
-	rm -rf .venv .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(READY): pyproject.toml
 	@./setup-venv
+
+# Servers of the published SDK must run unmodified. It has dependencies of its own, so it lives beside the project.
+$(PUBLISHED_SDK): $(READY)
+	@echo '== .venv-stepflow-py: the published SDK, to test against'
+	@$(PY) -m venv .venv-stepflow-py
+	@.venv-stepflow-py/bin/python -m pip install -qq --disable-pip-version-check stepflow-py==0.7.0 \
+	  && touch $@ || echo 'It could not be installed; the tests that need it are skipped.'

@@ -303,6 +303,31 @@ engine-completion [PROTOCOL §4] Results can be had in the order of completion, 
     stepflow_runtime/app/cli/test_server.py::test_results_can_be_had_in_the_order_of_completion
 engine-events [PROTOCOL §4] Each event is told once.
     stepflow_runtime/app/cli/test_server.py::test_each_event_is_told_once
+compat-published [PROTOCOL §5] Component servers written with stepflow-py 0.7 run unmodified over stdio.
+    conformance/test_compatibility.py::test_a_component_is_executed
+    conformance/test_compatibility.py::test_blobs_are_put_and_got
+    conformance/test_compatibility.py::test_a_flow_is_evaluated
+    conformance/test_compatibility.py::test_a_batch_is_evaluated_in_order
+    conformance/test_compatibility.py::test_metadata_of_flow_and_step_are_told
+    conformance/test_compatibility.py::test_what_a_component_prints_harms_nothing
+    stepflow_runtime/services/test_compat.py::test_a_batch_is_submitted_and_got_with_its_outputs
+    stepflow_runtime/services/test_compat.py::test_codes_of_items_become_numbers
+bad-requests [PROTOCOL §6] Every bad request gets an error with its code, and loses nothing.
+    conformance/test_bad_input.py::test_a_flow_that_is_unknown
+    conformance/test_bad_input.py::test_params_of_a_wrong_type
+    conformance/test_bad_input.py::test_params_that_are_missing
+    conformance/test_bad_input.py::test_overrides_of_a_step_that_is_unknown
+    conformance/test_bad_input.py::test_a_flow_with_a_cycle
+    conformance/test_bad_input.py::test_a_run_that_is_unknown
+bad-servers [PROTOCOL §6] A component that is not there, or a server that exits, fails only the items that need it.
+    conformance/test_bad_input.py::test_a_component_that_is_not_there_fails_its_items_alone
+    conformance/test_bad_input.py::test_a_server_that_exits_when_it_is_called
+    conformance/test_bad_input.py::test_a_server_that_exits_at_once
+bad-files [FLOWS] A file that is wrong is refused in one sentence, with the place.
+    conformance/test_bad_input.py::test_a_flow_file_with_a_key_twice
+    conformance/test_bad_input.py::test_a_configuration_with_a_key_twice
+    conformance/test_bad_input.py::test_a_flow_file_with_a_cycle
+    conformance/test_bad_input.py::test_an_input_that_is_no_json
 layers [DESIGN, Layout] Sides meet only in `protocol`, layers import downwards, pure modules do no I/O.
     test_layers.py::test_a_contract_is_kept
     test_layers.py::test_a_contract_notices_a_breach
