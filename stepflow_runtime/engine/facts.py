@@ -76,7 +76,7 @@ class RunFacts:
 
     Attributes:
         next_item: The first item that has not started; all below it have, or have ended.
-        skipped: Items at or above `next_item` that ended without a start.
+        skipped: Items above `next_item` that ended without a start.
         recoveries: `started_through` at each recovery.
         stopped: Why what was left was cancelled without a request.
     """
@@ -142,6 +142,7 @@ class RunFacts:
                 stopped=self.stopped,
                 cancelled_by_request=self.cancelled_by_request,
                 live=[(item.index, item.since, _pack_steps(item.steps)) for item in self.live.values()],
+                cancelling={item.index: item.cancel_reason for item in self.live.values() if item.cancelling},
             )
         )
 
@@ -160,6 +161,8 @@ class RunFacts:
         for index, since, steps in saved.live:
             item = facts.live[index] = ItemRecord(index, since)
             item.steps = {packed[0]: _unpack_step(packed) for packed in steps}
+        for index, reason in saved.cancelling.items():
+            facts.live[index].cancelling, facts.live[index].cancel_reason = True, reason
         return facts
 
     def restore_results(self, chunks: Iterable[ResultChunk]) -> None:
@@ -189,9 +192,7 @@ class RunFacts:
             item = self.live[index] = ItemRecord(index, seq)
             for step in event.steps:
                 item.steps[step] = StepRecord(event.attempt)
-        self.next_item = event.last + 1
-        if self.skipped:
-            self.skipped = {index for index in self.skipped if index > event.last}
+        self._move_next(event.last + 1)
         if event.steps:
             self.progress.current_step = event.steps[-1]
 
@@ -234,13 +235,20 @@ class RunFacts:
     def _item_cancelled(self, event: ev.ItemCancelled, seq: int) -> None:
         if event.item >= self.next_item:
             self.skipped.add(event.item)
+            self._move_next(self.next_item)
         self._end(event.item, seq, ItemRef.CANCELLED)
         self.cancelled_by_request |= self.stopped is None
 
     def _items_cancelled(self, event: ev.ItemsCancelled, seq: int) -> None:
         self.progress.cancelled += self.results.end_all(event.first, event.last, seq, ItemRef.CANCELLED)
-        self.next_item = event.last + 1
+        self._move_next(event.last + 1)
         self.cancelled_by_request |= self.stopped is None
+
+    def _move_next(self, index: int) -> None:
+        while index in self.skipped:
+            self.skipped.remove(index)
+            index += 1
+        self.next_item = index
 
     def _end(self, index: int, seq: int, how: ItemRef) -> None:
         self.live.pop(index, None)
@@ -258,6 +266,10 @@ class RunFacts:
             self.progress.cancel_requested = True
             self.progress.cancel_reason = event.reason
             self.progress.sealed = True
+        for index in list(self.live) if event.items is None else event.items:
+            item = self.live.get(index)
+            if item is not None:
+                item.cancelling, item.cancel_reason = True, event.reason
 
     def _child_created(self, event: ev.ChildCreated, seq: int) -> None:
         pass
@@ -301,7 +313,7 @@ PackedStep = tuple[str, int, int, int, int, RetryCause | None, int]
 
 
 class Snapshot(Struct, kw_only=True):
-    """`RunFacts` as stored; `live` is (index, since, steps) each."""
+    """`RunFacts` as stored; `live` is (index, since, steps) each, `cancelling` the reasons by index."""
 
     spec: RunSpec | None
     progress: RunProgress
@@ -311,6 +323,7 @@ class Snapshot(Struct, kw_only=True):
     stopped: str | None
     cancelled_by_request: bool
     live: list[tuple[int, int, list[PackedStep]]]
+    cancelling: dict[int, str | None]
 
 
 _encode = msgspec.json.Encoder().encode

@@ -143,8 +143,6 @@ class RunState:
         """Starts as many of the next items as can begin with one common event; tells whether there were any."""
         facts, total = self.facts, self.facts.progress.total
         first = facts.next_item
-        while first in facts.skipped:
-            first += 1
         end = min(first + self.spec.max_concurrency - len(facts.live), total)
         if first >= end or self.is_stopping:
             return False
@@ -163,7 +161,9 @@ class RunState:
         self._record(ev.ItemsStarted(first, last, steps, attempt))
         commands = self.now if last < self.durable_through else self.after
         for index, (progress, advance) in enumerate(stretch, first):
-            item = facts.live[index]
+            item = facts.live.get(index)
+            if item is None:  # the failure of one before it stopped the run
+                break
             item.progress = progress
             for step, value in advance.ready:
                 commands.append(Execute(index, step, attempt, value, begins_item=True))
@@ -346,7 +346,7 @@ class RunState:
         for index in list(facts.live) if chosen is None else chosen:
             item = facts.live.get(index)
             if item is not None:
-                self._cancel_live(item, reason)
+                self._interrupt(item)
         self._end_run_if_over()
 
     def _cancel_children(self, reason: str | None, items: tuple[int, ...] | None) -> None:
@@ -359,8 +359,7 @@ class RunState:
                 self._record(ev.ItemsCancelled(first, skipped - 1, reason))
             first = skipped + 1
 
-    def _cancel_live(self, item: ItemRecord, reason: str | None) -> None:
-        item.cancelling, item.cancel_reason = True, reason
+    def _interrupt(self, item: ItemRecord) -> None:
         in_flight = [step.execution for step in item.steps.values() if step.execution is not None and not step.ended]
         if not in_flight:
             self._cancel_item(item)
@@ -406,8 +405,7 @@ class RunState:
             }
             item.progress = Progress.restore(self.plan, inputs[item.index], self.spec.variables, ended)
             advance = item.progress.start()
-            if self.is_stopping:
-                item.cancel_reason = facts.progress.cancel_reason
+            if item.cancelling:
                 self._cancel_item(item)
                 continue
             self._follow(item, Advance(failed=advance.failed, result=advance.result))

@@ -1,0 +1,259 @@
+"""One run without executor, trio or time: the test is the shell around its `RunState`.
+
+A turn is taken after whatever happens; commits happen when the test says so, into a real store in memory. All that was
+ever dispatched is kept, over restarts too, so that promises about attempts can be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from stepflow_runtime.engine.active_run import ActiveRun
+from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
+from stepflow_runtime.engine.inputs import make_segments
+from stepflow_runtime.engine.plan import compile_plan
+from stepflow_runtime.engine.recovery import load_facts
+from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.run_state import InputCheck, RunState
+from stepflow_runtime.model.events import AnyEvent, RunSpec, StepFailed, StepSucceeded
+from stepflow_runtime.model.flow import parse_flow
+from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.schema import compile_input_checker
+from stepflow_runtime.ports import SEGMENT_ITEMS, Committed, ItemRef, RunProgress
+from stepflow_runtime.store.memory import MemoryStore
+from tests.stepflow_runtime.engine.world import QUICK, describe_facts, fold_all, read_journal
+
+T = TypeVar("T")
+RUN = RunId("01910001-0000-7000-8000-000000000000")
+
+Place = tuple[int, str, int]
+"""Item, step, attempt."""
+
+
+def drive(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that waits for nothing, as those of the store in memory."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    raise AssertionError("it waits")
+
+
+class Bench:
+    """See the module.
+
+    Args:
+        flow: What the run executes.
+        inputs: An item each.
+        spec: Further fields of the run's spec.
+
+    Attributes:
+        in_flight: What is executed now.
+        dispatched: Everything that ever was, in order.
+        asked: What was asked to end, gently.
+    """
+
+    def __init__(
+        self,
+        flow: dict[str, Any],
+        inputs: Iterable[Any],
+        *,
+        sealed: bool = True,
+        policy: RetryPolicy = QUICK,
+        **spec: Any,
+    ) -> None:
+        parsed = parse_flow(flow)
+        self.plan = compile_plan(parsed)
+        self.policy = policy
+        checker = compile_input_checker(parsed.input_schema)
+        self.check: InputCheck | None = None if checker is None else checker.check
+        self.store = MemoryStore()
+        self.now_ms = 1000
+        self.in_flight: dict[Place, Execute] = {}
+        self.dispatched: list[Place] = []
+        self.asked: list[Place] = []
+        self.wakes: list[Wake] = []
+        values = [msgspec.json.encode(value) for value in inputs]
+        self.spec = RunSpec(run_id=RUN, root_run_id=RUN, flow_id=BlobId("f"), created_at_ms=self.now_ms, **spec)
+        self.state = RunState.create(self.spec, len(values), sealed, self.plan, policy, self.check)
+        self.run = ActiveRun(self.state, self.store.lease(RUN), RunProgress())
+        self._offer(0, values)
+        self.turn()
+
+    # --- the shell ---
+
+    def turn(self) -> None:
+        self.state.start_items()
+        commands, self.state.now = self.state.now, []
+        self._carry_out(commands)
+
+    def commit(self, *, snapshot: bool = False) -> None:
+        """Makes durable what was recorded, and does what follows from it."""
+        if not self.state.events:
+            return
+        taken = self.run.take(self.now_ms)
+        if snapshot:
+            taken.write.snapshot = self.state.facts.snapshot()
+        (result,) = drive(self.store.commit([taken.write]))
+        assert isinstance(result, Committed), result
+        self.state.durable_through = taken.write.progress.started_through
+        self.state.durable_total = taken.write.progress.total
+        self._carry_out(taken.commands)
+        self.turn()
+
+    def commit_all(self) -> None:
+        while self.state.events:
+            self.commit()
+
+    def restart(self) -> None:
+        """The runtime dies, with all that was not committed, and another one takes the run up."""
+        facts = drive(load_facts(self.store, RUN))
+        committed = msgspec.json.decode(msgspec.json.encode(facts.progress), type=RunProgress)
+        self.in_flight.clear()
+        self.wakes.clear()
+        if facts.is_terminal:
+            return
+        journal = self.journal
+        outcomes = {
+            record.ended: journal[record.ended - 1]
+            for item in facts.live.values()
+            for record in item.steps.values()
+            if record.ended
+        }
+        inputs = {index: self._read(index) for index in facts.live}
+        self.state = RunState(facts, self.plan, self.policy, self.check)
+        self.state.durable_total = facts.progress.total
+        self.state.recover(inputs, outcomes, self.now_ms)
+        self.run = ActiveRun(self.state, self.store.lease(RUN), committed)
+        self.turn()
+
+    def _carry_out(self, commands: Iterable[Command]) -> None:
+        for command in commands:
+            match command:
+                case Execute(item=item, step=step, attempt=attempt):
+                    record = self.state.current(item, step, attempt)
+                    if record is not None:
+                        record.execution = place = (item, step, attempt)
+                        self.in_flight[place] = command
+                        self.dispatched.append(place)
+                case Abort(execution=place):
+                    self.in_flight.pop(place, None)
+                case Interrupt(execution=place):
+                    self.asked.append(place)
+                case Wake():
+                    self.wakes.append(command)
+                case LoadInputs(index=index):
+                    segment = drive(self.store.inputs(RUN, index))
+                    assert segment is not None, "what is not durable cannot be loaded"
+                    self.state.inputs.offer(segment)
+                    self.turn()
+
+    def _offer(self, first: int, values: list[bytes]) -> None:
+        segments = make_segments(first, values)
+        self.run.segments.extend(segments)
+        for segment in segments:
+            self.state.inputs.offer(segment)
+
+    def _read(self, index: int) -> bytes:
+        segment = drive(self.store.inputs(RUN, index))
+        assert segment is not None
+        return segment.data.split(b"\n")[index - segment.first_index]
+
+    # --- what happens ---
+
+    def answer(self, place: Place, outcome: Outcome = b"1") -> bool:
+        self.in_flight.pop(place, None)
+        counted = self.state.step_ended(*place, outcome, self.now_ms)
+        self.turn()
+        return counted
+
+    def answer_all(self, outcome: Outcome = b"1") -> None:
+        for place in list(self.in_flight):
+            if place in self.in_flight:
+                self.answer(place, outcome)
+
+    def pass_time(self, ms: int = 10_000) -> None:
+        self.now_ms += ms
+        due = [wake for wake in self.wakes if wake.due_ms <= self.now_ms]
+        self.wakes = [wake for wake in self.wakes if wake.due_ms > self.now_ms]
+        for wake in due:
+            self.state.retry_due(wake.item, wake.step, wake.attempt)
+        self.turn()
+
+    def append(self, inputs: Iterable[Any], *, sealed: bool = False) -> None:
+        values = [msgspec.json.encode(value) for value in inputs]
+        total = self.state.facts.progress.total
+        self.state.append(total + len(values), sealed)
+        self._offer(total, values)
+        self.turn()
+
+    def cancel(self, items: Iterable[int] | None = None, reason: str | None = "enough") -> None:
+        self.state.request_cancel(reason, items)
+        self.turn()
+
+    def stop(self, reason: str) -> None:
+        self.state.stop(reason)
+        self.turn()
+
+    def end_grace(self) -> None:
+        self.state.grace_over()
+        self.turn()
+
+    def finish(self, outcome: Outcome = b"1") -> None:
+        """Seals, answers and commits until nothing is left."""
+        if not self.state.facts.progress.sealed:
+            self.append([], sealed=True)
+        for _ in range(1000):
+            self.commit_all()
+            self.answer_all(outcome)
+            self.pass_time()
+            if self.state.facts.is_terminal and not self.state.events:
+                return
+        raise AssertionError(f"the run does not end: {self.state.facts.progress}")
+
+    # --- what can be seen ---
+
+    @property
+    def progress(self) -> RunProgress:
+        return self.state.facts.progress
+
+    @property
+    def live(self) -> list[int]:
+        return sorted(self.state.facts.live)
+
+    @property
+    def journal(self) -> list[AnyEvent]:
+        return drive(read_journal(self.store, RUN))
+
+    @property
+    def results(self) -> dict[int, tuple[ItemRef, AnyEvent]]:
+        """How items ended, by index, and the events that the result chunks name; as of the last commit."""
+        journal = self.journal
+        return {
+            number * SEGMENT_ITEMS + position: (ItemRef(ref & 3), journal[(ref >> 2) - 1])
+            for number in range(self.progress.total // SEGMENT_ITEMS + 1)
+            for chunk in drive(self.store.chunks(RUN, number, number))
+            for position, ref in enumerate(decode_refs(chunk.refs))
+            if ref
+        }
+
+    def check_folds(self) -> None:
+        """What is in memory is what the whole journal says, and what its last snapshot and tail say."""
+        assert not self.state.events, "commit first"
+        here = describe_facts(self.state.facts)
+        assert describe_facts(drive(fold_all(self.store, RUN))) == here
+        loaded = drive(load_facts(self.store, RUN))
+        assert describe_facts(loaded) == here
+        assert open_chunks(loaded.results) == open_chunks(self.state.facts.results)
+
+    def committed_steps(self) -> set[tuple[int, str]]:
+        return {(event.item, event.step) for event in self.journal if isinstance(event, (StepSucceeded, StepFailed))}
+
+
+def open_chunks(results: Any) -> dict[int, bytes]:
+    return {number: refs.tobytes() for number, refs in results._refs.items()}

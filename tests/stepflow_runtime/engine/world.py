@@ -1,0 +1,442 @@
+"""A runtime without wire or process: the real engine and services, a caller that the test drives, and clocks that jump.
+
+`FakeCaller` carries executions out as a test tells it; `HookedStore` lets it look at every write, delay or refuse it;
+`open_world` puts them together. Ids are counted and times follow trio's clock, so that a test is the same every time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
+
+import msgspec
+import trio
+import trio.testing
+from msgspec import Raw
+
+from protocol.errors import ErrorCode, ItemErrorCode, RpcError
+from protocol.types import (
+    BlobType,
+    CancelRunParams,
+    CancelRunResult,
+    GetRunParams,
+    ItemEntry,
+    RunStatus,
+    SubmitParams,
+)
+from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.engine.effects import deliver_effects
+from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.recovery import fold_journal, recover_runs
+from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.flow import Backoff, BackoffKind
+from stepflow_runtime.model.ids import ExecutionId, RunId
+from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.ports import CommitResult, Execution, Message, RunWrite, Store
+from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.listing import ListingService
+from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.store.memory import open_memory
+
+EPOCH_MS: Final = 1_790_000_000_000
+CANCELLED: Final = Failure(ItemErrorCode.CANCELLED, "cancelled")
+BOOM: Final = Failure(ItemErrorCode.COMPONENT_FAILED, "boom")
+GONE: Final = Failure(ItemErrorCode.UNREACHABLE, "gone")
+QUICK: Final = RetryPolicy(backoff=Backoff(type=BackoffKind.CONSTANT, min_delay_ms=10, max_delay_ms=10))
+LIMITS: Final = SubmitLimits()
+
+Work = Callable[[Execution], Awaitable[Outcome]]
+Behaviour = Callable[[Execution], Outcome | Work | None]
+"""What becomes of an execution: its outcome, work that leads to it, or `None`: it is held until the test answers it."""
+
+
+class TrioClock:
+    """Implements `ports.Clock`; it jumps with trio's."""
+
+    def wall_ms(self) -> int:
+        return EPOCH_MS + round(trio.current_time() * 1000)
+
+    def monotonic(self) -> float:
+        return trio.current_time()
+
+
+class CountedIds:
+    """Implements `ports.Ids`. Each boot has ids of its own, in ascending order."""
+
+    def __init__(self, boot: int = 1) -> None:
+        self._boot = boot
+        self._count = 0
+
+    def run_id(self) -> RunId:
+        self._count += 1
+        return RunId(f"0191{self._boot:04d}-0000-7000-8000-{self._count:012d}")
+
+    def execution_id(self) -> ExecutionId:
+        self._count += 1
+        return ExecutionId(f"execution-{self._boot}-{self._count}")
+
+
+def echo(execution: Execution) -> Outcome:
+    """The component that returns its input."""
+    return execution.input
+
+
+def hold(execution: Execution) -> None:
+    """The component that waits for the test."""
+
+
+class FakeCaller:
+    """Implements `ports.ComponentCaller`.
+
+    Args:
+        behave: Decides what becomes of each execution.
+
+    Attributes:
+        calls: All executions, in the order of their calls.
+        held: Those in flight.
+        peak: The most items in flight at once, by run.
+        heeds_interrupt: Whether an execution that is interrupted is answered `CANCELLED` at once.
+    """
+
+    def __init__(self, behave: Behaviour) -> None:
+        self.behave = behave
+        self.executor: Executor
+        self.nursery: trio.Nursery
+        self.calls: list[Execution] = []
+        self.held: dict[Execution, None] = {}
+        self.cancelled: list[Execution] = []
+        self.interrupted: list[Execution] = []
+        self.peak: dict[RunId, int] = defaultdict(int)
+        self.parked = 0
+        self.flushes = 0
+        self.heeds_interrupt = True
+        self._items: dict[RunId, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        self._answers: list[tuple[Execution, Outcome]] = []
+        self._works: dict[ExecutionId, trio.CancelScope] = {}
+        self._token = trio.lowlevel.current_trio_token()
+
+    def knows(self, component: str) -> bool:
+        return True
+
+    def call(self, execution: Execution) -> None:
+        self.calls.append(execution)
+        self.held[execution] = None
+        items = self._items[execution.run_id]
+        items[execution.item_index] += 1
+        self.peak[execution.run_id] = max(self.peak[execution.run_id], len(items))
+        if execution.timeout_ms is not None:
+            self.executor.dispatched(execution)
+        reaction = self.behave(execution)
+        if callable(reaction):
+            self.nursery.start_soon(self._carry_out, execution, reaction)
+        elif reaction is not None:
+            self.answer_later(execution, reaction)
+
+    async def _carry_out(self, execution: Execution, work: Work) -> None:
+        outcome: Outcome = CANCELLED
+        with trio.CancelScope() as scope:
+            self._works[execution.execution_id] = scope
+            try:
+                outcome = await work(execution)
+            except RpcError as error:
+                outcome = Failure(ItemErrorCode.COMPONENT_FAILED, error.message)
+        del self._works[execution.execution_id]
+        self.answer_later(execution, outcome)
+
+    def cancel(self, execution: Execution) -> None:
+        self.cancelled.append(execution)
+        if execution in self.held:
+            self._let_go(execution)
+            if execution.execution_id in self._works:
+                self._works[execution.execution_id].cancel()
+
+    def interrupt(self, execution: Execution) -> None:
+        self.interrupted.append(execution)
+        if not self.heeds_interrupt or execution not in self.held:
+            return
+        if execution.execution_id in self._works:
+            self._works[execution.execution_id].cancel()
+        else:
+            self.answer_later(execution, CANCELLED)
+
+    def park(self, execution: Execution) -> None:
+        self.parked += 1
+
+    def unpark(self, execution: Execution) -> None:
+        self.parked -= 1
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+    # --- what the test does ---
+
+    def answer_later(self, execution: Execution, outcome: Outcome) -> None:
+        """Answers in the next chunk."""
+        self._answers.append((execution, outcome))
+        self._token.run_sync_soon(self._report, idempotent=True)
+
+    def answer(self, *executions: Execution, outcome: Outcome = b"null") -> None:
+        """Answers now, in one chunk."""
+        for execution in executions:
+            self._end(execution, outcome)
+        self.executor.end_turn()
+
+    def find(self, item: int, step: str | None = None, attempt: int | None = None) -> Execution:
+        """The execution in flight that is meant."""
+        (found,) = [
+            execution
+            for execution in self.held
+            if execution.item_index == item
+            and step in (None, execution.step_id)
+            and attempt in (None, execution.attempt)
+        ]
+        return found
+
+    @property
+    def log(self) -> list[tuple[int, str, int]]:
+        """(item, step, attempt) of all calls."""
+        return [(call.item_index, call.step_id, call.attempt) for call in self.calls]
+
+    def _report(self) -> None:
+        answers, self._answers = self._answers, []
+        for execution, outcome in answers:
+            if execution in self.held:
+                self._end(execution, outcome)
+        self.executor.end_turn()
+
+    def _end(self, execution: Execution, outcome: Outcome) -> None:
+        self._let_go(execution)
+        self.executor.answered(execution, outcome)
+
+    def _let_go(self, execution: Execution) -> None:
+        del self.held[execution]
+        items = self._items[execution.run_id]
+        items[execution.item_index] -= 1
+        if not items[execution.item_index]:
+            del items[execution.item_index]
+
+
+class HookedStore:
+    """A store whose writes a test can watch, delay and refuse; all else is the inner store's.
+
+    Attributes:
+        writes: Calls of `commit` and `settle` so far.
+        commits: The groups that were committed.
+        before, after: Awaited around every write, with its number (from 1).
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.writes = 0
+        self.commits: list[Sequence[RunWrite]] = []
+        self.before: Callable[[int], Awaitable[None]] | None = None
+        self.after: Callable[[int], Awaitable[None]] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
+        number = await self._begin()
+        results = await self._inner.commit(writes)
+        self.commits.append(writes)
+        await self._end(number)
+        return results
+
+    async def settle(self, messages: Iterable[Message]) -> None:
+        number = await self._begin()
+        await self._inner.settle(messages)
+        await self._end(number)
+
+    async def _begin(self) -> int:
+        self.writes += 1
+        number = self.writes
+        if self.before is not None:
+            await self.before(number)
+        return number
+
+    async def _end(self, number: int) -> None:
+        if self.after is not None:
+            await self.after(number)
+
+
+class World:
+    """A runtime that runs. Methods are named as those of the wire, and answer what the services answer."""
+
+    def __init__(
+        self, store: Any, behave: Behaviour, policy: RetryPolicy, limits: SubmitLimits, boot: int, max_frame_bytes: int
+    ) -> None:
+        self.store = HookedStore(store)
+        ported = cast(Any, self.store)
+        self.clock = TrioClock()
+        ids = CountedIds(boot)
+        self.executor = Executor(ported, self.clock, ids, policy)
+        self.caller = FakeCaller(behave)
+        self.caller.executor = self.executor
+        self.executor.caller = self.caller
+        self.programs = Programs(ported)
+        self.connections = Connections()
+        self.client = Connection("test")
+        self.runs = RunService(
+            self.executor, ported, self.programs, self.connections, self.clock, ids, limits, max_frame_bytes
+        )
+        self.listing = ListingService(self.executor, ported, self.programs)
+        self.events = EventService(self.executor, ported)
+        self.blobs = BlobService(ported, self.connections)
+
+    async def put_flow(self, flow: dict[str, Any]) -> str:
+        return await self.blobs.put_raw(msgspec.json.encode(flow), BlobType.FLOW)
+
+    async def submit(self, flow: dict[str, Any], inputs: Iterable[Any], **params: Any) -> RunStatus:
+        """Stores the flow and submits a run, for the execution `by` if there is one."""
+        by = params.pop("by", None)
+        values = [Raw(value if isinstance(value, bytes) else msgspec.json.encode(value)) for value in inputs]
+        submission = SubmitParams(await self.put_flow(flow), values, **params)
+        if by is not None:
+            return await self.runs.submit_for(by, submission, "python")
+        return await self.runs.submit(submission, self.client)
+
+    async def get(self, run_id: str, **params: Any) -> RunStatus:
+        return await self.runs.get(GetRunParams(run_id, **params), self.client)
+
+    async def finish(self, run_id: str) -> RunStatus:
+        """Waits for the end of a run and reads all its results."""
+        with trio.fail_after(100_000):
+            return await self.get(run_id, wait=True, include_results=True)
+
+    async def cancel(self, run_id: str, **params: Any) -> CancelRunResult:
+        return await self.runs.cancel(CancelRunParams(run_id, **params), self.client)
+
+    async def journal(self, run_id: str) -> list[AnyEvent]:
+        return await read_journal(cast(Store, self.store), RunId(run_id))
+
+
+@asynccontextmanager
+async def open_world(
+    store: Any,
+    behave: Behaviour = echo,
+    *,
+    policy: RetryPolicy = QUICK,
+    limits: SubmitLimits = LIMITS,
+    boot: int = 1,
+    max_frame_bytes: int = 32 * 1024 * 1024,
+    hooks: tuple[Callable[[int], Awaitable[None]] | None, Callable[[int], Awaitable[None]] | None] = (None, None),
+) -> AsyncGenerator[World, None]:
+    """A world over a store, with what was unfinished in it taken up again."""
+    world = World(store, behave, policy, limits, boot, max_frame_bytes)
+    world.store.before, world.store.after = hooks
+    async with trio.open_nursery() as nursery:
+        world.caller.nursery = nursery
+        nursery.start_soon(world.executor.run)
+        nursery.start_soon(deliver_effects, world.executor, cast(Store, world.store))
+        await recover_runs(world.executor, cast(Store, world.store), world.programs, world.clock)
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def memory_world(behave: Behaviour = echo, **options: Any) -> AsyncGenerator[World, None]:
+    """A world over an empty store in memory."""
+    async with open_memory() as store, open_world(store, behave, **options) as world:
+        yield world
+
+
+async def settle_down() -> None:
+    """Lets everything happen that happens without time passing."""
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def read_journal(store: Store, run_id: RunId) -> list[AnyEvent]:
+    rows = await store.journal(run_id, 1, 1_000_000)
+    return [event for row in rows for event in decode_events(row.events)]
+
+
+async def fold_all(store: Store, run_id: RunId) -> RunFacts:
+    """The facts that the whole journal gives."""
+    facts = RunFacts()
+    await fold_journal(store, run_id, facts)
+    return facts
+
+
+def describe_facts(facts: RunFacts) -> dict[str, Any]:
+    """All that a fold decides, in a form that compares."""
+    return {
+        "seq": facts.seq,
+        "progress": msgspec.structs.asdict(copy.copy(facts.progress)),
+        "next": facts.next_item,
+        "skipped": sorted(facts.skipped),
+        "recoveries": facts.recoveries,
+        "stopped": facts.stopped,
+        "by request": facts.cancelled_by_request,
+        "live": {
+            item.index: (
+                item.since,
+                item.cancelling,
+                item.cancel_reason,
+                {
+                    step: (
+                        record.attempt,
+                        record.ended,
+                        record.cause,
+                        record.component_failures,
+                        record.transport_failures,
+                        record.due_ms,
+                    )
+                    for step, record in item.steps.items()
+                },
+            )
+            for item in facts.live.values()
+        },
+    }
+
+
+def outcomes(status: RunStatus) -> list[tuple[int, str]]:
+    return [(entry.item_index, entry.result.outcome) for entry in status.results or []]
+
+
+def values(entries: Iterable[ItemEntry]) -> list[Any]:
+    return [
+        msgspec.json.decode(entry.result.value) if isinstance(entry.result.value, Raw) else entry.result
+        for entry in entries
+    ]
+
+
+def expect_code(error: RpcError, code: ErrorCode) -> RpcError:
+    """An error as peers must see it: its code, a sentence, and data with its type."""
+    assert error.code == code, error
+    assert error.message
+    assert error.data["type"] == code.type_name
+    return error
+
+
+# --- flows -----------------------------------------------------------------------------------------------------------
+
+
+def step(id: str, input: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"id": id, "component": f"/c/{id}", "input": {"$input": "$"} if input is None else input, **fields}
+
+
+def ref(id: str) -> dict[str, Any]:
+    return {"$step": id}
+
+
+def flow(*steps: dict[str, Any], output: Any = None, **fields: Any) -> dict[str, Any]:
+    """A flow; without `output`, the last step's is its output."""
+    return {"steps": list(steps), "output": ref(steps[-1]["id"]) if output is None else output, **fields}
+
+
+ONE: Final = flow(step("a"), name="One step")
+CHAIN: Final = flow(step("a"), step("b", ref("a")), step("c", ref("b")))
+DIAMOND: Final = flow(
+    step("top"),
+    step("left", ref("top")),
+    step("right", ref("top")),
+    output={"l": ref("left"), "r": ref("right")},
+)
