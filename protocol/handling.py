@@ -104,6 +104,7 @@ class Handlers:
         self._limits = limits
         self._handled_bytes = 0
         self._works: dict[RequestId, list[_Work]] = {}
+        self._finished: trio.Event | None = None
 
     def start(self, nursery: trio.Nursery, request: RequestReceived) -> None:
         """Gives a request a task, or refuses it if there are too many."""
@@ -133,10 +134,25 @@ class Handlers:
             work.scope.cancel()
         return bool(works)
 
+    async def finish(self) -> None:
+        """Waits until all requests are answered; those that only wait are cancelled, as what they wait for may be far.
+
+        Cancellation: leaves the rest as it is.
+        """
+        self._finished = trio.Event()
+        for works in self._works.values():
+            for work in works:
+                if work.is_parked:
+                    work.scope.cancel()
+        if self._works:
+            await self._finished.wait()
+
     def park(self, work: _Work) -> None:
         """See `parked`."""
         if self.parked >= self._limits.max_parked:
             raise _throttled("maxParkedRequests", self._limits.max_parked)
+        if self._finished is not None:
+            work.scope.cancel()
         work.is_parked = True
         self.parked += 1
         self.handled -= 1
@@ -179,6 +195,8 @@ class Handlers:
             works.remove(work)
             if not works:
                 del self._works[request.id]
+            if self._finished is not None and not self._works:
+                self._finished.set()
 
     async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
         assert self._dispatcher is not None

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DRAIN_TIMEOUT_S: Final = 2.0
 """How long a connection that ends goes on sending what is queued."""
 
+LINGER_S: Final = 2.0
+"""How long handlers may go on after the peer's last byte: `printf … | stepflow serve --stdio` gets its answers."""
+
 
 class _Waiter:
     """Who awaits the answer of a `call`."""
@@ -61,6 +64,7 @@ class Link:
         max_queued_bytes: How much may wait to be sent before the connection is given up.
         check_first_line: Whether the peer's first line must be a JSON-RPC message: on sockets.
         drain_timeout_s: How long a connection that ends goes on sending.
+        linger_s: How long a peer that says no more still gets answers to what it asked. Waits end at once.
 
     Attributes:
         peer_capabilities: What the peer said that it understands; `$/cancelRequest` is sent with `cancel`.
@@ -85,6 +89,7 @@ class Link:
         check_first_line: bool = False,
         peer_capabilities: Collection[str] = (),
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
+        linger_s: float = LINGER_S,
     ) -> None:
         self.side = side
         self.name = name
@@ -101,6 +106,7 @@ class Link:
         self._on_chunk_end = on_chunk_end
         self._on_cancel_request = on_cancel_request
         self._drain_timeout_s = drain_timeout_s
+        self._linger_s = linger_s
         self._nursery: trio.Nursery | None = None
         self._ended = trio.Event()
         self._sender = Sender(stream, self._peer, self._break)
@@ -160,6 +166,9 @@ class Link:
                 task_status.started()
                 try:
                     await self._read()
+                    if not self.closed:
+                        with trio.move_on_after(self._linger_s):
+                            await self._handlers.finish()
                 finally:
                     self._report_lost()
                     self._end_soon()

@@ -293,8 +293,11 @@ async def test_a_flow_builder_is_a_flow() -> None:
 
 
 def test_the_log_is_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    import structlog
+
     from protocol.types import Observability
 
+    structlog.reset_defaults()  # as in a component server that configures nothing
     context = StepflowContext(FakeRuntime(), Observability(run_id="r-9", step_id="s"), attempt=2)
     context.log.info("hello", size=3)
     captured = capsys.readouterr()

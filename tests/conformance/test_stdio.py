@@ -16,7 +16,7 @@ from tests.conformance.wire import PATIENCE_S, ROOT, Json
 
 @contextmanager
 def spawn(folder: Path) -> Generator[subprocess.Popen[bytes]]:
-    """A runtime that serves this process; it ends with 0 when its stdin is closed, and answers nothing after that."""
+    """A runtime that serves this process; it ends with 0 when its stdin is closed, and says nothing unasked."""
     command = [sys.executable, "-m", "stepflow_runtime.app.cli", "serve", "--stdio", "--storage-path", ":memory:"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -59,3 +59,15 @@ def test_a_bad_line_is_answered_also_if_it_is_the_first(tmp_path: Path) -> None:
 def test_the_end_of_file_alone_ends_it(tmp_path: Path) -> None:
     with spawn(tmp_path):
         pass
+
+
+def test_what_was_asked_before_the_end_of_file_is_answered(tmp_path: Path) -> None:
+    lines = [b'{"jsonrpc":"2.0","id":%d,"method":"blobs/put","params":{"data":%d}}' % (id, id) for id in range(20)]
+    command = [sys.executable, "-m", "stepflow_runtime.app.cli", "serve", "--stdio", "--storage-path", ":memory:"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, input=b"\n".join(lines) + b"\n", capture_output=True, cwd=tmp_path, env=environment, timeout=PATIENCE_S
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(answer["id"] for answer in answers) == list(range(20))
+    assert all("result" in answer for answer in answers)
