@@ -11,6 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.inputs import make_segments
@@ -19,7 +20,7 @@ from stepflow_runtime.engine.recovery import load_facts
 from stepflow_runtime.engine.results import decode_refs
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import InputCheck, RunState
-from stepflow_runtime.model.events import AnyEvent, RunSpec, StepFailed, StepSucceeded
+from stepflow_runtime.model.events import AnyEvent, RunSpec, StepFailed, StepSucceeded, completions, decode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Outcome
@@ -117,6 +118,7 @@ class Bench:
         self.in_flight.clear()
         self.wakes.clear()
         if facts.is_terminal:
+            self.state.events = []
             return
         journal = self.journal
         outcomes = {
@@ -250,6 +252,19 @@ class Bench:
         loaded = drive(load_facts(self.store, RUN))
         assert describe_facts(loaded) == here
         assert open_chunks(loaded.results) == open_chunks(self.state.facts.results)
+
+    @property
+    def durable_status(self) -> RunStatus | None:
+        record = drive(self.store.run(RUN))
+        return None if record is None else record.progress.status
+
+    def spans(self) -> Iterable[int]:
+        """How many items had ended before each row of the journal, counted and as it says."""
+        ended = 0
+        for row in drive(self.store.journal(RUN, 1, 1_000_000)):
+            assert row.completions_before == ended
+            yield ended
+            ended += sum(map(completions, decode_events(row.events)))
 
     def committed_steps(self) -> set[tuple[int, str]]:
         return {(event.item, event.step) for event in self.journal if isinstance(event, (StepSucceeded, StepFailed))}
