@@ -63,6 +63,7 @@ class Link:
         handling_limits: How many requests may be in handlers at once.
         max_queued_bytes: How much may wait to be sent before the connection is given up.
         check_first_line: Whether the peer's first line must be a JSON-RPC message: on sockets.
+        break_on_torn: Whether a torn message breaks the connection while calls are pending: with component servers.
         drain_timeout_s: How long a connection that ends goes on sending.
         linger_s: How long a peer that says no more still gets answers to what it asked. Waits end at once.
 
@@ -87,6 +88,7 @@ class Link:
         handling_limits: HandlingLimits | None = None,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
         check_first_line: bool = False,
+        break_on_torn: bool = False,
         peer_capabilities: Collection[str] = (),
         drain_timeout_s: float = DRAIN_TIMEOUT_S,
         linger_s: float = LINGER_S,
@@ -97,7 +99,12 @@ class Link:
         self.peer_capabilities = frozenset(peer_capabilities)
         self.fault: Exception | None = None
         self._stream = stream
-        self._peer = Peer(limits, check_first_line=check_first_line, max_queued_bytes=max_queued_bytes)
+        self._peer = Peer(
+            limits,
+            check_first_line=check_first_line,
+            max_queued_bytes=max_queued_bytes,
+            break_on_torn=break_on_torn,
+        )
         self._handlers = Handlers(
             dispatcher, context, self.respond, self.respond_error, handling_limits or HandlingLimits()
         )

@@ -81,6 +81,8 @@ class Peer:
         peer_limits: What the other side accepts; the default until it says so.
         check_first_line: Whether the first line must be a JSON-RPC message (PROTOCOL §1: on a socket).
         max_queued_bytes: How much may wait to be sent before the connection is given up.
+        break_on_torn: Whether a torn message breaks the connection while calls are pending: one of them would never be
+            answered. So it is with component servers; what else is no JSON, a stray `print`, is refused and harmless.
 
     Attributes:
         state: Where the connection is.
@@ -97,6 +99,7 @@ class Peer:
         *,
         check_first_line: bool = False,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
+        break_on_torn: bool = False,
     ) -> None:
         self.limits = limits
         self.peer_limits = peer_limits or Limits()
@@ -107,6 +110,7 @@ class Peer:
         self.dropped = 0
         self._check_first_line = check_first_line
         self._max_queued_bytes = max_queued_bytes
+        self._break_on_torn = break_on_torn
         self._splitter = LineSplitter(limits.max_frame_bytes)
         self._pending: dict[bytes, Any] = {}
         self._last_id = 0
@@ -139,6 +143,8 @@ class Peer:
                 self._receive_batch(line, events)
             else:
                 self._receive_message(line, None, events)
+            if self.is_over:
+                break
         if self._splitter.fault is not None and self.fault is None:
             fault = self._splitter.fault
             self._refuse(NULL_ID, RpcError(ErrorCode.LIMIT_EXCEEDED, str(fault), **fault.data), None)
@@ -204,6 +210,9 @@ class Peer:
             answered = messages.find_answered_id(line)
         if answered is None:
             self._refuse(error.id, error, batch)
+            is_torn = error.code == ErrorCode.PARSE_ERROR and line.startswith(b"{")
+            if is_torn and self._break_on_torn and self._pending:
+                self._break(RemoteProtocolError(f"A line of {len(line)} bytes is a torn message: {error.message}"))
             return
         token = self._pending.pop(answered, _UNKNOWN)
         if token is _UNKNOWN:

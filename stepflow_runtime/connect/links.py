@@ -47,5 +47,6 @@ class RuntimeLinks:
             handling_limits=self._handling,
             max_queued_bytes=self._max_queued_bytes,
             check_first_line=check_first_line,
+            break_on_torn=connection.role == "server",
         )
         return connection.link

@@ -125,6 +125,29 @@ def test_an_answer_that_is_not_valid_fails_its_call_and_is_not_answered(line: by
     assert str(event.error).startswith("The answer is not valid: A ")
 
 
+TORN = b'{"jsonrpc":"2.0","id":1,"result":{"output":"xxx{"jsonrpc":"2.0"'
+
+
+def test_a_torn_answer_breaks_a_connection_that_waits_for_answers_if_that_is_wanted() -> None:
+    peer = Peer(Limits(), break_on_torn=True)
+    peer.request("m", b"{}", "token")
+    (event,), _ = tell(peer, TORN, b'{"jsonrpc":"2.0","id":2,"method":"ping"}')
+    assert isinstance(event, ConnectionBroken)
+    assert "torn" in str(event.error)
+    assert peer.close() == ["token"]
+
+
+@pytest.mark.parametrize("line", [b"a stray print", b"[1", TORN])
+def test_what_is_no_message_breaks_nothing_that_waits_for_no_answer(line: bytes) -> None:
+    peer = Peer(Limits(), break_on_torn=True)
+    if line is not TORN:
+        peer.request("m", b"{}", "token")
+        said(peer)
+    events, answers = tell(peer, line)
+    assert events == []
+    assert error_codes(answers) == [(None, -32700)]
+
+
 def test_an_answer_with_a_result_and_a_null_error_is_a_result() -> None:
     peer = make_peer()
     peer.request("m", b"{}", "token")
