@@ -52,11 +52,19 @@ class Committer:
         self._sink = sink
         self._gathering: dict[RunId, ActiveRun] = {}
         self._work = trio.Event()
+        self._idle = trio.Event()
+        self._idle.set()
 
     def gather(self, run: ActiveRun) -> None:
         """What this run has recorded, and records until then, is in the next group."""
         self._gathering[run.spec.run_id] = run
+        if self._idle.is_set():
+            self._idle = trio.Event()
         self._work.set()
+
+    async def wait_idle(self) -> None:
+        """Waits until nothing is gathered or on its way."""
+        await self._idle.wait()
 
     async def run(self) -> None:
         """Commits until cancelled.
@@ -72,6 +80,7 @@ class Committer:
                 wall_ms = self._clock.wall_ms()
                 group = [run.take(wall_ms) for run in runs.values()]
                 self._tell(group, await self._commit(group))
+            self._idle.set()
 
     async def _commit(self, group: list[Taken]) -> list[CommitResult | StoreUnavailable]:
         """Commits a group. While the store is unavailable new runs are refused and the others wait."""
@@ -99,6 +108,7 @@ class Committer:
                 case Fenced():
                     raise Superseded(f"another runtime owns run {taken.write.run_id} now")
                 case Conflict() | StoreUnavailable() if taken.write.expected_seq == 0:
+                    self._gathering.pop(taken.write.run_id, None)
                     self._sink.refused(taken.run)
                 case _:
                     raise RuntimeError(f"run {taken.write.run_id} could not be committed: {result}")

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+import structlog
 import trio
 
 from stepflow_runtime.engine.commands import CancelledChildren, EffectKind, UnclaimedChildren
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import Message, RunRecord, Store
+from stepflow_runtime.ports import Message, RunRecord, Store, StoreUnavailable
 
 PARENT_CANCELLED: Final = "parentCancelled"
 UNCLAIMED: Final = "unclaimed"
 CHILD_GRACE_S: Final = 5.0
+
+log = structlog.get_logger(__name__)
 
 
 async def deliver_effects(executor: Executor, store: Store) -> None:
@@ -22,7 +25,10 @@ async def deliver_effects(executor: Executor, store: Store) -> None:
     async for message in executor.messages:
         for child in await _find_targets(message, store):
             executor.request_cancel(child.spec.run_id, _reason(message), None, CHILD_GRACE_S)
-        await store.settle([message])
+        try:
+            await store.settle([message])
+        except StoreUnavailable as error:
+            log.warning("message not settled: it is delivered again by the next runtime", reason=str(error))
         await trio.lowlevel.checkpoint()
 
 

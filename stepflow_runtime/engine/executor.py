@@ -50,6 +50,7 @@ class Executor:
 
     Attributes:
         caller: Who executes steps; set once, before `run`.
+        is_draining: Whether nothing new begins, because the runtime is about to stop.
     """
 
     caller: ComponentCaller
@@ -67,6 +68,7 @@ class Executor:
         self._touched: dict[RunId, ActiveRun] = {}
         self._committer = Committer(store, clock, self)
         self._in_turn = False
+        self.is_draining = False
         self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]
         self._loads, self._loads_in = trio.open_memory_channel[tuple[ActiveRun, int]](float("inf"))
         self._messages: trio.MemorySendChannel[Message]
@@ -119,6 +121,14 @@ class Executor:
         self._watch_idle(run)
         return await self._commit_of(run)
 
+    def hold(self) -> None:
+        """Begins no item and no execution any more; answers still count. What was not begun waits for the next start."""
+        self.is_draining = True
+
+    async def wait_committed(self) -> None:
+        """Waits until all that was recorded is durable."""
+        await self._committer.wait_idle()
+
     def adopt(self, run: ActiveRun) -> None:
         """Goes on with a run that was recovered from the store."""
         self._runs[run.spec.run_id] = run
@@ -153,10 +163,18 @@ class Executor:
 
     async def wait_items_ended(self, run_id: RunId, items: Sequence[int]) -> None:
         """Waits until none of the items is live any more, and that is durable."""
-        while (run := self._runs.get(run_id)) is not None:
-            if run.committed.seq == run.state.facts.seq and not any(item in run.state.facts.live for item in items):
-                return
-            await self._store.watch(run_id, run.committed.seq)
+        run = self._runs.get(run_id)
+        if run is None:
+            return
+        while any(item in run.state.facts.live for item in items):
+            await self.wait_committed(run, run.committed.seq + 1)
+        await self.wait_committed(run, run.state.facts.seq)
+
+    async def wait_committed(self, run: ActiveRun, seq: int) -> None:
+        """Waits until what this run has recorded up to `seq` is durable, and `record` knows it."""
+        while run.committed.seq < seq:
+            await self._store.watch(run.spec.run_id, run.committed.seq)
+            await trio.lowlevel.checkpoint()  # the store may know of a commit before we do
 
     def child_created(self, parent: ParentLink, child: RunId) -> None:
         """Notes in a run's journal that one of its executions submitted a run."""
@@ -193,7 +211,7 @@ class Executor:
             while self._touched:
                 touched, self._touched = self._touched, {}
                 for run in touched.values():
-                    run.state.start_items()
+                    run.state.start_items(begin=not self.is_draining)
                     commands, run.state.now = run.state.now, []
                     self._carry_out(run, commands)
                     if run.state.events:
@@ -220,7 +238,7 @@ class Executor:
 
     def _execute(self, run: ActiveRun, command: Execute) -> None:
         record = run.state.current(command.item, command.step, command.attempt)
-        if record is None:
+        if record is None or self.is_draining:
             return
         planned, spec = run.state.plan.steps[command.step], run.spec
         record.execution = execution = Execution(

@@ -104,13 +104,14 @@ class ListingService:
         stored = await self._store.chunks(run_id, chunk, chunk)
         refs = decode_refs(stored[0].refs) if stored else None
         run = self._executor.active(run_id)
-        live = run.state.facts.live if run is not None else {}
+        live, pending_from = (run.state.facts.live, run.state.facts.next_item) if run is not None else ({}, 0)
         inputs, journal = Inputs(self._store, run_id), Journal(self._store, run_id)
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
             ref = refs[index % SEGMENT_ITEMS] if refs is not None else 0
             item = live.get(index) if not ref else None
-            state = _ENDED[ItemRef(ref & 3)] if ref else ItemState.RUNNING if item is not None else ItemState.PENDING
+            is_running = item is not None or index < pending_from  # the end of the latter is not durable yet
+            state = _ENDED[ItemRef(ref & 3)] if ref else ItemState.RUNNING if is_running else ItemState.PENDING
             if status is not None and state is not status:
                 continue
             if len(items) == limit:

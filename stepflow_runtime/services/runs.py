@@ -57,6 +57,9 @@ ANSWER_MARGIN: Final = 64 * 1024
 
 DEFAULT_GRACE_MS: Final = 5000
 
+DRAINING_RETRY_MS: Final = 1000
+"""When to try again what a runtime that stops refused."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -107,7 +110,7 @@ class RunService:
 
         Raises:
             RpcError: `NOT_FOUND` (flow), `VALIDATION_FAILED`, `LIMIT_EXCEEDED`, `CONFLICT` (idempotency key),
-                `INTERNAL_ERROR` (the store is unavailable: nothing was written).
+                `THROTTLED` (the runtime stops), `INTERNAL_ERROR` (the store is unavailable: nothing was written).
 
         Cancellation: the run goes on, if it was made durable.
         """
@@ -147,6 +150,7 @@ class RunService:
         existing = await self._find_idempotent(spec)
         if existing is not None:
             return existing, False
+        await self._refuse_while_draining(execution)
         if parent is not None:
             self._refuse_if_stopping(parent)
             await self._count_descendant(parent.root_run_id)
@@ -166,6 +170,19 @@ class RunService:
             self._executor.child_created(spec.parent, spec.run_id)
             await self._follow_parent(spec, spec.parent.run_id)
         return await self._require(spec.run_id), True
+
+    async def _refuse_while_draining(self, execution: Execution | None) -> None:
+        """Nothing is submitted while the runtime drains: whoever can is told to come again.
+
+        An execution waits instead, for the end of its process: after the next start its step goes again.
+        """
+        if not self._executor.is_draining:
+            return
+        if execution is not None:
+            with self._parked(execution):
+                await trio.sleep_forever()
+        message = "the runtime is stopping and takes nothing new: submit it again when it is back"
+        raise RpcError(ErrorCode.THROTTLED, message, retryAfterMs=DRAINING_RETRY_MS)
 
     def _refuse_if_stopping(self, parent: RunSpec) -> None:
         run = self._executor.active(parent.run_id)
@@ -297,15 +314,18 @@ class RunService:
     async def append(self, params: AppendParams, connection: Connection) -> AppendResult:
         """`runs/append`: a repeat with the same content gives the first answer."""
         run_id = RunId(params.run_id)
-        self._connections.find_execution(connection, params.observability)
+        execution = self._connections.find_execution(connection, params.observability)
         inputs = copy_inputs(params.inputs, self._limits)
         end = params.at_index + len(inputs)
         run = self._executor.active(run_id)
         progress = run.state.facts.progress if run is not None else (await self._require(run_id)).progress
         if run is not None and not progress.sealed and params.at_index == progress.total:
+            await self._refuse_while_draining(execution)
             await self._executor.append(run, inputs, sealed=bool(params.sealed))
             return AppendResult(end)
         is_repeat = end <= progress.total and (progress.sealed or not params.sealed)
+        if run is not None and is_repeat:
+            await self._executor.wait_committed(run, run.state.facts.seq)
         if is_repeat and await self._holds(run_id, params.at_index, inputs):
             return AppendResult(end)
         why = "it is sealed" if progress.sealed else f"atIndex must be {progress.total}, the total so far"

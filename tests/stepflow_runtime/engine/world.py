@@ -19,6 +19,8 @@ from msgspec import Raw
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.types import (
+    AppendParams,
+    AppendResult,
     BlobType,
     CancelRunParams,
     CancelRunResult,
@@ -236,6 +238,7 @@ class HookedStore:
     def __init__(self, inner: Store) -> None:
         self._inner = inner
         self.writes = 0
+        self.is_settling = False
         self.commits: list[Sequence[RunWrite]] = []
         self.before: Callable[[int], Awaitable[None]] | None = None
         self.after: Callable[[int], Awaitable[None]] | None = None
@@ -251,7 +254,11 @@ class HookedStore:
         return results
 
     async def settle(self, messages: Iterable[Message]) -> None:
-        number = await self._begin()
+        self.is_settling = True
+        try:
+            number = await self._begin()
+        finally:
+            self.is_settling = False
         await self._inner.settle(messages)
         await self._end(number)
 
@@ -313,6 +320,23 @@ class World:
 
     async def cancel(self, run_id: str, **params: Any) -> CancelRunResult:
         return await self.runs.cancel(CancelRunParams(run_id, **params), self.client)
+
+    async def append(
+        self,
+        run_id: str,
+        at_index: int,
+        inputs: Iterable[bytes],
+        *,
+        sealed: bool = False,
+        nursery: trio.Nursery | None = None,
+    ) -> AppendResult | None:
+        """Appends raw inputs. With a nursery, no answer is waited for."""
+        params = AppendParams(run_id, at_index, [Raw(value) for value in inputs], sealed)
+        if nursery is None:
+            return await self.runs.append(params, self.client)
+        nursery.start_soon(self.runs.append, params, self.client)
+        await trio.testing.wait_all_tasks_blocked(0)
+        return None
 
     async def journal(self, run_id: str) -> list[AnyEvent]:
         return await read_journal(cast(Store, self.store), RunId(run_id))
