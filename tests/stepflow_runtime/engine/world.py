@@ -63,8 +63,11 @@ Behaviour = Callable[[Execution], Outcome | Work | None]
 class TrioClock:
     """Implements `ports.Clock`; it jumps with trio's."""
 
+    def __init__(self, epoch_ms: int) -> None:
+        self._epoch_ms = epoch_ms
+
     def wall_ms(self) -> int:
-        return EPOCH_MS + round(trio.current_time() * 1000)
+        return self._epoch_ms + round(trio.current_time() * 1000)
 
     def monotonic(self) -> float:
         return trio.current_time()
@@ -278,11 +281,18 @@ class World:
     """A runtime that runs. Methods are named as those of the wire, and answer what the services answer."""
 
     def __init__(
-        self, store: Any, behave: Behaviour, policy: RetryPolicy, limits: SubmitLimits, boot: int, max_frame_bytes: int
+        self,
+        store: Any,
+        behave: Behaviour,
+        policy: RetryPolicy,
+        limits: SubmitLimits,
+        boot: int,
+        max_frame_bytes: int,
+        epoch_ms: int,
     ) -> None:
         self.store = HookedStore(store)
         ported = cast(Any, self.store)
-        self.clock = TrioClock()
+        self.clock = TrioClock(epoch_ms)
         ids = CountedIds(boot)
         self.executor = Executor(ported, self.clock, ids, policy)
         self.caller = FakeCaller(behave)
@@ -351,10 +361,13 @@ async def open_world(
     limits: SubmitLimits = LIMITS,
     boot: int = 1,
     max_frame_bytes: int = 32 * 1024 * 1024,
+    epoch_ms: int = EPOCH_MS,
     hooks: tuple[Callable[[int], Awaitable[None]] | None, Callable[[int], Awaitable[None]] | None] = (None, None),
+    before_start: Callable[[World], None] = lambda world: None,
 ) -> AsyncGenerator[World, None]:
     """A world over a store, with what was unfinished in it taken up again."""
-    world = World(store, behave, policy, limits, boot, max_frame_bytes)
+    world = World(store, behave, policy, limits, boot, max_frame_bytes, epoch_ms)
+    before_start(world)
     world.store.before, world.store.after = hooks
     async with trio.open_nursery() as nursery:
         world.caller.nursery = nursery
