@@ -122,10 +122,10 @@ class Executor:
         return await self._commit_of(run)
 
     def hold(self) -> None:
-        """Begins no item and no execution any more; answers still count. What was not begun waits for the next start."""
+        """Begins no item and no execution any more; answers still count, and the rest waits for the next start."""
         self.is_draining = True
 
-    async def wait_committed(self) -> None:
+    async def wait_idle(self) -> None:
         """Waits until all that was recorded is durable."""
         await self._committer.wait_idle()
 
