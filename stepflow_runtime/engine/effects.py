@@ -23,8 +23,13 @@ log = structlog.get_logger(__name__)
 async def deliver_effects(executor: Executor, store: Store) -> None:
     """Delivers messages as they become durable, until cancelled. Cancelling a run that has ended changes nothing."""
     async for message in executor.messages:
-        for child in await _find_targets(message, store):
-            executor.request_cancel(child.spec.run_id, _reason(message), None, CHILD_GRACE_S)
+        targets = [child.spec.run_id for child in await _find_targets(message, store)]
+        for run_id in targets:
+            executor.request_cancel(run_id, _reason(message), None, CHILD_GRACE_S)
+        for run_id in targets:  # a message is forgotten only when what it brought about is durable
+            run = executor.active(run_id)
+            if run is not None:
+                await executor.wait_committed(run, run.state.facts.seq)
         try:
             await store.settle([message])
         except StoreUnavailable as error:

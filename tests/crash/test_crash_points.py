@@ -225,12 +225,14 @@ def count_writes(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_after_a_death_at_any_write_the_work_is_done_once(when: When, tmp_path: Path) -> None:
+@pytest.mark.parametrize("idle_ms", [0, 2000])
+def test_after_a_death_at_any_write_the_work_is_done_once(when: When, idle_ms: int, tmp_path: Path) -> None:
     writes = count_writes(tmp_path)
     assert writes >= 20
     for number in range(1, writes + 1):
         lives = Lives(tmp_path / f"{when}-{number}.db")
         run(live, lives, (when, number))
+        lives.now_ms += idle_ms
         check_results(run(live, lives))
         check_attempts(lives)
 
