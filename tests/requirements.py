@@ -407,6 +407,14 @@ cli-doctor [INTERFACES, The command line] The doctor names each problem.
 cli-light [DESIGN, Libraries] `--help` and completion import nothing heavy.
     stepflow_runtime/app/cli/test_house.py::test_version_and_help_import_nothing_heavy
     stepflow_runtime/app/cli/test_house.py::test_completion_of_commands_imports_nothing_heavy
+ops-drain [FAULTS 6] SIGTERM lets what is in flight end and takes nothing new; the rest goes on at the next start.
+    operations/test_drain.py::test_what_is_in_flight_may_end_and_nothing_new_begins
+    operations/test_drain.py::test_an_execution_that_waits_for_a_sub_run_holds_no_drain_up
+    operations/test_drain.py::test_a_drain_ends_after_its_time
+ops-force [FAULTS 6] A second SIGTERM or SIGINT stops at once.
+    operations/test_drain.py::test_a_second_signal_stops_at_once
+ops-checkpoint [FAULTS 6] A runtime that stopped has everything in the database file alone.
+    operations/test_drain.py::test_a_runtime_that_stopped_has_all_in_the_database_file
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -45,7 +45,7 @@ from stepflow_runtime.connect.mock import MockPlugin
 from stepflow_runtime.connect.plugin import Plugin
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes
-from stepflow_runtime.connect.stdio import StdioOrigin
+from stepflow_runtime.connect.stdio import GRACE_S, StdioOrigin
 from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.connect.tcp import SocketOrigin
 from stepflow_runtime.engine.effects import deliver_effects
@@ -83,6 +83,7 @@ class Runtime:
         self._clock, ids = SystemClock(), SystemIds()
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
+        self._grace_s = GRACE_S
 
         self.programs = Programs(store)
         self.executor = Executor(
@@ -137,7 +138,14 @@ class Runtime:
                 return MockPlugin(name, components, self._answers)
             case StdioConfig():
                 on_stderr = partial(_log_stderr, name)
-                origin = StdioOrigin(config.command, config.args, env=config.env, cwd=config.cwd, on_stderr=on_stderr)
+                origin = StdioOrigin(
+                    config.command,
+                    config.args,
+                    env=config.env,
+                    cwd=config.cwd,
+                    on_stderr=on_stderr,
+                    grace_s=lambda: self._grace_s,
+                )
                 return self._make_server_plugin(name, [origin] * config.processes)
             case DialConfig(url=url):
                 return self._make_server_plugin(name, [SocketOrigin(url)])
@@ -166,6 +174,26 @@ class Runtime:
             if recovered:
                 log.info("runs taken up again", runs=recovered)
             task_status.started()
+
+    async def drain(self) -> None:
+        """Prepares a stop: takes no new runs, begins nothing, and waits for what is in flight and for its commits.
+
+        At most `limits.drainTimeoutMs`; what has not ended by then is taken up again at the next start.
+
+        Cancellation: the drain is over; nothing new begins all the same.
+        """
+        timeout_ms = self.config.limits.drain_timeout_ms
+        log.info("draining: nothing new begins", in_flight=self.router.load, drainTimeoutMs=timeout_ms)
+        self.executor.hold()
+        with trio.move_on_after(timeout_ms / 1000) as waiting:
+            await self.router.drain()
+            await self.executor.wait_idle()
+        if waiting.cancelled_caught:
+            log.warning("not all that was in flight has ended in time", in_flight=self.router.load)
+
+    def stop_at_once(self) -> None:
+        """When this is cancelled, component servers are killed, and get no time to end."""
+        self._grace_s = 0.0
 
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""

@@ -28,6 +28,10 @@ class AnswerQueue:
         self._answers: deque[tuple[Execution, Outcome]] = deque()
         self._waker = trio.Event()
 
+    def __len__(self) -> int:
+        """How many are not delivered yet."""
+        return len(self._answers)
+
     def report_to(self, sink: ExecutionSink) -> None:
         """Names the engine; called once, before anything is called."""
         self._sink = sink

@@ -1,7 +1,7 @@
 """The plugin of the built-in components.
 
 Those that only compute answer at once. Those that wait (for a blob, a file, a run) run as tasks of one nursery; they
-take no server slot, so nothing is parked. What they do is in `components`.
+take no server slot. What they do is in `components`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class BuiltinPlugin:
         self._waiting: dict[str, Waiting] = {**WAITING, "/load_file": self._load_file}
         self._read_file = load_file
         self._nursery: trio.Nursery | None = None
+        self._working = 0
 
     @property
     def name(self) -> str:
@@ -55,7 +56,7 @@ class BuiltinPlugin:
             self._answers.put(execution, Failure(ItemErrorCode.COMPONENT_NOT_FOUND, message))
             return
         assert self._nursery is not None, "run() was not started"
-        task = Task()
+        task = Task(self)
         execution.place = task
         if execution.timeout_ms is not None:
             self._answers.sink.dispatched(execution)
@@ -63,6 +64,13 @@ class BuiltinPlugin:
 
     def flush(self) -> None:
         """Nothing is queued."""
+
+    def hold(self) -> None:
+        """Nothing is queued."""
+
+    @property
+    def load(self) -> int:
+        return self._working
 
     async def components(self) -> Sequence[ComponentInfo]:
         return [
@@ -78,13 +86,21 @@ class BuiltinPlugin:
 
     async def _perform(self, component: Waiting, execution: Execution, task: Task) -> None:
         outcome: Outcome = INTERRUPTED
-        with task.scope:
-            try:
-                outcome = await component(execution, self._services)
-            except Exception as error:
-                outcome = explain(error)
+        self.count(+1)
+        try:
+            with task.scope:
+                try:
+                    outcome = await component(execution, self._services)
+                except Exception as error:
+                    outcome = explain(error)
+        finally:
+            self.count(-1)
         if execution.place is task:
             self._answers.put(execution, outcome)
+
+    def count(self, change: int) -> None:
+        """So many more executions are at work."""
+        self._working += change
 
     async def _load_file(self, execution: Execution, services: Callbacks) -> bytes:
         """Reads a file beneath the configured folders."""
@@ -94,23 +110,26 @@ class BuiltinPlugin:
 class Task:
     """The place of an execution that runs as a task."""
 
-    __slots__ = ("scope",)
+    __slots__ = ("_plugin", "scope")
 
-    def __init__(self) -> None:
+    def __init__(self, plugin: BuiltinPlugin) -> None:
+        self._plugin = plugin
         self.scope = trio.CancelScope()
 
     def cancel(self, execution: Execution) -> None:
         execution.place = None
+        if execution.waiting:
+            self._plugin.count(+1)
         self.scope.cancel()
 
     def interrupt(self, execution: Execution) -> None:
         self.scope.cancel()
 
     def park(self, execution: Execution) -> None:
-        """A built-in takes no slot."""
+        self._plugin.count(-1)
 
     def unpark(self, execution: Execution) -> None:
-        """See `park`."""
+        self._plugin.count(+1)
 
 
 def explain(error: Exception) -> Failure:

@@ -39,6 +39,13 @@ class MockPlugin:
     def flush(self) -> None:
         """Answers need no sending."""
 
+    def hold(self) -> None:
+        """Nothing is queued."""
+
+    @property
+    def load(self) -> int:
+        return 0
+
     async def components(self) -> Sequence[ComponentInfo]:
         return [ComponentInfo(path) for path in self._components]
 

@@ -54,6 +54,15 @@ class Plugin(Protocol):
         """Sends what is ready: the end of a turn. Costs nothing if nothing is."""
         ...
 
+    def hold(self) -> None:
+        """Sends no execution any more, for the runtime is about to stop; what is in flight may end."""
+        ...
+
+    @property
+    def load(self) -> int:
+        """How many executions are at work: those in flight that do not wait in a request to the runtime."""
+        ...
+
     async def components(self) -> Sequence[ComponentInfo]:
         """What it offers, as last listed by its servers; waits until one of them has.
 

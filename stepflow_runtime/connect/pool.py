@@ -78,6 +78,7 @@ class Pool:
         self._reserved: Server | None = None
         self._unserved: deque[tuple[float, Execution]] = deque()
         self.trouble = Failure(ItemErrorCode.UNREACHABLE, "none has connected yet")
+        self._holding = False
         self._alarm_at = inf
         self._alarm_changed = trio.Event()
 
@@ -110,12 +111,21 @@ class Pool:
     def unpark(self, execution: Execution) -> None:
         """See `park`."""
 
+    def hold(self) -> None:
+        """Sends no execution any more; see `Plugin.hold`."""
+        self._holding = True
+
+    @property
+    def load(self) -> int:
+        """Executions in flight, less those that wait in a request."""
+        return sum(server.load for server in self._servers)
+
     def flush(self) -> None:
         """Fills free slots and sends."""
-        if self._alone:
+        if self._alone and not self._holding:
             self._send_alone()
         turns = self._turns
-        while turns:
+        while turns and not self._holding:
             server = self._freest()
             if server is None:
                 break

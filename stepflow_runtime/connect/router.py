@@ -44,6 +44,7 @@ class ComponentRouter:
         self._plugins = plugins
         self._answers = answers
         self._destinations: dict[str, tuple[Plugin, str] | None] = {}
+        self._idle: trio.Event | None = None
 
     def knows(self, component: str) -> bool:
         return self._resolve(component) is not None
@@ -82,6 +83,24 @@ class ComponentRouter:
     def flush(self) -> None:
         for plugin in self._plugins.values():
             plugin.flush()
+        if self._idle is not None and not self.load:
+            self._idle.set()
+
+    @property
+    def load(self) -> int:
+        """How many executions are at work, those included whose answer is not yet delivered."""
+        return len(self._answers) + sum(plugin.load for plugin in self._plugins.values())
+
+    async def drain(self) -> None:
+        """Sends no execution any more, and waits until those in flight have been answered or wait themselves.
+
+        Cancellation: nothing more is sent all the same.
+        """
+        self._idle = trio.Event()
+        for plugin in self._plugins.values():
+            plugin.hold()
+        self.flush()
+        await self._idle.wait()
 
     async def components(self, plugin: str | None = None) -> list[ComponentInfo]:
         """What flows can call, with the paths by which they call it.

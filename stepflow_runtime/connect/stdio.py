@@ -31,7 +31,7 @@ TAIL_BYTES: Final = 4 * 1024
 """How much of it an error quotes."""
 
 GRACE_S: Final = 2.0
-"""From closing stdin to SIGTERM, and from there to SIGKILL."""
+"""From closing stdin to SIGTERM, and from there to SIGKILL, unless somebody is in a hurry."""
 
 PIPE_BYTES: Final = 1024 * 1024
 """What the pipe of a server's stdout holds, where the system allows it. With asyncio that stdout does not block, and
@@ -55,6 +55,7 @@ class StdioOrigin:
         env: What the configuration adds to the environment.
         cwd: Its working folder.
         on_stderr: Called with each line of its stderr.
+        grace_s: Tells, when it is to stop, how long it has from the end of stdin to SIGTERM, and from there to SIGKILL.
 
     Raises:
         ValueError: There is no such program.
@@ -68,7 +69,9 @@ class StdioOrigin:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         on_stderr: Callable[[str], None] | None = None,
+        grace_s: Callable[[], float] = lambda: GRACE_S,
     ) -> None:
+        self._grace_s = grace_s
         self._env = {**inherited_environment(os.environ), **(env or {})}
         program = find_program(command, self._env.get("PATH"), cwd)
         setpriv = shutil.which("setpriv")
@@ -83,7 +86,7 @@ class StdioOrigin:
         Raises:
             OSError: It could not be started.
 
-        Cancellation: stops it, within twice `GRACE_S`.
+        Cancellation: stops it, within twice `grace_s`.
         """
         return self._open()
 
@@ -95,7 +98,7 @@ class StdioOrigin:
                 nursery.start_soon(process.attend, self._on_stderr)
                 yield process
             finally:
-                await process.stop()
+                await process.stop(self._grace_s)
 
 
 class ServerProcess:
@@ -134,15 +137,15 @@ class ServerProcess:
                 nursery.start_soon(self._drain_stderr, on_line)
                 nursery.start_soon(self._reap)
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: Callable[[], float]) -> None:
         """Closes stdin, then SIGTERM, then SIGKILL.
 
-        Cancellation: shielded, and bounded by twice `GRACE_S`.
+        Cancellation: shielded, and bounded by twice `grace_s`.
         """
         with trio.CancelScope(shield=True):
             await self.stream.aclose()
             for number in (signal.SIGTERM, signal.SIGKILL):
-                with trio.move_on_after(GRACE_S):
+                with trio.move_on_after(grace_s()):
                     await self._exited.wait()
                 if self._exited.is_set():
                     break

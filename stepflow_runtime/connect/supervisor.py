@@ -100,6 +100,13 @@ class ServerPlugin:
     def flush(self) -> None:
         self._pool.flush()
 
+    def hold(self) -> None:
+        self._pool.hold()
+
+    @property
+    def load(self) -> int:
+        return self._pool.load
+
     async def components(self) -> Sequence[ComponentInfo]:
         with trio.move_on_after(self._initialize_timeout_s):
             await self._listing.wait()

@@ -128,9 +128,9 @@ class RunState:
 
     # --- items begin ---
 
-    def start_items(self) -> None:
-        """Starts items by index while there are slots and inputs; ends the run if it is over."""
-        while self._start_stretch():
+    def start_items(self, *, begin: bool = True) -> None:
+        """Starts items by index while there are slots and inputs, unless none may begin; ends the run if it is over."""
+        while begin and self._start_stretch():
             pass
         facts = self.facts
         self.inputs.advance(facts.next_item)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from stepflow_runtime.app.cli.options import common_options, config_option, stor
 from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config, override
 from stepflow_runtime.app.logging import LogLevel
+from stepflow_runtime.app.runtime import Runtime
 
 
 @click.command("serve")
@@ -30,41 +33,70 @@ from stepflow_runtime.app.logging import LogLevel
 @storage_option
 @common_options(LogLevel.INFO)
 def command(config_path: Path | None, stdio: bool, listen: str | None, storage_path: str | None) -> None:
-    """Run a runtime until SIGTERM or Ctrl-C; runs that are unfinished then go on at the next start."""
+    """Run a runtime until SIGTERM or Ctrl-C; runs that are unfinished then go on at the next start.
+
+    What is in flight may end first, within limits.drainTimeoutMs; a second signal stops at once.
+    """
     config = override(obtain_config(config_path), rpc=listen, storage_path=storage_path)
     warn(config.warnings)
     run_async(_serve_stdio if stdio else _serve, config)
 
 
 async def _serve(config: Config) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_at_signal, nursery.cancel_scope)
-        async with open_configured(config) as runtime, trio.open_nursery() as serving:
-            try:
-                address = await serving.start(runtime.serve_tcp)
-            except OSError as error:
-                raise CliError(
-                    f"Cannot listen on {config.listen.rpc}: {error.strerror or error}; "
-                    "stop what listens there, or choose another address with --listen."
-                ) from None
-            click.echo(f"stepflow {__version__} {_describe(config, f'listening on {address}')}", err=True)
+    async with _until_signal() as signalled, open_configured(config) as runtime, trio.open_nursery() as serving:
+        try:
+            address = await serving.start(runtime.serve_tcp)
+        except OSError as error:
+            raise CliError(
+                f"Cannot listen on {config.listen.rpc}: {error.strerror or error}; "
+                "stop what listens there, or choose another address with --listen."
+            ) from None
+        click.echo(f"stepflow {__version__} {_describe(config, f'listening on {address}')}", err=True)
+        await signalled(runtime)
+        serving.cancel_scope.cancel()
 
 
 async def _serve_stdio(config: Config) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_at_signal, nursery.cancel_scope)
-        async with open_configured(config) as runtime:
-            click.echo(f"stepflow {__version__} {_describe(config, 'serving on stdio')}", err=True)
-            await runtime.serve_stdio()
-        nursery.cancel_scope.cancel()
+    async with _until_signal() as signalled, open_configured(config) as runtime, trio.open_nursery() as serving:
+        click.echo(f"stepflow {__version__} {_describe(config, 'serving on stdio')}", err=True)
+        serving.start_soon(_drain_and_cancel, signalled, runtime, serving.cancel_scope)
+        await runtime.serve_stdio()
+        serving.cancel_scope.cancel()
 
 
-async def _stop_at_signal(scope: trio.CancelScope) -> None:
-    """The first signal ends everything in order; the next one finds no handler, and kills."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            break
+async def _drain_and_cancel(
+    signalled: Callable[[Runtime], Awaitable[None]], runtime: Runtime, scope: trio.CancelScope
+) -> None:
+    await signalled(runtime)
     scope.cancel()
+
+
+@asynccontextmanager
+async def _until_signal() -> AsyncGenerator[Callable[[Runtime], Awaitable[None]]]:
+    """Gives what waits for the first signal and then drains a runtime. The next signal cancels everything at once.
+
+    A signal that comes before that is waited for, while a runtime opens, cancels too.
+    """
+    first, runtimes = trio.Event(), list[Runtime]()
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def follow_signals() -> None:
+                await anext(signals)
+                first.set()
+                if runtimes:
+                    await anext(signals)
+                    runtimes[0].stop_at_once()
+                nursery.cancel_scope.cancel()
+
+            async def wait_and_drain(runtime: Runtime) -> None:
+                runtimes.append(runtime)
+                await first.wait()
+                await runtime.drain()
+
+            nursery.start_soon(follow_signals)
+            yield wait_and_drain
+            nursery.cancel_scope.cancel()
 
 
 def _describe(config: Config, where: str) -> str:
