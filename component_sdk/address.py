@@ -1,4 +1,4 @@
-"""Addresses as people write them: `127.0.0.1:7837`, `tcp://host:port`, `[::1]:7837`, `unix:/path`."""
+"""Addresses as people write them: `127.0.0.1:7837`, `[::1]:7837`, `tcp://…`, `tls://host:port`, `unix:/path`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from component_sdk.errors import CannotConnectError, SdkError
-from protocol.streams import SocketStream, open_tcp_stream, open_unix_stream
+from protocol.streams import ByteStream, open_tcp_stream, open_unix_stream
 
 DEFAULT_ADDRESS = "127.0.0.1:7837"
 
@@ -17,19 +17,31 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         SdkError: It is not `HOST:PORT`.
     """
-    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host, _, port = address.removeprefix("tcp://").removeprefix("tls://").rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise SdkError(f"{address!r} is not an address; write HOST:PORT, e.g. {DEFAULT_ADDRESS}.")
     return host.strip("[]"), int(port)
 
 
-async def dial(address: str) -> SocketStream:
+async def dial(address: str) -> ByteStream:
     """Open a connection.
 
+    Args:
+        address: As above. For `tls://`, the environment's STEPFLOW_TLS_CA says whom to trust instead of the system's
+            authorities, and STEPFLOW_TLS_CERT and STEPFLOW_TLS_KEY who we are.
+
     Raises:
-        CannotConnectError: Nobody answers there.
+        CannotConnectError: Nobody answers there, or somebody who is not trusted.
     """
     try:
+        if address.startswith("tls://"):
+            from protocol.tls import make_client_context, open_tls_stream, read_environment
+
+            try:
+                context = make_client_context(read_environment(os.environ))
+            except ValueError as error:
+                raise SdkError(str(error)) from None
+            return await open_tls_stream(*split_address(address), context)
         if address.startswith("unix:"):
             return await open_unix_stream(address.removeprefix("unix:"))
         return await open_tcp_stream(*split_address(address))
@@ -40,7 +52,7 @@ async def dial(address: str) -> SocketStream:
 
 
 def read_token(token_file: str | os.PathLike[str] | None) -> str | None:
-    """The token in a file; of none, that in the file that STEPFLOW_TOKEN_FILE names, if it is set.
+    """The token in a file, its first word; of none, that in the file that STEPFLOW_TOKEN_FILE names, if it is set.
 
     Raises:
         SdkError: The file cannot be read.
@@ -49,6 +61,9 @@ def read_token(token_file: str | os.PathLike[str] | None) -> str | None:
     if not path:
         return None
     try:
-        return Path(path).read_text().strip()
+        words = Path(path).read_text().split()
     except OSError as error:
         raise SdkError(f"The token file {path} cannot be read: {error.strerror}.") from error
+    if not words:
+        raise SdkError(f"The token file {path} is empty; write the token into it.")
+    return words[0]

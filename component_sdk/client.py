@@ -134,7 +134,7 @@ async def open_client(
     """Connect to a runtime.
 
     Args:
-        address: `HOST:PORT`, `tcp://HOST:PORT` or `unix:PATH`; default, STEPFLOW_URL or 127.0.0.1:7837.
+        address: `HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`; default, STEPFLOW_URL or 127.0.0.1:7837.
         config: Instead of an address: spawn a runtime of one's own with this config. It ends with the block.
         token: If the runtime asks for one; or `token_file`, or the environment's STEPFLOW_TOKEN_FILE.
         patience_s: How long a connection that is lost is dialled again.

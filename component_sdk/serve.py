@@ -6,13 +6,14 @@ Knows nothing of how the connection came about: `server` is above.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Final
 
 import msgspec
 import trio
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct
 
 from component_sdk.backends import Backends, Call
 from component_sdk.caller import LinkCaller
@@ -81,6 +82,7 @@ class Session:
         name: For messages.
         limits: What is accepted.
         check_first_line: Whether the peer's first line must be a JSON-RPC message: on sockets.
+        token: What a runtime has to send with `initialize`; `None` asks for nothing.
     """
 
     def __init__(
@@ -92,7 +94,9 @@ class Session:
         name: str,
         limits: Limits,
         check_first_line: bool = False,
+        token: str | None = None,
     ) -> None:
+        self._token = token
         self._components = components
         self._backends = backends
         self._limits = limits
@@ -144,6 +148,11 @@ class Session:
             version = params.runtime_protocol_version
             message = f"The runtime speaks version {version} of the protocol, and this server {PROTOCOL_VERSION}."
             raise RpcError(ErrorCode.VERSION_MISMATCH, message)
+        if self._token is not None:
+            offered = "" if params.token is UNSET else params.token
+            if not hmac.compare_digest(offered.encode(), self._token.encode()):
+                message = "This server asks for a token, and this is not it; see `tokenFile` of its plugin."
+                raise RpcError(ErrorCode.NOT_AUTHENTICATED, message)
         self.link.peer_limits = params.limits
         self.link.peer_capabilities = frozenset(params.capabilities)
         self._is_initialized = True

@@ -18,9 +18,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import trio
@@ -42,6 +43,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 STOP_S: Final = 1.0
 """How long a thread that computes may keep the process from ending; a thread cannot be stopped."""
+HANDSHAKE_S: Final = 5.0
 FIRST_REDIAL_S: Final = 0.1
 LAST_REDIAL_S: Final = 5.0
 
@@ -135,12 +137,23 @@ class ComponentServer:
         return Backends(self._max_threads)
 
     def _make_session(
-        self, stream: ByteStream, backends: Backends, name: str, check_first_line: bool = False
+        self,
+        stream: ByteStream,
+        backends: Backends,
+        name: str,
+        check_first_line: bool = False,
+        token: str | None = None,
     ) -> Session:
         from component_sdk.serve import Session
 
         return Session(
-            self._components, backends, stream, name=name, limits=self._limits, check_first_line=check_first_line
+            self._components,
+            backends,
+            stream,
+            name=name,
+            limits=self._limits,
+            check_first_line=check_first_line,
+            token=token,
         )
 
     async def _run(self, options: argparse.Namespace, stop: _Stop) -> None:
@@ -150,20 +163,27 @@ class ComponentServer:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, stop, nursery.cancel_scope)
                 if options.tcp:
-                    await self._listen(options.tcp, backends)
+                    await self._listen(options, backends)
                 elif options.connect:
                     await self._dial(options, backends)
                 else:
                     await self._make_session(take_stdio(), backends, "the runtime").run(on_end=stop.begin)
                 nursery.cancel_scope.cancel()
 
-    async def _listen(self, address: str, backends: Backends) -> None:
-        from protocol.streams import adopt_socket_stream
+    async def _listen(self, options: argparse.Namespace, backends: Backends) -> None:
+        open_stream = _make_opener(options)
+        token = read_token(options.token_file)
 
-        async def accept(stream: trio.SocketStream) -> None:
-            await self._make_session(adopt_socket_stream(stream), backends, "the runtime", True).run()
+        async def accept(tcp: trio.SocketStream) -> None:
+            try:
+                stream = await open_stream(tcp)
+            except OSError as error:
+                print(f"A connection was refused: {error}.", file=sys.stderr, flush=True)
+                await trio.aclose_forcefully(tcp)
+            else:
+                await self._make_session(stream, backends, "the runtime", True, token).run()
 
-        host, port = split_address(address)
+        host, port = split_address(options.tcp)
         listeners = await trio.open_tcp_listeners(port, host=host)
         bound = listeners[0].socket.getsockname()
         print(f"listening on {bound[0]}:{bound[1]}", file=sys.stderr, flush=True)
@@ -191,6 +211,31 @@ class ComponentServer:
                 delay_s = FIRST_REDIAL_S
             await trio.sleep(delay_s)
             delay_s = min(delay_s * 2, LAST_REDIAL_S)
+
+
+def _make_opener(options: argparse.Namespace) -> Callable[[trio.SocketStream], Awaitable[ByteStream]]:
+    """How an accepted connection becomes a stream: over TLS if there is a certificate."""
+    if options.tls_cert is None:
+        from protocol.streams import adopt_socket_stream
+
+        async def adopt(tcp: trio.SocketStream) -> ByteStream:
+            return adopt_socket_stream(tcp)
+
+        return adopt
+
+    from protocol.tls import TlsFiles, TlsStream, make_server_context
+
+    context = make_server_context(TlsFiles(ca=options.tls_ca, cert=options.tls_cert, key=options.tls_key))
+
+    async def shake_hands(tcp: trio.SocketStream) -> ByteStream:
+        stream = TlsStream(tcp, context)
+        with trio.move_on_after(HANDSHAKE_S) as waiting:
+            await stream.shake_hands()
+        if waiting.cancelled_caught:
+            raise TimeoutError(f"no TLS connection came about within {HANDSHAKE_S:g} s")
+        return stream
+
+    return shake_hands
 
 
 class _Stop:
@@ -221,5 +266,11 @@ def _parse_args(args: Sequence[str]) -> argparse.Namespace:
     way.add_argument("--tcp", metavar="HOST:PORT", help="listen for runtimes there; port 0 takes a free one")
     way.add_argument("--connect", metavar="HOST:PORT", help="dial the runtime there, again whenever it is lost")
     parser.add_argument("--name", help="with --connect: the name under which the runtime's config accepts this server")
-    parser.add_argument("--token-file", help="with --connect: the file with the token; default, STEPFLOW_TOKEN_FILE")
+    parser.add_argument(
+        "--token-file",
+        help="the file with the token: to show with --connect, to ask for with --tcp; default, STEPFLOW_TOKEN_FILE",
+    )
+    parser.add_argument("--tls-cert", type=Path, help="with --tcp: speak TLS, with this certificate (PEM)")
+    parser.add_argument("--tls-key", type=Path, help="its private key; default, in the same file")
+    parser.add_argument("--tls-ca", type=Path, help="let in only who has a certificate signed by one of these")
     return parser.parse_args(args)

@@ -96,6 +96,15 @@ METHODS: Final[Mapping[str, Method]] = {
     value.name: value for value in list(globals().values()) if isinstance(value, Method)
 }
 
+READING: Final = frozenset(
+    method.name
+    for method in (
+        PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
+        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH,
+    )
+)  # fmt: skip
+"""The methods that change nothing: all that a peer with a read-only token may call (PROTOCOL §1)."""
+
 
 def answered_by(side: Side) -> Iterable[Method]:
     """The methods that a side answers, in the order of the catalogue."""

@@ -60,6 +60,7 @@ class InitializeParams(Wire, omit_defaults=False):
     runtime_protocol_version: int
     limits: Limits
     capabilities: list[str]
+    token: str | UnsetType = UNSET
 
 
 class InitializeResult(Wire):

@@ -126,8 +126,6 @@ connect-dial-in [PROTOCOL §1] A server that dials the runtime registers its com
     stepflow_runtime/connect/test_sockets.py::test_a_server_that_dials_in_is_initialized_and_called
     stepflow_runtime/connect/test_sockets.py::test_a_server_under_an_unknown_name_is_refused_and_told_the_names
     component_sdk/test_processes.py::test_a_server_dials_the_runtime_and_again
-connect-loopback [PROTOCOL §1] The listener binds to loopback only.
-    stepflow_runtime/connect/test_sockets.py::test_listening_beyond_loopback_is_refused
 connect-processes [FLOWS, Configuration] `processes: N` runs N processes and spreads the calls.
     stepflow_runtime/connect/test_stdio.py::test_two_processes_are_two_processes
     stepflow_runtime/connect/test_pool.py::test_calls_spread_over_processes
@@ -415,6 +413,34 @@ ops-force [FAULTS 6] A second SIGTERM or SIGINT stops at once.
     operations/test_drain.py::test_a_second_signal_stops_at_once
 ops-checkpoint [FAULTS 6] A runtime that stopped has everything in the database file alone.
     operations/test_drain.py::test_a_runtime_that_stopped_has_all_in_the_database_file
+token-file [PROTOCOL §1] Tokens lie in a file that only its owner may read, several are valid at once, and a changed file counts at once.
+    stepflow_runtime/connect/test_tokens.py::test_tokens_rotate_without_a_gap_and_without_a_restart
+    stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_is_refused_and_no_token_is_told
+    stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can
+    stepflow_runtime/connect/test_tokens.py::test_every_known_token_is_compared_in_constant_time
+token-first [FAULTS 35] Where tokens are asked for, `connect` with a valid one is the first frame, within 5 s and 4 KiB, or nothing is handled.
+    stepflow_runtime/connect/test_tokens.py::test_without_a_valid_token_nothing_is_handled
+    stepflow_runtime/connect/test_tokens.py::test_bytes_that_are_no_message_end_the_connection
+    stepflow_runtime/connect/test_tokens.py::test_who_says_nothing_is_shut_out_in_time
+    stepflow_runtime/app/test_access.py::test_a_script_comes_in_with_its_token_file_and_not_without
+token-role [PROTOCOL §1] A token is for one role, and a server's for one name; a read-only one changes nothing.
+    stepflow_runtime/connect/test_tokens.py::test_a_server_may_not_take_another_name_or_role
+    stepflow_runtime/connect/test_tokens.py::test_a_peer_that_is_in_cannot_become_something_else
+    stepflow_runtime/app/test_access.py::test_a_reader_reads_and_changes_nothing
+    stepflow_runtime/app/test_access.py::test_every_method_that_may_change_something_is_closed_to_readers
+tls [FAULTS 35] TLS checks both sides as configured, and nothing is ever said in plain text instead.
+    stepflow_runtime/connect/test_tls.py::test_a_peer_that_does_not_trust_the_certificate_does_not_talk
+    stepflow_runtime/connect/test_tls.py::test_a_certificate_must_name_the_host
+    stepflow_runtime/connect/test_tls.py::test_with_mtls_only_known_peers_come_in
+    stepflow_runtime/connect/test_tls.py::test_plain_text_gets_nowhere_where_tls_is_spoken
+    stepflow_runtime/connect/test_tls.py::test_a_server_that_speaks_no_tls_is_not_talked_to_in_plain_text
+    stepflow_runtime/app/test_access.py::test_clients_talk_over_tls_with_a_certificate_of_theirs
+loopback [FAULTS 35] Other machines come in only over TLS and with a token; else the runtime does not start.
+    stepflow_runtime/connect/test_tls.py::test_other_machines_come_in_only_over_tls_and_with_a_token
+    stepflow_runtime/app/test_config.py::test_tokens_and_tls_stay_when_the_address_comes_from_elsewhere
+unix-socket [PROTOCOL §1] A Unix socket can be connected to by its owner only.
+    stepflow_runtime/connect/test_tokens.py::test_a_unix_socket_is_its_owners_and_asks_for_tokens_too
+    stepflow_runtime/connect/test_tokens.py::test_a_stale_unix_socket_is_replaced_and_one_in_use_is_not
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -12,6 +12,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct, field
 
+from protocol.tls import TlsFiles
+from stepflow_runtime.connect.listener import check_protection
 from stepflow_runtime.connect.routes import Route
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.model.outcome import Outcome
@@ -65,9 +67,17 @@ class StdioConfig(_Section, frozen=True, kw_only=True):
 
 
 class DialConfig(_Section, frozen=True, kw_only=True):
-    """`type: stepflow` with a `url`: a component server that listens at `tcp://host:port` or `unix:/path`."""
+    """`type: stepflow` with a `url`: a component server that listens.
+
+    Args:
+        url: `tcp://host:port`, `tls://host:port` or `unix:/path`.
+        tls: With `tls://`: whom we trust, and who we are.
+        token_file: The file with the token that the server asks for, alone in its first line.
+    """
 
     url: str
+    tls: TlsFiles | None = None
+    token_file: Path | None = None
 
 
 class AcceptConfig(_Section, frozen=True, kw_only=True):
@@ -116,12 +126,24 @@ class Listen(_Section, frozen=True, kw_only=True):
     """The addresses of `stepflow serve`.
 
     Args:
-        rpc: `host:port` of the wire protocol, loopback only; port 0 takes any that is free.
+        rpc: `host:port` of the wire protocol, or `unix:/path`; port 0 takes any that is free.
         http: Accepted, so that one file serves every version; this version has no HTTP interface.
+        token_file: The tokens of those who may connect, see `connect.tokens`; none asks for no token.
+        tls: Our certificate and, with `ca`, who signs those of the peers. Other machines come in only with both.
     """
 
     rpc: str = DEFAULT_RPC_ADDRESS
     http: str | None = None
+    token_file: Path | None = None
+    tls: TlsFiles | None = None
+
+    def check(self) -> None:
+        """Refuses addresses that are open to more than they should be.
+
+        Raises:
+            ValueError: The message says what is missing.
+        """
+        check_protection(self.rpc, has_tokens=self.token_file is not None, has_tls=self.tls is not None)
 
 
 class RuntimeLimits(_Section, frozen=True, kw_only=True):

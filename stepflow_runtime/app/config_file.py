@@ -28,13 +28,11 @@ from stepflow_runtime.app.config import (
     CONFIG_NAMES,
     Config,
     ConfigError,
-    Listen,
     MemoryStorage,
     SqliteStorage,
     default_config,
 )
 from stepflow_runtime.app.config_reader import read_config
-from stepflow_runtime.connect.listener import parse_address
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.loader import Document, load_document
 from stepflow_runtime.model.pointer import extend
@@ -172,11 +170,12 @@ def override(config: Config, *, rpc: str | None = None, storage_path: str | None
         ConfigError: The address cannot be used.
     """
     if rpc:
+        listen = msgspec.structs.replace(config.listen, rpc=rpc)
         try:
-            parse_address(rpc)
+            listen.check()
         except ValueError as error:
             raise ConfigError(str(error)) from None
-        config = msgspec.structs.replace(config, listen=Listen(rpc=rpc, http=config.listen.http))
+        config = msgspec.structs.replace(config, listen=listen)
     if storage_path:
         in_memory = storage_path == ":memory:"
         storage = MemoryStorage() if in_memory else SqliteStorage(path=Path(storage_path).resolve())

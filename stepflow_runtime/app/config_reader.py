@@ -32,10 +32,9 @@ from stepflow_runtime.app.config import (
     StorageConfig,
     default_state_path,
 )
-from stepflow_runtime.connect.listener import parse_address
 from stepflow_runtime.connect.mock import read_behaviors
 from stepflow_runtime.connect.routes import REST, Route, parse_route
-from stepflow_runtime.connect.tcp import parse_url
+from stepflow_runtime.connect.tcp import is_tls, parse_url
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Backoff, read_backoff
@@ -119,10 +118,6 @@ class _Reader:
                 raise self.fault(extend(place, "type"), message)
 
     def read_servers(self, fields: dict[str, Any], place: str) -> PluginConfig:
-        for name, instead in (("tls", "through a tunnel"), ("tokenFile", "on the loopback interface")):
-            if name in fields:
-                message = f'"{name}" is not supported in this version; remove it and connect {instead}.'
-                raise self.fault(extend(place, name), message)
         transport = fields.pop("transport", None)
         ways = [name for name in ("command", "url", "accept") if name in fields]
         if len(ways) != 1:
@@ -136,6 +131,8 @@ class _Reader:
             case "url":
                 plugin = self.convert(fields, DialConfig, place)
                 self.check(extend(place, "url"), parse_url, plugin.url)
+                if plugin.tls is not None and not is_tls(plugin.url):
+                    raise self.fault(extend(place, "tls"), '"tls" needs a url that begins with tls://.')
                 return plugin
             case _:
                 return self.convert(fields, AcceptConfig, place)
@@ -229,12 +226,8 @@ class _Reader:
                 raise self.fault(place, "The path of the database is a text that is not empty.")
 
     def read_listen(self, fields: Mapping[str, Any]) -> Listen:
-        for name in ("tokenFile", "tls"):
-            if name in fields:
-                message = f'"{name}" is not supported in this version; remove it and listen on 127.0.0.1.'
-                raise self.fault(f"/listen/{name}", message)
         listen = self.convert(fields, Listen, "/listen")
-        self.check("/listen/rpc", parse_address, listen.rpc)
+        self.check("/listen/rpc", listen.check)
         return listen
 
     def read_retry(self, fields: Mapping[str, Any]) -> RetryPolicy:

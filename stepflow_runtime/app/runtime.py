@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -20,6 +21,7 @@ from protocol.handling import HandlingLimits
 from protocol.link import Link
 from protocol.methods import Side
 from protocol.streams import memory_stream_pair, take_stdio
+from protocol.tls import make_server_context
 from protocol.types import ComponentInfo, Limits
 from stepflow_runtime import __version__
 from stepflow_runtime.app.config import (
@@ -48,6 +50,7 @@ from stepflow_runtime.connect.routes import Routes
 from stepflow_runtime.connect.stdio import GRACE_S, StdioOrigin
 from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.connect.tcp import SocketOrigin
+from stepflow_runtime.connect.tokens import TokenFile, read_token
 from stepflow_runtime.engine.effects import deliver_effects
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
@@ -127,6 +130,13 @@ class Runtime:
                 acceptors[plugin.accept] = made
         self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
         self.executor.caller = self.router
+        listen = config.listen
+        self._listener = Listener(
+            listen.rpc,
+            self._links,
+            tokens=None if listen.token_file is None else TokenFile(listen.token_file),
+            tls=None if listen.tls is None else make_server_context(listen.tls),
+        )
         self._answers.report_to(self.executor)
 
     def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
@@ -147,12 +157,14 @@ class Runtime:
                     grace_s=lambda: self._grace_s,
                 )
                 return self._make_server_plugin(name, [origin] * config.processes)
-            case DialConfig(url=url):
-                return self._make_server_plugin(name, [SocketOrigin(url)])
+            case DialConfig(url=url, tls=tls, token_file=token_file):
+                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
             case AcceptConfig():
                 return self._make_server_plugin(name, [])
 
-    def _make_server_plugin(self, name: str, origins: list[StdioOrigin] | list[SocketOrigin]) -> ServerPlugin:
+    def _make_server_plugin(
+        self, name: str, origins: list[StdioOrigin] | list[SocketOrigin], token_file: Path | None = None
+    ) -> ServerPlugin:
         return ServerPlugin(
             name,
             origins,
@@ -164,6 +176,7 @@ class Runtime:
             initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
         )
 
+            read_token=None if token_file is None else partial(read_token, token_file),
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs plugins and executor, and takes up what a runtime before left unfinished, until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -197,7 +210,7 @@ class Runtime:
 
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""
-        await Listener(self.config.listen.rpc, self._links).run(task_status=task_status)
+        await self._listener.run(task_status=task_status)
 
     async def serve_stdio(self) -> None:
         """Serves whoever started this process, over its stdin and stdout, until they close it."""

@@ -6,12 +6,13 @@ A `Connection` is the `context` of every handler. It knows no wire: the link tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Protocol
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
 from protocol.peer import Answer
 from protocol.types import Observability
+from stepflow_runtime.connect.tokens import Grant, Role
 from stepflow_runtime.model.ids import ExecutionId
 from stepflow_runtime.ports import Execution
 
@@ -27,9 +28,10 @@ class Connection:
 
     Args:
         name: For logs and messages, e.g. `python[0]` or `127.0.0.1:50312`.
-        role: `client` until the peer introduces itself as a server.
+        role: `client` until the peer introduces itself as a server, or shows a token for something else.
 
     Attributes:
+        grant: What its token is for; `None` if it was asked for none.
         plugin: The plugin that this is a server of; `None` for a client.
         link: Set when the link is made, before its first message.
         executions: What is in flight on it, by execution id.
@@ -37,14 +39,15 @@ class Connection:
         receive: What takes the answers to executions; set before the first is sent.
     """
 
-    __slots__ = ("executions", "link", "name", "plugin", "receive", "role", "server")
+    __slots__ = ("executions", "grant", "link", "name", "plugin", "receive", "role", "server")
 
     link: Link
     receive: Callable[[list[Answer]], None]
 
-    def __init__(self, name: str, role: Literal["client", "server"] = "client", plugin: str | None = None) -> None:
+    def __init__(self, name: str, role: Role = "client", plugin: str | None = None) -> None:
         self.name = name
-        self.role: Literal["client", "server"] = role
+        self.role: Role = role
+        self.grant: Grant | None = None
         self.plugin = plugin
         self.server: Loaded | None = None
         self.executions: dict[ExecutionId, Execution] = {}

@@ -35,7 +35,7 @@ class Introduction:
 
         Raises:
             RpcError: `VERSION_MISMATCH`; `INVALID_PARAMS` if a server gives no name or one that nobody accepts;
-                `CONFLICT` if it is a server already.
+                `CONFLICT` if it is a server already; `NOT_AUTHENTICATED` if its token is for something else.
         """
         if params.protocol_version != PROTOCOL_VERSION:
             raise RpcError(
@@ -43,6 +43,8 @@ class Introduction:
                 f"This runtime speaks protocol version {PROTOCOL_VERSION}, not {params.protocol_version}.",
                 supported=[PROTOCOL_VERSION],
             )
+        if connection.grant is not None:
+            connection.grant.check(params)
         if params.role == "server":
             self._accept(params, connection)
         if params.name is not None:

@@ -1,34 +1,62 @@
-"""The runtime's door: TCP connections of clients and of component servers that dial in.
+"""The runtime's door: connections of clients and of component servers that dial in, over TCP or a Unix socket.
 
-Each gets a link with the runtime's methods. A connection whose first line is no JSON-RPC is closed without an answer.
+Each gets a link with the runtime's methods, once it has shown a token if one is asked for. A connection whose first
+line is no JSON-RPC is closed without an answer. What other machines can reach asks for a token, and over TLS.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
+import socket
+import ssl
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from functools import partial
 
+import structlog
 import trio
 
-from protocol.streams import adopt_socket_stream
+from protocol.streams import ByteStream, adopt_socket_stream
+from protocol.tls import TlsStream
 from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.connect.door import HELLO_TIMEOUT_S, admit
 from stepflow_runtime.connect.links import RuntimeLinks
+from stepflow_runtime.connect.tokens import TokenFile
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 128
 
 
 class Listener:
     """Accepts connections on one address.
 
     Args:
-        address: `host:port`; port 0 takes any that is free. Only loopback: there is neither token nor TLS.
+        address: `host:port`, where port 0 takes any that is free, or `unix:/path`.
         links: Makes the connections' links.
+        tokens: Who may come in; `None` asks for no token.
+        tls: Spoken by all who come over TCP; `None` for plain text.
 
     Raises:
-        ValueError: The address cannot be read, or is not loopback.
+        ValueError: The address cannot be read, or other machines can reach it and tokens or TLS are missing.
     """
 
-    def __init__(self, address: str, links: RuntimeLinks) -> None:
-        self._host, self._port = parse_address(address)
+    def __init__(
+        self,
+        address: str,
+        links: RuntimeLinks,
+        *,
+        tokens: TokenFile | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        check_protection(address, has_tokens=tokens is not None, has_tls=tls is not None)
+        self._address = parse_address(address)
         self._links = links
+        self._tokens = tokens
+        self._tls = tls
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled; `started` gives the address as it is bound.
@@ -36,39 +64,83 @@ class Listener:
         Raises:
             OSError: The address is in use, or not of this machine.
 
-        Cancellation: closes the port and all connections.
+        Cancellation: closes the port and all connections, and removes the Unix socket.
         """
-        listeners = await trio.open_tcp_listeners(self._port, host=self._host)
+        if isinstance(self._address, str):
+            with _bind_unix(self._address) as sock:
+                task_status.started(f"unix:{self._address}")
+                await trio.serve_listeners(self._serve, [trio.SocketListener(sock)])
+            return
+        host, port = self._address
+        listeners = await trio.open_tcp_listeners(port, host=host)
         async with trio.open_nursery() as nursery:
-            port = self._port
             for listener in listeners:
                 port = listener.socket.getsockname()[1]
                 nursery.start_soon(partial(trio.serve_listeners, self._serve, [listener]))
-            host = f"[{self._host}]" if ":" in self._host else self._host
-            task_status.started(f"{host}:{port}")
+            task_status.started(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     async def _serve(self, stream: trio.SocketStream) -> None:
-        host, port = stream.socket.getpeername()[:2]
-        connection = Connection(f"{host}:{port}")
-        await self._links.make(adopt_socket_stream(stream), connection, check_first_line=True).run()
+        connection = Connection(_name_peer(stream))
+        opened = await self._open(stream, connection)
+        if opened is not None:
+            await self._links.make(opened, connection, check_first_line=True).run()
+
+    async def _open(self, stream: trio.SocketStream, connection: Connection) -> ByteStream | None:
+        """The stream of a peer that is let in, as what it is let in; `None` if it is not."""
+        opened: ByteStream
+        if self._tls is None or isinstance(self._address, str):
+            opened = adopt_socket_stream(stream)
+        else:
+            opened = TlsStream(stream, self._tls)
+            try:
+                with trio.fail_after(HELLO_TIMEOUT_S):
+                    await opened.shake_hands()
+            except (OSError, trio.TooSlowError) as error:
+                log.info("connection refused", peer=connection.name, reason=str(error) or "TLS took too long")
+                await trio.aclose_forcefully(stream)
+                return None
+        if self._tokens is None:
+            return opened
+        admitted = await admit(opened, self._tokens)
+        if admitted is None:
+            log.info("connection refused", peer=connection.name, reason="no valid token")
+            return None
+        connection.grant, opened = admitted
+        connection.role = connection.grant.role
+        return opened
 
 
-def parse_address(address: str) -> tuple[str, int]:
-    """Reads `host:port`, with IPv6 hosts in brackets.
+def parse_address(address: str) -> tuple[str, int] | str:
+    """Reads `host:port`, with IPv6 hosts in brackets, or `unix:/path`.
 
     Raises:
-        ValueError: It cannot be read, or would let other machines in.
+        ValueError: It cannot be read.
     """
+    if address.startswith("unix:/"):
+        return address.removeprefix("unix:")
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError(f'The address "{address}" cannot be read; write it like "127.0.0.1:7837".')
-    if not _is_loopback(host):
-        raise ValueError(
-            f'"{address}" can be reached from other machines, and this runtime asks for no token; '
-            "listen on 127.0.0.1 and let other machines in through a tunnel."
-        )
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f'The address "{address}" cannot be read; write it like "127.0.0.1:7837" or "unix:/path".')
     return host, int(port)
+
+
+def check_protection(address: str, *, has_tokens: bool, has_tls: bool) -> None:
+    """Refuses an address that is open to more than it should be.
+
+    Raises:
+        ValueError: Other machines can reach it and tokens or TLS are missing; or it cannot be read.
+    """
+    parsed = parse_address(address)
+    if isinstance(parsed, str) or (has_tokens and has_tls) or _is_loopback(parsed[0]):
+        return
+    missing = " and ".join(
+        [f"`listen.{name}`" for name, is_there in (("tokenFile", has_tokens), ("tls", has_tls)) if not is_there]
+    )
+    raise ValueError(
+        f'"{address}" can be reached from other machines, and {missing} is missing; configure it, '
+        "or listen on 127.0.0.1."
+    )
 
 
 def _is_loopback(host: str) -> bool:
@@ -78,3 +150,53 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _name_peer(stream: trio.SocketStream) -> str:
+    with suppress(OSError, ValueError):
+        host, port = stream.socket.getpeername()[:2]
+        return f"{host}:{port}"
+    return "unix"
+
+
+@contextmanager
+def _bind_unix(path: str) -> Generator[trio.socket.SocketType]:
+    """A listening Unix socket that only its owner can connect to; it is removed at the end.
+
+    Raises:
+        OSError: Somebody listens there, or something else is there.
+    """
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        umask = os.umask(0o177)  # so that there is no moment in which others could connect
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(umask)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        try:
+            yield trio.socket.from_stdlib_socket(sock)
+        finally:
+            with suppress(OSError):
+                os.unlink(path)
+    finally:
+        sock.close()
+
+
+def _remove_stale(path: str) -> None:
+    """Removes the socket of a runtime that is gone."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is a file that is no socket", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as trial:
+        trial.settimeout(1.0)
+        try:
+            trial.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)

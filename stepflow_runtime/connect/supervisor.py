@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 import trio
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.link import Link
@@ -62,6 +62,7 @@ class ServerPlugin:
         unavailable_timeout_ms: How long an execution waits while no server is connected.
         initialize_timeout_ms: How long a server may take to answer `initialize` and `components/list`.
         backoff: Pauses between restarts.
+        read_token: Gives the token that its servers ask the runtime for; `None` if they ask for none.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class ServerPlugin:
         unavailable_timeout_ms: int = 300_000,
         initialize_timeout_ms: int = 10_000,
         backoff: Backoff | None = None,
+        read_token: Callable[[], str] | None = None,
     ) -> None:
         self._name = name
         self._origins = origins
@@ -85,6 +87,7 @@ class ServerPlugin:
         self._initialize_timeout_s = initialize_timeout_ms / 1000
         self._jitter = jitter
         self._backoff = backoff or Backoff()
+        self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
         self._listed: list[ComponentInfo] | None = None
         self._listing = trio.Event()
@@ -183,7 +186,7 @@ class ServerPlugin:
         except trio.TooSlowError:
             within = f"within {self._initialize_timeout_s:g} s (initializeTimeoutMs)"
             return _failure(f'it did not answer "initialize" and "components/list" {within}', peer)
-        except RpcError as error:
+        except (RpcError, ValueError) as error:
             return _failure(f"it could not be initialized: {error}", peer)
         self._connections.add(connection)
         self._pool.add(server)
@@ -200,9 +203,10 @@ class ServerPlugin:
 
     async def _initialize(self, connection: Connection, max_in_flight: int | None) -> Server:
         link = connection.link
+        token = UNSET if self._read_token is None else self._read_token()
         with trio.fail_after(self._initialize_timeout_s):
             result: InitializeResult = await link.call(
-                INITIALIZE, InitializeParams(PROTOCOL_VERSION, self._links.limits, CAPABILITIES)
+                INITIALIZE, InitializeParams(PROTOCOL_VERSION, self._links.limits, CAPABILITIES, token)
             )
             if result.server_protocol_version != PROTOCOL_VERSION:
                 raise RpcError(

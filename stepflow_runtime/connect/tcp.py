@@ -1,4 +1,4 @@
-"""A component server that listens, dialled over TCP or a Unix socket."""
+"""A component server that listens, dialled over TCP, TLS or a Unix socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from protocol.streams import ByteStream, SocketStream, open_tcp_stream, open_unix_stream
+from protocol.streams import ByteStream, open_tcp_stream, open_unix_stream
+from protocol.tls import TlsFiles, make_client_context, open_tls_stream
 from stepflow_runtime.connect.origin import Distant, Opened
 
 DIAL_S: Final = 10.0
@@ -19,15 +20,17 @@ class SocketOrigin:
     """Where to dial.
 
     Args:
-        url: `tcp://host:port` or `unix:/path`.
+        url: `tcp://host:port`, `tls://host:port` or `unix:/path`.
+        tls: For `tls://`: whom we trust, and who we are.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is none of these, or TLS cannot use its files.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: TlsFiles | None = None) -> None:
         self._url = url
         self._address = parse_url(url)
+        self._context = make_client_context(tls or TlsFiles()) if is_tls(url) else None
 
     def open(self) -> AbstractAsyncContextManager[Opened]:
         """Dials once; leaving the context closes the socket.
@@ -46,11 +49,13 @@ class SocketOrigin:
             with trio.CancelScope(shield=True):
                 await stream.aclose()
 
-    async def _dial(self) -> SocketStream:
+    async def _dial(self) -> ByteStream:
         try:
             with trio.fail_after(DIAL_S):
                 if isinstance(self._address, str):
                     return await open_unix_stream(self._address)
+                if self._context is not None:
+                    return await open_tls_stream(*self._address, self._context)
                 return await open_tcp_stream(*self._address)
         except trio.TooSlowError:
             raise TimeoutError(f"{self._url} did not answer within {DIAL_S:g} s") from None
@@ -59,16 +64,21 @@ class SocketOrigin:
 
 
 class _Dialled(Distant):
-    def __init__(self, url: str, stream: SocketStream) -> None:
+    def __init__(self, url: str, stream: ByteStream) -> None:
         super().__init__(url)
-        self.stream: ByteStream = stream
+        self.stream = stream
+
+
+def is_tls(url: str) -> bool:
+    """Whether TLS is spoken at an address."""
+    return url.startswith("tls://")
 
 
 def parse_url(url: str) -> str | tuple[str, int]:
     """Reads the address of a socket.
 
     Args:
-        url: `tcp://host:port`, `unix:/path` or `unix:///path`.
+        url: `tcp://host:port`, `tls://host:port`, `unix:/path` or `unix:///path`.
 
     Returns:
         Host and port, or the path of a Unix socket.
@@ -79,11 +89,11 @@ def parse_url(url: str) -> str | tuple[str, int]:
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path:
         return parts.path
-    if parts.scheme == "tcp" and parts.hostname:
+    if parts.scheme in ("tcp", "tls") and parts.hostname:
         try:
             port = parts.port
         except ValueError:
             port = None
         if port:
             return parts.hostname, port
-    raise ValueError(f'The url "{url}" cannot be read; write "tcp://host:port" or "unix:/path".')
+    raise ValueError(f'The url "{url}" cannot be read; write "tcp://host:port", "tls://host:port" or "unix:/path".')

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
 
 from protocol import methods as m
 from protocol.dispatch import Handler
+from protocol.errors import ErrorCode, RpcError
+from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.introduction import Introduction
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.compat import CompatService
@@ -24,8 +29,8 @@ def make_handlers(
     flows: FlowService,
     compat: CompatService,
 ) -> Mapping[str, Handler]:
-    """The handlers of the runtime's dispatcher."""
-    return {
+    """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
+    handlers: dict[str, Handler] = {
         m.CONNECT.name: introduction.connect,
         m.PUT_BLOB.name: blobs.put,
         m.GET_BLOB.name: blobs.get,
@@ -46,3 +51,17 @@ def make_handlers(
         m.SUBMIT_BATCH.name: compat.submit_batch,
         m.GET_BATCH.name: compat.get_batch,
     }
+    return {name: handler if name in m.READING else _for_writers(name, handler) for name, handler in handlers.items()}
+
+
+def _for_writers(name: str, handler: Handler) -> Handler:
+    async def handle(params: Struct, connection: Connection) -> Any:
+        if connection.role == "read-only":
+            raise RpcError(
+                ErrorCode.NOT_AUTHENTICATED,
+                f"This token may only read, and {name} writes; use another one.",
+                role="read-only",
+            )
+        return await handler(params, connection)
+
+    return handle

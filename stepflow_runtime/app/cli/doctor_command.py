@@ -128,7 +128,10 @@ def _check_storage(config: Config) -> Check:
 
 def _check_address(config: Config) -> Check:
     address = config.listen.rpc
-    host, port = parse_address(address)
+    parsed = parse_address(address)
+    if isinstance(parsed, str):
+        return Check("address", f"a runtime serves at {address}" if run_async(_is_runtime, address) else address)
+    host, port = parsed
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

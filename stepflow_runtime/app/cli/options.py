@@ -94,7 +94,7 @@ def url_option(function: F) -> F:
         envvar="STEPFLOW_URL",
         show_envvar=True,
         metavar="HOST:PORT",
-        help="The runtime to talk to; also tcp://HOST:PORT or unix:/PATH.",
+        help="The runtime to talk to; also tls://HOST:PORT or unix:/PATH.",
     )(function)
 
 

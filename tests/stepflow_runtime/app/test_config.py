@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.tls import TlsFiles
 from stepflow_runtime.app.config import (
     AcceptConfig,
     BuiltinConfig,
@@ -147,8 +148,10 @@ def test_an_unknown_field_is_a_warning_with_its_place() -> None:
         ("plugins: {a: {}}", "The plugin has no type"),
         ("plugins: {a: {type: stepflow}}", 'exactly one of "command", "url" and "accept"'),
         ("plugins: {a: {type: stepflow, command: x, url: 'tcp://a:1'}}", "exactly one"),
-        ("plugins: {a: {type: stepflow, url: 'tcp://a:1', tls: {}}}", '"tls" is not supported in this version'),
-        ("plugins: {a: {type: stepflow, url: 'tcp://a:1', tokenFile: t}}", '"tokenFile" is not supported'),
+        ("plugins: {a: {type: stepflow, url: 'tcp://a:1', tls: {}}}", '"tls" needs a url that begins with tls://'),
+        ("plugins: {a: {type: stepflow, url: 'tls://a:1', tls: {cas: x}}}", "unknown field `cas`"),
+        ("listen: {tls: {cert: 1}}", "cannot be used"),
+        ("listen: {rpc: '0.0.0.0:1', tokenFile: t}", "`listen.tls` is missing"),
         ("plugins: {a: {type: stepflow, url: 'ftp://a'}}", 'The url "ftp://a" cannot be read'),
         ("plugins: {a: {type: stepflow, command: x, transport: http}}", "The transport 'http' is not supported"),
         ("plugins: {a: {type: stepflow, command: x, processes: 0}}", "'processes' cannot be used"),
@@ -214,6 +217,15 @@ def test_the_environment_goes_over_the_file(folder: Path) -> None:
     config = obtain_config(path, environ=environ)
     assert config.storage == SqliteStorage(path=folder / "x.db")
     assert (config.listen.rpc, config.listen.http) == ("127.0.0.1:9", "127.0.0.1:2")
+
+
+def test_tokens_and_tls_stay_when_the_address_comes_from_elsewhere(folder: Path) -> None:
+    path = write(folder / "c.yml", "listen: {rpc: '127.0.0.1:1', tokenFile: t, tls: {cert: c.pem}}")
+    listen = obtain_config(path, environ={"STEPFLOW_LISTEN_RPC": "0.0.0.0:9"}).listen
+    assert (listen.rpc, listen.token_file) == ("0.0.0.0:9", folder / "t")
+    assert listen.tls == TlsFiles(cert=folder / "c.pem")
+    with pytest.raises(ConfigError, match="can be reached from other machines"):
+        obtain_config(write(folder / "d.yml", "{}"), environ={"STEPFLOW_LISTEN_RPC": "0.0.0.0:9"})
 
 
 def test_a_file_that_others_can_write_is_refused(folder: Path) -> None:
