@@ -128,8 +128,6 @@ class Runtime:
             made = plugins[name]
             if isinstance(plugin, AcceptConfig) and isinstance(made, ServerPlugin):
                 acceptors[plugin.accept] = made
-        self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
-        self.executor.caller = self.router
         listen = config.listen
         self._listener = Listener(
             listen.rpc,
@@ -137,6 +135,8 @@ class Runtime:
             tokens=None if listen.token_file is None else TokenFile(listen.token_file),
             tls=None if listen.tls is None else make_server_context(listen.tls),
         )
+        self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
+        self.executor.caller = self.router
         self._answers.report_to(self.executor)
 
     def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
@@ -174,9 +174,9 @@ class Runtime:
             jitter=random.random,
             unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
             initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
+            read_token=None if token_file is None else partial(read_token, token_file),
         )
 
-            read_token=None if token_file is None else partial(read_token, token_file),
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs plugins and executor, and takes up what a runtime before left unfinished, until cancelled."""
         async with trio.open_nursery() as nursery:
