@@ -56,7 +56,7 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import recover_runs
 from stepflow_runtime.model.loader import load_document
-from stepflow_runtime.ports import BlobStore, Store
+from stepflow_runtime.ports import BlobStore, Clock, Ids, Store
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.callbacks import ServiceCallbacks
 from stepflow_runtime.services.compat import CompatService
@@ -79,11 +79,13 @@ class RunsAndBlobs(Store, BlobStore, Protocol):
 class Runtime:
     """All parts of a runtime, put together and not yet running; see `open_runtime`."""
 
-    def __init__(self, config: Config, store: RunsAndBlobs) -> None:
+    def __init__(
+        self, config: Config, store: RunsAndBlobs, *, clock: Clock | None = None, ids: Ids | None = None
+    ) -> None:
         limits = config.limits
         self.config = config
         self.store = store
-        self._clock, ids = SystemClock(), SystemIds()
+        self._clock, ids = clock or SystemClock(), ids or SystemIds()
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
         self._grace_s = GRACE_S
