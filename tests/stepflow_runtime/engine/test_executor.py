@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,10 +14,12 @@ import trio.testing
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import CancelOutcome, RunState
+from stepflow_runtime.engine.committer import Superseded
 from stepflow_runtime.engine.inputs import MAX_BUFFERED
 from stepflow_runtime.model.events import ItemsStarted, StepSucceeded
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.ports import SEGMENT_ITEMS, Execution, StoreUnavailable
+from stepflow_runtime.ports import SEGMENT_ITEMS, CommitResult, Execution, Fenced, RunWrite, StoreUnavailable
+from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (
     BOOM,
     CHAIN,
@@ -27,6 +31,7 @@ from tests.stepflow_runtime.engine.world import (
     fold_all,
     hold,
     memory_world,
+    open_world,
     outcomes,
     ref,
     settle_down,
@@ -298,3 +303,27 @@ async def test_the_projection_of_any_run_is_the_fold_of_its_journal(
             assert describe_facts(facts)["progress"] == msgspec.structs.asdict(record.progress)
             status = await world.finish(run_id)
             assert [index for index, _ in outcomes(status)] == list(range(status.items.total))
+
+
+# --- stores that write in a thread, and stores that others have taken over ---
+
+
+async def test_who_waits_for_items_need_not_hear_of_a_commit_after_the_executor(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with open_sqlite(tmp_path / "runs.db", synchronous="OFF") as store, open_world(store, hold) as world:
+            opened = await world.submit(ONE, range(200), max_concurrency=100)
+            async with trio.open_nursery() as nursery:
+                for item in range(0, 200, 2):
+                    nursery.start_soon(partial(world.cancel, opened.run_id, item_indexes=[item]))
+            assert (await world.get(opened.run_id)).items.cancelled == 100
+
+
+async def test_a_runtime_whose_lease_is_gone_stops(autojump_clock: object) -> None:
+    async def fence(writes: Sequence[RunWrite]) -> list[CommitResult]:
+        return [Fenced() for _ in writes]
+
+    with pytest.RaisesGroup(Superseded, flatten_subgroups=True):
+        async with memory_world() as world:
+            await world.put_flow(ONE)
+            world.store.commit = fence  # type: ignore[method-assign]
+            await world.submit(ONE, [1])

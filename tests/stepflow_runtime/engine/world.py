@@ -46,6 +46,7 @@ from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
 
 EPOCH_MS: Final = 1_790_000_000_000
@@ -304,8 +305,9 @@ class World:
         self.runs = RunService(
             self.executor, ported, self.programs, self.connections, self.clock, ids, limits, max_frame_bytes
         )
-        self.listing = ListingService(self.executor, ported, self.programs)
-        self.events = EventService(self.executor, ported)
+        visibility = Visibility(self.connections)
+        self.listing = ListingService(self.executor, ported, self.programs, visibility)
+        self.events = EventService(self.executor, ported, visibility)
         self.blobs = BlobService(ported, self.connections)
 
     async def put_flow(self, flow: dict[str, Any]) -> str:
