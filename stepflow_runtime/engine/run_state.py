@@ -336,7 +336,9 @@ class RunState:
             return
         chosen = None if items is None else tuple(sorted(set(items)))
         self._record(ev.CancelRequested(reason, chosen))
-        self._cancel_children(reason, chosen)
+        parents = None if chosen is None else tuple([index for index in chosen if index in facts.live])
+        if parents != ():  # an item that has ended leaves its sub-runs
+            self._cancel_children(reason, parents)
         if chosen is None:
             self._cancel_pending(reason)
         else:
@@ -413,10 +415,7 @@ class RunState:
                 continue
             for step, _ in advance.ready:
                 record = item.steps.get(step) or StepRecord(0)
-                if record.due_ms > now_ms:
-                    self.after.append(Wake(item.index, step, record.attempt, record.due_ms))
-                else:
-                    self._retry(item, step, record, lost, RetryCause.RECOVERY, now_ms)
+                self._retry(item, step, record, lost, RetryCause.RECOVERY, max(record.due_ms, now_ms))
         if self.is_stopping:
             self._cancel_pending(facts.progress.cancel_reason)
         self.start_items()

@@ -310,6 +310,21 @@ async def test_a_cancellation_goes_down_the_tree_by_the_policies(autojump_clock:
         assert (await world.get(abandoned.run_id)).status is RunState.RUNNING
 
 
+async def test_a_cancelled_item_takes_its_sub_runs_with_it_and_an_ended_one_leaves_them(
+    autojump_clock: object,
+) -> None:
+    async with memory_world(hold) as world:
+        parent = await world.submit(ONE, range(3))
+        await settle_down()
+        executions = [world.caller.find(item) for item in range(3)]
+        children = [await world.submit(ONE, [1], by=execution) for execution in executions]
+        world.caller.answer(executions[0])
+        await world.cancel(parent.run_id, item_indexes=[0, 1])
+        await trio.sleep(10)
+        states = [(await world.get(child.run_id)).status for child in children]
+        assert states == [RunState.RUNNING, RunState.CANCELLED, RunState.RUNNING]
+
+
 async def test_a_run_that_is_being_cancelled_submits_nothing(autojump_clock: object) -> None:
     async with memory_world(hold) as world:
         parent, execution = await begin_parent(world)
