@@ -441,6 +441,14 @@ loopback [FAULTS 35] Other machines come in only over TLS and with a token; else
 unix-socket [PROTOCOL §1] A Unix socket can be connected to by its owner only.
     stepflow_runtime/connect/test_tokens.py::test_a_unix_socket_is_its_owners_and_asks_for_tokens_too
     stepflow_runtime/connect/test_tokens.py::test_a_stale_unix_socket_is_replaced_and_one_in_use_is_not
+visibility [FAULTS 36] A server sees the trees in which it executes and what its plugin submitted; anything else is not found, as if absent.
+    stepflow_runtime/app/test_visibility.py::test_a_run_of_another_tree_is_not_found_like_one_that_is_absent
+    stepflow_runtime/app/test_visibility.py::test_a_server_sees_the_tree_that_it_executes_in_and_no_longer
+    stepflow_runtime/app/test_visibility.py::test_a_server_sees_what_its_plugin_submitted_whatever_it_executes
+    stepflow_runtime/app/test_visibility.py::test_a_submission_is_not_linked_to_a_run_that_its_server_does_not_see
+    stepflow_runtime/app/test_visibility.py::test_every_method_that_names_a_run_is_tried
+stale-writes [FAULTS 36] An execution that is no longer current writes nothing, by no method.
+    stepflow_runtime/app/test_visibility.py::test_an_execution_that_has_ended_writes_nothing
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

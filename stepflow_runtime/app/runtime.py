@@ -66,6 +66,7 @@ from stepflow_runtime.services.handlers import make_handlers
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
 from stepflow_runtime.store.sqlite import open_sqlite
 
@@ -108,12 +109,13 @@ class Runtime:
         )
         blobs = BlobService(store, self._connections)
         self._callbacks = ServiceCallbacks(runs, blobs)
+        visibility = Visibility(self._connections)
         acceptors: dict[str, Acceptor] = {}
         handlers = make_handlers(
             Introduction(acceptors, runtime_version=__version__, limits=wire_limits),
             runs,
-            ListingService(self.executor, store, self.programs),
-            EventService(self.executor, store),
+            ListingService(self.executor, store, self.programs, visibility),
+            EventService(self.executor, store, visibility),
             blobs,
             FlowService(self.programs, self.executor),
             CompatService(runs, self.programs, limits.max_frame_bytes),

@@ -21,8 +21,9 @@ from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import RunProgress, Store
+from stepflow_runtime.ports import Store
 from stepflow_runtime.services.status import decode_index_cursor, encode_cursor, format_time, run_not_found
+from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100
 ROWS_PER_READ: Final = 16
@@ -47,7 +48,8 @@ EVENT_TYPES: Final = frozenset(
 class EventService:
     """Tells what happened in a run."""
 
-    def __init__(self, executor: Executor, store: Store) -> None:
+    def __init__(self, executor: Executor, store: Store, visibility: Visibility) -> None:
+        self._visibility = visibility
         self._executor = executor
         self._store = store
 
@@ -62,7 +64,8 @@ class EventService:
         limit = params.limit or DEFAULT_LIMIT
         position = decode_index_cursor(params.cursor, 2)
         found: list[RunEvent] = []
-        progress = await self._progress(run_id)
+        record = self._executor.record(run_id) or await self._store.run(run_id)
+        progress = self._visibility.require(connection, record, run_id, params.observability).progress
         deadline = trio.current_time() + (params.timeout_ms or 0) / 1000
         while True:
             # Only the waiting is cut short: what was read and where that ended belong together.
@@ -79,12 +82,6 @@ class EventService:
                 progress = await self._store.watch(run_id, progress.seq) or _gone(run_id)
         done = progress.status in TERMINAL_RUN_STATES and position[0] > progress.seq
         return EventsResult(found, encode_cursor(*position), done)
-
-    async def _progress(self, run_id: RunId) -> RunProgress:
-        record = self._executor.record(run_id) or await self._store.run(run_id)
-        if record is None:
-            raise run_not_found(run_id)
-        return record.progress
 
     async def _read(
         self, run_id: RunId, position: tuple[int, ...], types: frozenset[str], limit: int, found: list[RunEvent]

@@ -16,6 +16,7 @@ from protocol.types import (
     ListRunsResult,
     ListStepsParams,
     ListStepsResult,
+    Observability,
     StepInfo,
     StepState,
 )
@@ -36,8 +37,8 @@ from stepflow_runtime.services.status import (
     format_time,
     make_status,
     parse_time,
-    run_not_found,
 )
+from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100
 CHUNKS_PER_PAGE: Final = 100
@@ -53,15 +54,16 @@ _ENDED: Final = {
 
 
 class ListingService:
-    """Lists runs, and what is in them."""
+    """Lists runs, and what is in them, for those who may see them."""
 
-    def __init__(self, executor: Executor, store: Store, programs: Programs) -> None:
+    def __init__(self, executor: Executor, store: Store, programs: Programs, visibility: Visibility) -> None:
+        self._visibility = visibility
         self._executor = executor
         self._store = store
         self._programs = programs
 
     async def runs(self, params: ListRunsParams, connection: Connection) -> ListRunsResult:
-        """`runs/list`: newest first."""
+        """`runs/list`: newest first. What the peer may not see is left out of its page."""
         limit = params.limit or DEFAULT_LIMIT
         before = None
         if params.cursor is not None:
@@ -80,11 +82,15 @@ class ListingService:
         )
         records = await self._store.runs(where, before, limit + 1)
         more = encode_cursor(records[limit - 1].spec.run_id) if len(records) > limit else None
-        return ListRunsResult([make_status(record) for record in records[:limit]], more)
+        seen = [record for record in records[:limit] if self._sees(connection, record, params.observability)]
+        return ListRunsResult([make_status(record) for record in seen], more)
+
+    def _sees(self, connection: Connection, record: RunRecord, observability: Observability | None) -> bool:
+        return self._visibility.sees(connection, record.spec, observability)
 
     async def items(self, params: ListItemsParams, connection: Connection) -> ListItemsResult:
         """`runs/items`: by index, with their inputs and results."""
-        record = await self._require(params.run_id)
+        record = await self._require(params.run_id, connection, params.observability)
         (index,) = decode_index_cursor(params.cursor)
         limit = params.limit or DEFAULT_LIMIT
         items: list[ItemInfo] = []
@@ -127,7 +133,7 @@ class ListingService:
 
     async def steps(self, params: ListStepsParams, connection: Connection) -> ListStepsResult:
         """`runs/steps`: what was executed, item by item; without `itemIndex`, items in order of their index."""
-        record = await self._require(params.run_id)
+        record = await self._require(params.run_id, connection, params.observability)
         index, skip = decode_index_cursor(params.cursor, 2)
         if params.item_index is not None:
             index = params.item_index
@@ -179,11 +185,9 @@ class ListingService:
         item = run.state.facts.live.get(index) if run is not None else None
         return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
 
-    async def _require(self, run_id: str) -> RunRecord:
+    async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
         record = self._executor.record(RunId(run_id)) or await self._store.run(RunId(run_id))
-        if record is None:
-            raise run_not_found(run_id)
-        return record
+        return self._visibility.require(connection, record, run_id, observability)
 
 
 class Inputs:

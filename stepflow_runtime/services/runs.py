@@ -51,6 +51,7 @@ from stepflow_runtime.ports import (
 from stepflow_runtime.services.results import Page, read_by_completion, read_by_index
 from stepflow_runtime.services.status import make_status, run_not_found
 from stepflow_runtime.services.submission import SubmitLimits, copy_inputs, limit_exceeded, make_spec, next_child_key
+from stepflow_runtime.services.visibility import Visibility
 
 ANSWER_MARGIN: Final = 64 * 1024
 """Of a frame, kept for what an answer holds besides results."""
@@ -91,6 +92,7 @@ class RunService:
         self._store = store
         self._programs = programs
         self._connections = connections
+        self._visibility = Visibility(connections)
         self._clock = clock
         self._ids = ids
         self._limits = limits
@@ -103,10 +105,22 @@ class RunService:
         """`runs/submit`."""
         execution = self._connections.find_execution(connection, params.observability)
         with self._unattributed(connection, execution, bool(params.wait)):
-            return await self.submit_for(execution, params, connection.plugin or "")
+            return await self.submit_for(execution, params, connection.plugin or "", connection)
 
-    async def submit_for(self, execution: Execution | None, params: SubmitParams, principal: str) -> RunStatus:
+    async def submit_for(
+        self,
+        execution: Execution | None,
+        params: SubmitParams,
+        principal: str,
+        connection: Connection | None = None,
+    ) -> RunStatus:
         """Submits a run for an execution, or for nobody.
+
+        Args:
+            execution: Whose sub-run it becomes.
+            params: As they came.
+            principal: The plugin that submits; empty for a client.
+            connection: Whose sight bounds what the submission may name; the built-in components see all.
 
         Raises:
             RpcError: `NOT_FOUND` (flow), `VALIDATION_FAILED`, `LIMIT_EXCEEDED`, `CONFLICT` (idempotency key),
@@ -117,7 +131,9 @@ class RunService:
         child_key = next_child_key(execution, params) if execution is not None else None
         found = await self._find_again(execution, child_key)
         record, is_new = (
-            (found, False) if found is not None else await self._create(execution, child_key, params, principal)
+            (found, False)
+            if found is not None
+            else await self._create(execution, child_key, params, principal, connection)
         )
         if execution is not None and child_key is not None:
             execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
@@ -131,11 +147,16 @@ class RunService:
         return status
 
     async def _create(
-        self, execution: Execution | None, child_key: str | None, params: SubmitParams, principal: str
+        self,
+        execution: Execution | None,
+        child_key: str | None,
+        params: SubmitParams,
+        principal: str,
+        connection: Connection | None,
     ) -> tuple[RunRecord, bool]:
         program = await self._programs.get(BlobId(params.flow_id), params.overrides)
         inputs = copy_inputs(params.inputs, self._limits)
-        parent = await self._find_parent(execution, params.observability)
+        parent = await self._find_parent(execution, params.observability, connection)
         spec = make_spec(
             params,
             program,
@@ -197,10 +218,16 @@ class RunService:
         if progress.cancel_requested and spec.parent_close_policy == "cancel":
             self._executor.request_cancel(spec.run_id, PARENT_CANCELLED, None, CHILD_GRACE_S)
 
-    async def _find_parent(self, execution: Execution | None, observability: Observability | None) -> RunSpec | None:
+    async def _find_parent(
+        self, execution: Execution | None, observability: Observability | None, connection: Connection | None
+    ) -> RunSpec | None:
         run_id = execution.run_id if execution is not None else observability.run_id if observability else None
         record = None if run_id is None else await self._find(RunId(run_id))
-        return None if record is None else record.spec
+        if record is None:
+            return None
+        if execution is None and connection is not None and not self._visibility.sees(connection, record.spec):
+            return None  # as if there were no such run
+        return record.spec
 
     async def _find_again(self, execution: Execution | None, child_key: str | None) -> RunRecord | None:
         """The sub-run that an earlier attempt submitted under this key, if it is to be used again."""
@@ -240,11 +267,15 @@ class RunService:
         except RpcError:  # who reads need not be current
             execution = None
         with self._unattributed(connection, execution, bool(params.wait)):
-            return await self.get_for(execution, params)
+            return await self.get_for(execution, params, connection)
 
-    async def get_for(self, execution: Execution | None, params: GetRunParams) -> RunStatus:
+    async def get_for(
+        self, execution: Execution | None, params: GetRunParams, connection: Connection | None = None
+    ) -> RunStatus:
         """Reads a run for an execution, or for nobody; see `submit_for`."""
         record = await self._require(RunId(params.run_id))
+        if connection is not None:
+            self._visibility.require(connection, record, params.run_id, params.observability)
         if params.wait and record.progress.status not in TERMINAL_RUN_STATES:
             record = await self._wait(record.spec.run_id, params.timeout_ms, execution)
         status = make_status(record)
@@ -318,7 +349,8 @@ class RunService:
         inputs = copy_inputs(params.inputs, self._limits)
         end = params.at_index + len(inputs)
         run = self._executor.active(run_id)
-        progress = run.state.facts.progress if run is not None else (await self._require(run_id)).progress
+        record = self._visibility.require(connection, await self._find(run_id), run_id, params.observability)
+        progress = record.progress if run is None else run.state.facts.progress
         if run is not None and not progress.sealed and params.at_index == progress.total:
             await self._refuse_while_draining(execution)
             await self._executor.append(run, inputs, sealed=bool(params.sealed))
@@ -348,7 +380,8 @@ class RunService:
     async def cancel(self, params: CancelRunParams, connection: Connection) -> CancelRunResult:
         """`runs/cancel`: answers after the terminal commit; on an ended run it changes nothing."""
         run_id = RunId(params.run_id)
-        record = await self._require(run_id)
+        self._connections.find_execution(connection, params.observability)
+        record = self._visibility.require(connection, await self._find(run_id), run_id, params.observability)
         items = params.item_indexes
         if items is not None and (not items or max(items) >= record.progress.total):
             raise RpcError(
@@ -377,7 +410,9 @@ class RunService:
 
     async def delete(self, params: RunParams, connection: Connection) -> Empty:
         """`runs/delete`: an ended run and its descendants, which must have ended too."""
-        doomed = [await self._require(RunId(params.run_id))]
+        run_id = RunId(params.run_id)
+        self._connections.find_execution(connection, params.observability)
+        doomed = [self._visibility.require(connection, await self._find(run_id), run_id, params.observability)]
         for record in doomed:
             if record.progress.status not in TERMINAL_RUN_STATES or self._executor.active(record.spec.run_id):
                 raise RpcError(

@@ -82,6 +82,7 @@ def make_spec(
         labels=params.labels or {},
         idempotency=None if key is None else IdempotencyKey(principal, key, idempotent_content(params)),
         run_timeout_ms=params.run_timeout_ms,
+        created_by=principal or None,
         created_at_ms=created_at_ms,
     )
 
