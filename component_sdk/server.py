@@ -14,6 +14,7 @@ when the connection is lost. What is said over a connection is the business of `
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 STOP_S: Final = 1.0
 """How long a thread that computes may keep the process from ending; a thread cannot be stopped."""
+GC_THRESHOLD: Final = 50_000
+"""Objects made between two collections: those of the calls in flight are not garbage, and are looked at less often."""
 HANDSHAKE_S: Final = 5.0
 FIRST_REDIAL_S: Final = 0.1
 LAST_REDIAL_S: Final = 5.0
@@ -110,6 +113,8 @@ class ComponentServer:
         """
         options = _parse_args(sys.argv[1:] if args is None else args)
         stop = _Stop()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 50)
         try:
             trio.run(self._run, options, stop)
         except* RpcError as refusals:

@@ -1,8 +1,10 @@
-"""Clock and ids of the real world."""
+"""Clock and ids of the real world, and what the interpreter is told about this process."""
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import time
 from typing import Final
 
@@ -12,6 +14,23 @@ from stepflow_runtime.model.ids import ExecutionId, RunId
 
 _ID_BYTES: Final = 16
 _POOL_BYTES: Final = 256 * _ID_BYTES
+
+
+GC_THRESHOLD: Final = 100_000
+"""Objects made between two collections of the youngest. A full window holds some ten thousand that live until they are
+answered; the usual 700 would look at them again and again: a fifth of the time that an item takes."""
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread keeps the interpreter to itself; by default the writer, beside a busy event loop, would wait ten
+times as long for each statement."""
+
+
+def dedicate_process() -> None:
+    """Tunes the interpreter for a process that is a runtime and nothing else. Call it once, when all is imported."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 50)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 class SystemClock:

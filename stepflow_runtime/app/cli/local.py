@@ -15,6 +15,7 @@ from stepflow_runtime.app.cli.boundary import warn
 from stepflow_runtime.app.cli.link import CAPABILITIES
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage
 from stepflow_runtime.app.runtime import Runtime, open_runtime
+from stepflow_runtime.app.system import dedicate_process
 
 
 @asynccontextmanager
@@ -37,6 +38,7 @@ async def open_configured(config: Config) -> AsyncGenerator[Runtime]:
     async with AsyncExitStack() as stack:
         try:
             runtime = await stack.enter_async_context(open_runtime(config))
+            dedicate_process()
         except ValueError as error:
             place = f"{config.source}: " if config.source else ""
             raise ConfigError(f"{place}{error}") from None
