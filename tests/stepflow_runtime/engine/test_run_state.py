@@ -345,6 +345,8 @@ def test_single_items_are_cancelled_wherever_they_are() -> None:
     bench.finish()
     ended = how(bench)
     assert [index for index, ref in ended.items() if ref is ItemRef.CANCELLED] == [1, 4]
+    reasons = [event.reason for event in bench.journal if isinstance(event, ev.ItemCancelled)]
+    assert reasons == ["enough", "enough"]
     assert all(item != 4 for item, _, _ in bench.dispatched)
     assert bench.progress.status is RunStatus.CANCELLED
 

@@ -335,6 +335,23 @@ async def test_a_run_that_is_being_cancelled_submits_nothing(autojump_clock: obj
             await refused(partial(world.submit, ONE, [1], by=execution), ErrorCode.NOT_CURRENT)
 
 
+async def test_a_cancellation_reaches_a_sub_run_that_is_just_being_created(autojump_clock: object) -> None:
+    async with memory_world(hold) as world:
+        parent, execution = await begin_parent(world)
+
+        async def slowly(_: int) -> None:
+            await trio.sleep(1)
+
+        world.store.before = slowly
+        world.caller.heeds_interrupt = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(world.submit, ONE, [1], by=execution))
+            await trio.sleep(0.5)
+            await world.cancel(parent.run_id)
+        (child,) = await world.store.children(RunId(parent.run_id))
+        assert (await world.finish(child.spec.run_id)).status is RunState.CANCELLED
+
+
 async def test_a_parent_that_ends_otherwise_leaves_its_sub_runs(autojump_clock: object) -> None:
     async with memory_world(hold) as world:
         parent, execution = await begin_parent(world)
