@@ -438,6 +438,20 @@ def test_what_was_in_flight_goes_again_as_the_next_attempt_and_costs_no_budget()
     assert (0, "a", 8) in bench.in_flight
 
 
+def test_no_attempt_is_made_twice_when_the_clock_is_set_back_over_a_restart() -> None:
+    bench = Bench(RETRIED, [0])
+    bench.commit()
+    bench.answer((0, "a", 1), BOOM)
+    bench.commit()
+    bench.pass_time()
+    assert (0, "a", 2) in bench.in_flight
+    bench.now_ms -= 3_600_000
+    bench.restart()
+    bench.commit()
+    bench.pass_time()
+    assert bench.dispatched == [(0, "a", 1), (0, "a", 2), (0, "a", 3)]
+
+
 def test_an_item_that_began_in_a_lost_window_begins_with_the_next_attempt() -> None:
     bench = Bench(ONE, range(40), max_concurrency=2)
     bench.commit()
