@@ -449,6 +449,13 @@ visibility [FAULTS 36] A server sees the trees in which it executes and what its
     stepflow_runtime/app/test_visibility.py::test_every_method_that_names_a_run_is_tried
 stale-writes [FAULTS 36] An execution that is no longer current writes nothing, by no method.
     stepflow_runtime/app/test_visibility.py::test_an_execution_that_has_ended_writes_nothing
+ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
+    operations/test_unclean_stops.py::test_only_the_culprit_fails
+    operations/test_unclean_stops.py::test_suspects_start_one_at_a_time
+    operations/test_unclean_stops.py::test_what_gets_on_is_no_longer_suspect
+    operations/test_unclean_stops.py::test_who_only_waits_for_a_sub_run_is_no_suspect
+    operations/test_unclean_stops.py::test_an_orderly_stop_blames_nobody
+    operations/test_unclean_stops.py::test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_learns_of_it
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -54,7 +54,7 @@ from stepflow_runtime.connect.tokens import TokenFile, read_token
 from stepflow_runtime.engine.effects import deliver_effects
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
-from stepflow_runtime.engine.recovery import recover_runs
+from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.loader import load_document
 from stepflow_runtime.ports import BlobStore, Clock, Ids, Store
 from stepflow_runtime.services.blobs import BlobService
@@ -74,11 +74,18 @@ log = structlog.get_logger(__name__)
 
 
 class RunsAndBlobs(Store, BlobStore, Protocol):
-    """Both ports in one object, as the stores offer them."""
+    """Both ports in one object, as the stores offer them, and how the runtime before ended, and this one will."""
+
+    after_clean_stop: bool
+    stops_cleanly: bool
 
 
 class Runtime:
-    """All parts of a runtime, put together and not yet running; see `open_runtime`."""
+    """All parts of a runtime, put together and not yet running; see `open_runtime`.
+
+    Attributes:
+        has_failed: Whether it has ended by itself, which it never should.
+    """
 
     def __init__(
         self, config: Config, store: RunsAndBlobs, *, clock: Clock | None = None, ids: Ids | None = None
@@ -90,6 +97,7 @@ class Runtime:
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
         self._grace_s = GRACE_S
+        self.has_failed = False
 
         self.programs = Programs(store)
         self.executor = Executor(
@@ -183,11 +191,19 @@ class Runtime:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs plugins and executor, and takes up what a runtime before left unfinished, until cancelled."""
+        try:
+            await self._run(task_status)
+        except Exception:
+            self.has_failed = True
+            raise
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.router.run)
             nursery.start_soon(self.executor.run)
             nursery.start_soon(deliver_effects, self.executor, self.store)
-            recovered = await recover_runs(self.executor, self.store, self.programs, self._clock)
+            last_stop = Stop(self.store.after_clean_stop, self.config.limits.max_unclean_stops)
+            recovered = await recover_runs(self.executor, self.store, self.programs, self._clock, last_stop)
             if recovered:
                 log.info("runs taken up again", runs=recovered)
             task_status.started()
@@ -249,10 +265,13 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
     """
     async with _open_store(config) as store:
         runtime = Runtime(config, store)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(runtime.run)
-            yield runtime
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(runtime.run)
+                yield runtime
+                nursery.cancel_scope.cancel()
+        finally:
+            store.stops_cleanly = not runtime.has_failed
 
 
 def _open_store(config: Config) -> AbstractAsyncContextManager[RunsAndBlobs]:

@@ -48,6 +48,12 @@ class Wake(Struct, frozen=True, gc=False):
     due_ms: int
 
 
+class AwaitTurn(Struct, frozen=True, gc=False):
+    """Call `begin_turn` for this item when nothing else that may have taken the runtime down is at work."""
+
+    item: int
+
+
 class LoadInputs(Struct, frozen=True, gc=False):
     """Offer the inputs from this index on."""
 
@@ -83,4 +89,4 @@ class Effect(Struct, frozen=True, gc=False):
     body: bytes
 
 
-Command = Execute | Abort | Interrupt | Wake | LoadInputs
+Command = Execute | Abort | Interrupt | Wake | AwaitTurn | LoadInputs

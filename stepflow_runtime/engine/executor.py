@@ -16,13 +16,14 @@ import trio
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
-from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
+from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
 from stepflow_runtime.engine.timers import Timers
+from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.model.events import ParentLink, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
@@ -64,6 +65,7 @@ class Executor:
         self._ids = ids
         self.policy = policy
         self.timers = Timers(clock)
+        self._turns = Turns()
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
         self._committer = Committer(store, clock, self)
@@ -208,7 +210,7 @@ class Executor:
         self._in_turn = True
         try:
             self.caller.flush()
-            while self._touched:
+            while self._touched or self._give_turn():
                 touched, self._touched = self._touched, {}
                 for run in touched.values():
                     run.state.start_items(begin=not self.is_draining)
@@ -219,6 +221,15 @@ class Executor:
                 self.caller.flush()
         finally:
             self._in_turn = False
+
+    def _give_turn(self) -> bool:
+        if not self._turns or self.is_draining:
+            return False
+        run = self._turns.give(self._clock.wall_ms())
+        if run is None:
+            return False
+        self._touched[run.spec.run_id] = run
+        return True
 
     # --- commands ---
 
@@ -233,6 +244,9 @@ class Executor:
                     self.caller.interrupt(execution)
                 case Wake(due_ms=due_ms):
                     self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
+                case AwaitTurn(item=index):
+                    self._turns.add(run, index)
+                    self._touched[run.spec.run_id] = run
                 case LoadInputs(index=index):
                     self._loads.send_nowait((run, index))
 

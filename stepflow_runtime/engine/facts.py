@@ -53,9 +53,11 @@ class ItemRecord:
         since: The sequence number from which its events are found.
         progress: Its evaluation; absent after a restore, until the engine recovers the item.
         cancelling: Whether only the answers in flight are still waited for.
+        stops: How often in a row it may have taken the runtime down, without getting on in between.
+        held: Whether it waits for its turn because of that.
     """
 
-    __slots__ = ("cancel_reason", "cancelling", "index", "progress", "since", "steps")
+    __slots__ = ("cancel_reason", "cancelling", "held", "index", "progress", "since", "steps", "stops")
 
     def __init__(self, index: int, since: int) -> None:
         self.index = index
@@ -64,6 +66,8 @@ class ItemRecord:
         self.progress: Progress | None = None
         self.cancelling = False
         self.cancel_reason: str | None = None
+        self.stops = 0
+        self.held = False
 
     @property
     def active(self) -> list[str]:
@@ -143,6 +147,8 @@ class RunFacts:
                 cancelled_by_request=self.cancelled_by_request,
                 live=[(item.index, item.since, _pack_steps(item.steps)) for item in self.live.values()],
                 cancelling={item.index: item.cancel_reason for item in self.live.values() if item.cancelling},
+                stops={item.index: item.stops for item in self.live.values() if item.stops},
+                held=[item.index for item in self.live.values() if item.held],
             )
         )
 
@@ -163,6 +169,10 @@ class RunFacts:
             item.steps = {packed[0]: _unpack_step(packed) for packed in steps}
         for index, reason in saved.cancelling.items():
             facts.live[index].cancelling, facts.live[index].cancel_reason = True, reason
+        for index, stops in saved.stops.items():
+            facts.live[index].stops = stops
+        for index in saved.held:
+            facts.live[index].held = True
         return facts
 
     def restore_results(self, chunks: Iterable[ResultChunk]) -> None:
@@ -204,20 +214,26 @@ class RunFacts:
         if event.since:
             self._end(event.item, seq, ItemRef.SUCCESS)
         else:
-            self.live[event.item].steps[event.step].ended = seq
+            item = self.live[event.item]
+            item.steps[event.step].ended = seq
+            item.stops = 0
 
     def _step_failed(self, event: ev.StepFailed, seq: int) -> None:
-        steps = self.live[event.item].steps
-        record = steps.get(event.step)
+        item = self.live[event.item]
+        record = item.steps.get(event.step)
         if record is None:
-            record = steps[event.step] = StepRecord(event.attempt)
+            record = item.steps[event.step] = StepRecord(event.attempt)
         record.ended = seq
+        item.stops = 0
 
     def _step_retrying(self, event: ev.StepRetrying, seq: int) -> None:
-        steps = self.live[event.item].steps
-        record = steps.get(event.step)
+        item = self.live[event.item]
+        record = item.steps.get(event.step)
         if record is None:
-            record = steps[event.step] = StepRecord(0)
+            record = item.steps[event.step] = StepRecord(0)
+        item.held = False
+        if event.cause is not RetryCause.RECOVERY:  # it failed, and the runtime did not
+            item.stops = 0
         record.attempt = event.attempt
         record.cause = event.cause
         record.due_ms = event.due_ms
@@ -284,6 +300,10 @@ class RunFacts:
 
     def _recovered(self, event: ev.RunRecovered, seq: int) -> None:
         self.recoveries.append(event.through)
+        for index in event.suspects:
+            self.live[index].stops += 1
+        for item in self.live.values():
+            item.held = item.index in event.held
 
     _FOLDS: ClassVar[dict[type[AnyEvent], Callable[[RunFacts, Any, int], None]]] = {
         ev.RunCreated: _created,
@@ -324,6 +344,8 @@ class Snapshot(Struct, kw_only=True):
     cancelled_by_request: bool
     live: list[tuple[int, int, list[PackedStep]]]
     cancelling: dict[int, str | None]
+    stops: dict[int, int] = {}
+    held: list[int] = []
 
 
 _encode = msgspec.json.Encoder().encode

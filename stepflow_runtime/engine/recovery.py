@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
 import structlog
+from msgspec import Struct
 
 from protocol.errors import RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
@@ -13,8 +16,10 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RunState
-from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
+from stepflow_runtime.model.events import AnyEvent, ParentLink, RunSpec, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, JournalRow, Store
 
@@ -23,18 +28,58 @@ ROWS_PER_PAGE = 256
 log = structlog.get_logger(__name__)
 
 
-async def recover_runs(executor: Executor, store: Store, programs: Programs, clock: Clock) -> int:
+class Stop(Struct, frozen=True):
+    """How the runtime before this one stopped, and what that means.
+
+    Args:
+        is_clean: Whether it ended in order, and not by what it executed.
+        max_unclean_stops: An item that may have caused so many stops in a row is failed.
+    """
+
+    is_clean: bool = True
+    max_unclean_stops: int = DEFAULT_MAX_STOPS
+
+
+ORDERLY: Final = Stop()
+
+
+async def recover_runs(
+    executor: Executor, store: Store, programs: Programs, clock: Clock, last_stop: Stop = ORDERLY
+) -> int:
     """Hands every unfinished run to the executor and queues unsettled messages; returns how many runs there were."""
-    run_ids = await store.unfinished()
-    for run_id in run_ids:
-        facts = await load_facts(store, run_id)
-        run = await _restore_run(executor, store, programs, clock, facts)
-        if run is not None:
-            executor.adopt(run)
+    unfinished = [await load_facts(store, run_id) for run_id in await store.unfinished()]
+    delegating: dict[RunId, set[StepOfItem]] = defaultdict(set)
+    held_with: dict[RunId, set[int]] = defaultdict(set)
+    for facts in unfinished:
+        match facts.spec:
+            case RunSpec(parent=ParentLink(run_id=parent_id, item_index=int(item), step_id=str(step))):
+                delegating[parent_id].add((item, step))
+    for facts in sorted(unfinished, key=_depth, reverse=True):  # whether an item waits hangs on its sub-runs
+        state = await _restore_run(store, programs, executor.policy, facts)
+        if state is None:
+            continue
+        spec, committed, now_ms = state.spec, copy.copy(facts.progress), clock.wall_ms()
+        suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
+        state.recover(
+            *await _read_live_items(store, facts),
+            now_ms,
+            suspects=suspects,
+            held_with=held_with[spec.run_id],
+            max_stops=last_stop.max_unclean_stops,
+        )
+        parent = spec.parent
+        if parent and parent.item_index is not None and any(item.held for item in facts.live.values()):
+            held_with[parent.run_id].add(parent.item_index)
+        executor.adopt(ActiveRun(state, store.lease(spec.root_run_id), committed))
     for message in await store.outbox():
         executor.deliver(message)
     executor.end_turn()
-    return len(run_ids)
+    return len(unfinished)
+
+
+def _depth(facts: RunFacts) -> int:
+    assert facts.spec is not None
+    return facts.spec.depth
 
 
 async def load_facts(store: Store, run_id: RunId) -> RunFacts:
@@ -58,9 +103,7 @@ async def fold_journal(store: Store, run_id: RunId, facts: RunFacts) -> None:
             facts.stamp(row.at_ms)
 
 
-async def _restore_run(
-    executor: Executor, store: Store, programs: Programs, clock: Clock, facts: RunFacts
-) -> ActiveRun | None:
+async def _restore_run(store: Store, programs: Programs, policy: RetryPolicy, facts: RunFacts) -> RunState | None:
     assert facts.spec is not None
     spec = facts.spec
     try:
@@ -68,13 +111,15 @@ async def _restore_run(
     except RpcError as error:
         log.error("run cannot go on: its flow is unreadable", run_id=spec.run_id, reason=str(error))
         return None
-    committed = copy.copy(facts.progress)
-    inputs = await _read_inputs(store, spec.run_id, facts.live)
+    return RunState(facts, program.plan, policy, program.check_input)
+
+
+async def _read_live_items(store: Store, facts: RunFacts) -> tuple[dict[int, bytes], dict[int, AnyEvent]]:
+    """The inputs of live items, and the events that ended steps of theirs, by sequence number."""
+    assert facts.spec is not None
+    run_id = facts.spec.run_id
     ended = sorted(record.ended for item in facts.live.values() for record in item.steps.values() if record.ended)
-    outcomes = await _read_events(store, spec.run_id, ended)
-    state = RunState(facts, program.plan, executor.policy, program.check_input)
-    state.recover(inputs, outcomes, clock.wall_ms())
-    return ActiveRun(state, store.lease(spec.root_run_id), committed)
+    return await _read_inputs(store, run_id, facts.live), await _read_events(store, run_id, ended)
 
 
 async def _read_inputs(store: Store, run_id: RunId, indexes: Iterable[int]) -> dict[int, bytes]:

@@ -11,7 +11,7 @@ Items hold their slot of `maxConcurrency` from start to end; server slots are no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,6 +21,7 @@ from protocol.errors import ItemErrorCode
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.commands import (
     Abort,
+    AwaitTurn,
     CancelledChildren,
     Command,
     Effect,
@@ -35,6 +36,7 @@ from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
 from stepflow_runtime.engine.inputs import InputWindow
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.engine.retry import RetryPolicy, decide
+from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, blame, find_held
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
 from stepflow_runtime.model.ids import RunId
@@ -50,6 +52,8 @@ ALONE_AFTER: Final = 2
 FAILURE_POLICY: Final = "failurePolicy"
 RUN_TIMEOUT: Final = "runTimeout"
 """Reasons for which a run stops by itself."""
+
+LOST: Final = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
 
 InputCheck = Callable[[bytes], Failure | None]
 
@@ -159,7 +163,8 @@ class RunState:
         if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:
             self._record(ev.WindowOpened(min(last + 1 + self._lead, total)))
         self._record(ev.ItemsStarted(first, last, steps, attempt))
-        commands = self.now if last < self.durable_through else self.after
+        is_known = attempt == 1 and last < self.durable_through  # what began before must not seem never to have begun
+        commands = self.now if is_known else self.after
         for index, (progress, advance) in enumerate(stretch, first):
             item = facts.live.get(index)
             if item is None:  # the failure of one before it stopped the run
@@ -387,21 +392,35 @@ class RunState:
 
     # --- recovery ---
 
-    def recover(self, inputs: Mapping[int, bytes], outcomes: Mapping[int, AnyEvent], now_ms: int) -> None:
+    def recover(
+        self,
+        inputs: Mapping[int, bytes],
+        outcomes: Mapping[int, AnyEvent],
+        now_ms: int,
+        *,
+        suspects: Collection[int] = (),
+        held_with: Collection[int] = (),
+        max_stops: int = DEFAULT_MAX_STOPS,
+    ) -> None:
         """Takes a run up again after its runtime stopped: what was in flight goes again, as the next attempt.
 
         Args:
             inputs: The inputs of all live items.
             outcomes: The events that ended steps of live items, by sequence number.
             now_ms: Wall time.
+            suspects: Items that may have taken the runtime down, see `suspicion`.
+            held_with: Items whose sub-runs have items that wait for their turn.
+            max_stops: An item that was suspect so often in a row is failed.
         """
         facts = self.facts
         if facts.is_terminal:
             return
         self.durable_total = facts.progress.total
-        lost = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
-        self._record(ev.RunRecovered(facts.progress.started_through))
+        held = find_held(facts.live.values(), suspects, held_with)
+        self._record(ev.RunRecovered(facts.progress.started_through, tuple(suspects), held))
         for item in list(facts.live.values()):
+            if item.index not in facts.live:  # the failure of one before it stopped the run
+                continue
             ended = {
                 step: self._outcome(step, outcomes[record.ended]) for step, record in item.steps.items() if record.ended
             }
@@ -413,12 +432,33 @@ class RunState:
             self._follow(item, Advance(failed=advance.failed, result=advance.result))
             if advance.result is not None:
                 continue
+            if failure := blame(item, max_stops):
+                self._give_up(item, failure)
+                continue
+            if item.held:
+                self.after.append(AwaitTurn(item.index))
+                continue
             for step, _ in advance.ready:
                 record = item.steps.get(step) or StepRecord(0)
-                self._retry(item, step, record, lost, RetryCause.RECOVERY, max(record.due_ms, now_ms))
+                self._retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
         if self.is_stopping:
             self._cancel_pending(facts.progress.cancel_reason)
         self.start_items()
+
+    def begin_turn(self, index: int, now_ms: int) -> bool:
+        """The turn of an item has come that waited for it: it goes again. Tells whether it is still there to do so."""
+        item = self.facts.live.get(index)
+        if item is None or not item.held:
+            return False
+        for step in item.active:
+            record = item.steps[step]
+            self._retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
+        return True
+
+    def _give_up(self, item: ItemRecord, failure: Failure) -> None:
+        for step in item.active:
+            self._record(ev.StepFailed(item.index, step, item.steps[step].attempt, failure))
+        self._end_item(item, failure)
 
     def _outcome(self, step: str, event: AnyEvent) -> Outcome:
         match event:

@@ -304,7 +304,7 @@ class RunService:
                 yield
                 return
             self._executor.caller.park(execution)
-            self._executor.caller.flush()
+            self._executor.end_turn()
             try:
                 yield
             finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import apsw
+from msgspec import Struct
 
 from stepflow_runtime.ports import StoreCorrupt, StoreUnavailable
 from stepflow_runtime.store.connection import Connection
@@ -52,11 +53,20 @@ def hold_lock(path: Path) -> Generator[None, None, None]:
         os.close(descriptor)
 
 
-def prepare(path: Path) -> int:
-    """Makes or migrates the database and takes the next epoch.
+class Boot(Struct, frozen=True):
+    """The start of a runtime on a database.
 
-    Returns:
-        The epoch of this boot.
+    Args:
+        epoch: Its number.
+        after_clean_stop: Whether the one before ended in order, or there was none.
+    """
+
+    epoch: int
+    after_clean_stop: bool
+
+
+def prepare(path: Path) -> Boot:
+    """Makes or migrates the database and takes the next epoch.
 
     Raises:
         StoreCorrupt: It is no database of ours, or one of a newer release.
@@ -73,13 +83,19 @@ def prepare(path: Path) -> int:
                 connection.run(MIGRATIONS[version])
                 connection.set("user_version", version + 1)
                 connection.set("application_id", APPLICATION_ID)
+            after_clean_stop = bool(connection.value(QUERIES["was_stopped"]))
             connection.run(QUERIES["take_epoch"])
-            epoch: int = connection.value(QUERIES["read_epoch"])
-        return epoch
+            return Boot(connection.value(QUERIES["read_epoch"]), after_clean_stop)
     except apsw.Error as error:
         raise explain(error, str(path)) from error
     finally:
         connection.close()
+
+
+def note_stop(connection: Connection, boot: Boot) -> None:
+    """Notes that a boot ended in order; if the medium refuses, it will seem that it did not."""
+    with suppress(apsw.Error):
+        connection.run(QUERIES["note_stop"], (boot.epoch,))
 
 
 def _create(path: Path) -> None:

@@ -54,9 +54,12 @@ class _Run:
 
 
 class MemoryStore:
-    """`Store` and `BlobStore` in memory."""
+    """`Store` and `BlobStore` in memory. It is new, so nothing stopped before it."""
+
+    after_clean_stop = True
 
     def __init__(self) -> None:
+        self.stops_cleanly = False
         self._leases = grant_all("memory", 1)
         self._runs: dict[RunId, _Run] = {}
         self._children: dict[RunId, dict[RunId, None]] = {}

@@ -5,7 +5,13 @@
 SELECT epoch FROM boot;
 
 -- name: take_epoch
-UPDATE boot SET epoch = epoch + 1;
+UPDATE boot SET epoch = epoch + 1, stopped = 0;
+
+-- name: was_stopped
+SELECT stopped OR epoch = 0 FROM boot;
+
+-- name: note_stop
+UPDATE boot SET stopped = 1 WHERE epoch = ?;
 
 -- name: last_run_no
 SELECT ifnull(max(run_no), 0) FROM runs;
@@ -49,8 +55,9 @@ INSERT INTO outbox VALUES (NULL, ?, ?, ?, ?);
 DELETE FROM outbox WHERE run_id = ? AND seq = ?;
 
 -- name: put_blob
-INSERT INTO blobs VALUES (NULL, ?, ?, ?)
-ON CONFLICT (blob_id) DO UPDATE SET data = excluded.data WHERE data <> excluded.data;
+INSERT INTO blobs (blob_id, type, data, last_put_at) VALUES (?, ?, ?, unixepoch())
+ON CONFLICT (blob_id) DO UPDATE SET data = excluded.data, last_put_at = excluded.last_put_at
+WHERE data <> excluded.data OR last_put_at < excluded.last_put_at - 3600;
 
 -- name: delete_run
 DELETE FROM runs WHERE run_no = ?;

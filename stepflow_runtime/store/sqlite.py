@@ -41,9 +41,18 @@ from stepflow_runtime.store.writer import Writer
 
 
 class SqliteStore:
-    """`Store` and `BlobStore` over one database. Made by `open_sqlite`; used on one trio thread."""
+    """`Store` and `BlobStore` over one database. Made by `open_sqlite`; used on one trio thread.
 
-    def __init__(self, leases: Sequence[Lease], reader: Reader, writer: Writer, hub: WatchHub) -> None:
+    Attributes:
+        after_clean_stop: Whether the runtime that had the database before ended in order, or there was none.
+        stops_cleanly: To be set before the end if that is in order.
+    """
+
+    def __init__(
+        self, leases: Sequence[Lease], reader: Reader, writer: Writer, hub: WatchHub, *, after_clean_stop: bool
+    ) -> None:
+        self.after_clean_stop = after_clean_stop
+        self.stops_cleanly = False
         self._leases = leases
         self._reader = reader
         self._writer = writer
@@ -176,8 +185,8 @@ async def open_sqlite(
     hub = WatchHub()
     with ExitStack() as stack:
         stack.enter_context(database.hold_lock(path))
-        epoch = database.prepare(path)
-        leases = grant_all(f"boot-{epoch}", epoch)
+        boot = database.prepare(path)
+        leases = grant_all(f"boot-{boot.epoch}", boot.epoch)
         connection = database.connect_writer(path, synchronous)
         stack.callback(connection.close)
         side = database.connect_writer(path, synchronous)
@@ -192,7 +201,10 @@ async def open_sqlite(
             lambda job: _tell(hub, job),
             inline_only=inline_only,
         )
+        store = SqliteStore(leases, Reader(reader, str(path)), writer, hub, after_clean_stop=boot.after_clean_stop)
         try:
-            yield SqliteStore(leases, Reader(reader, str(path)), writer, hub)
+            yield store
         finally:
             await writer.close()
+            if store.stops_cleanly:
+                database.note_stop(connection, boot)
