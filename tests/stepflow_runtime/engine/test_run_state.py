@@ -448,7 +448,7 @@ def test_no_attempt_is_made_twice_when_the_clock_is_set_back_over_a_restart() ->
     bench.now_ms -= 3_600_000
     bench.restart()
     bench.commit()
-    bench.pass_time()
+    bench.pass_time(3_700_000)
     assert bench.dispatched == [(0, "a", 1), (0, "a", 2), (0, "a", 3)]
 
 
