@@ -67,13 +67,14 @@ def _format_optional(wall_ms: int | None) -> Timestamp | None:
 
 
 def parse_time(text: Timestamp, field: str) -> int:
-    """Milliseconds since the epoch of an RFC 3339 time.
+    """Milliseconds since the epoch of an RFC 3339 time; UTC if it names no zone.
 
     Raises:
         RpcError: `INVALID_PARAMS`, naming the field.
     """
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
+        time = datetime.fromisoformat(text)
+        return int((time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp() * 1000)
     except ValueError:
         raise RpcError(
             ErrorCode.INVALID_PARAMS, f'{field} is not a time: write it like "2026-01-31T08:00:00Z"', path=f"$.{field}"
