@@ -159,7 +159,7 @@ class Executor:
         if run is None:
             return
         run.state.request_cancel(reason, items)
-        self.timers.after(grace_s, partial(self._grace_over, run))
+        self.timers.after(grace_s, partial(self._grace_over, run, items))
         self._touched[run_id] = run
         self.end_turn()
 
@@ -294,8 +294,8 @@ class Executor:
         self._touched[run.spec.run_id] = run
         self.end_turn()
 
-    def _grace_over(self, run: ActiveRun) -> None:
-        run.state.grace_over()
+    def _grace_over(self, run: ActiveRun, items: Sequence[int] | None) -> None:
+        run.state.grace_over(items)
         self._touched[run.spec.run_id] = run
         self.end_turn()
 

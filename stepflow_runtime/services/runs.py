@@ -44,13 +44,21 @@ from stepflow_runtime.ports import (
     Ids,
     RunFilter,
     RunRecord,
+    SecretSource,
     Store,
     StoreUnavailable,
     WatchFor,
 )
 from stepflow_runtime.services.results import Page, read_by_completion, read_by_index
 from stepflow_runtime.services.status import make_status, run_not_found
-from stepflow_runtime.services.submission import SubmitLimits, copy_inputs, limit_exceeded, make_spec, next_child_key
+from stepflow_runtime.services.submission import (
+    SubmitLimits,
+    copy_inputs,
+    issue_tokens,
+    limit_exceeded,
+    make_spec,
+    next_child_key,
+)
 from stepflow_runtime.services.visibility import Visibility
 
 ANSWER_MARGIN: Final = 64 * 1024
@@ -175,12 +183,16 @@ class RunService:
         if parent is not None:
             self._refuse_if_stopping(parent)
             await self._count_descendant(parent.root_run_id)
+        result: CommitResult | None = None
         try:
             result = await self._executor.submit(spec, inputs, sealed=params.sealed is not False, program=program)
         except StoreUnavailable as error:
             raise RpcError(
                 ErrorCode.INTERNAL_ERROR, f"the run was not stored, submit it again later: {error}"
             ) from error
+        finally:
+            if parent is not None and not isinstance(result, Committed):
+                self._descendants[parent.root_run_id] -= 1
         if isinstance(result, Conflict):
             existing = (
                 await self._find_idempotent(spec) if result.existing is None else await self._require(result.existing)
