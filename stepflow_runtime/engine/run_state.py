@@ -372,10 +372,12 @@ class RunState:
             self._cancel_item(item)
         self.after.extend(Interrupt(execution) for execution in in_flight)
 
-    def grace_over(self) -> None:
-        """Ends the items whose cancellation was asked for and that have not ended since."""
-        for item in list(self.facts.live.values()):
-            if item.cancelling:
+    def grace_over(self, items: Iterable[int] | None = None) -> None:
+        """Ends those of the items (all by default) whose cancellation was asked for and that have not ended since."""
+        live = self.facts.live
+        for index in list(live) if items is None else items:
+            item = live.get(index)
+            if item is not None and item.cancelling:
                 self._cancel_item(item)
         self._end_run_if_over()
 
@@ -385,10 +387,11 @@ class RunState:
             return
         self._record(ev.RunStopped(reason))
         self._cancel_pending(reason)
-        for item in list(self.facts.live.values()):
+        live = list(self.facts.live.values())
+        for item in live:
             item.cancel_reason = reason
             self._cancel_item(item)
-        self._cancel_children(reason, None)
+        self._cancel_children(reason, tuple([item.index for item in live]))
 
     # --- recovery ---
 
