@@ -17,6 +17,7 @@ from protocol.types import BlobType, RunState
 from stepflow_runtime.model.events import AnyEvent, RunSpec
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
 from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.secret import NO_SECRETS, SecretReference, Secrets
 
 # --- time and names --------------------------------------------------------------------------------------------------
 
@@ -41,6 +42,29 @@ class Ids(Protocol):
         ...
 
 
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+class SecretSource(Protocol):
+    """Knows the values of secret variables, and keeps them out of texts."""
+
+    def find(self, reference: SecretReference) -> bytes | None:
+        """The value, raw JSON; `None` if there is none. Looked up now: it may have changed."""
+        ...
+
+    def may_read(self, env_var: str) -> bool:
+        """Whether anybody's flow may have this environment variable read."""
+        ...
+
+    def scrub(self, text: str) -> str:
+        """The text without any value that was ever found. Costs nothing if none was."""
+        ...
+
+    def scrub_json(self, value: Any) -> Any:
+        """The same for a JSON value, however it is nested."""
+        ...
+
+
 # --- component servers -----------------------------------------------------------------------------------------------
 
 
@@ -57,6 +81,7 @@ class Execution:
         waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
             server slot.
         claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
+        secrets: What the tokens in its input stand for; empty if there are none.
         submissions: How often it submitted each content, by hash; `None` likewise.
     """
 
@@ -74,6 +99,7 @@ class Execution:
         "place",
         "root_run_id",
         "run_id",
+        "secrets",
         "step_id",
         "submissions",
         "timeout",
@@ -96,6 +122,7 @@ class Execution:
         timeout_ms: int | None = None,
         alone: bool = False,
         begins_item: bool = False,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self.owner = owner
         self.execution_id = execution_id
@@ -110,6 +137,7 @@ class Execution:
         self.timeout_ms = timeout_ms
         self.alone = alone
         self.begins_item = begins_item
+        self.secrets = secrets
         self.waiting = 0
         self.place: Any = None
         self.timeout: Any = None
@@ -234,8 +262,8 @@ class ItemRef(IntEnum):
 
 
 class ResultChunk(Struct, frozen=True, array_like=True):
-    """Where the results of items `chunk * SEGMENT_ITEMS …` are: little-endian 64-bit `seq << 2 | ItemRef`, without the
-    zeros at the end."""
+    """Where the results of items `chunk * SEGMENT_ITEMS …` are: little-endian 64-bit `seq << 2 | ItemRef`, up to
+    the last item that has ended."""
 
     chunk: int
     refs: bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, ResultChunk
 
@@ -26,9 +26,7 @@ class ResultIndex:
     def end(self, index: int, seq: int, how: ItemRef) -> None:
         """Notes which event ended an item. The first one counts."""
         chunk, position = divmod(index, SEGMENT_ITEMS)
-        refs = self._refs.get(chunk)
-        if refs is None:
-            refs = self._open(chunk)
+        refs = self._open(chunk, position + 1)
         if refs[position] == 0:
             refs[position] = seq << 2 | how
             self._left[chunk] -= 1
@@ -40,7 +38,7 @@ class ResultIndex:
         for chunk in range(first // SEGMENT_ITEMS, last // SEGMENT_ITEMS + 1):
             low = max(first - chunk * SEGMENT_ITEMS, 0)
             high = min(last - chunk * SEGMENT_ITEMS, SEGMENT_ITEMS - 1)
-            refs = self._refs.get(chunk) or self._open(chunk)
+            refs = self._open(chunk, high + 1)
             open_before = refs[low : high + 1].count(0)
             if open_before == high - low + 1:
                 refs[low : high + 1] = array("Q", [seq << 2 | how]) * open_before
@@ -57,7 +55,7 @@ class ResultIndex:
         """The chunks that changed since the last call, whole; those that are full are forgotten."""
         taken: list[ResultChunk] = []
         for chunk in sorted(self._touched):
-            taken.append(ResultChunk(chunk, _to_bytes(self._refs[chunk]).rstrip(b"\0")))
+            taken.append(ResultChunk(chunk, encode_refs(self._refs[chunk])))
             if self._left[chunk] == 0:
                 del self._refs[chunk], self._left[chunk]
         self._touched.clear()
@@ -67,27 +65,39 @@ class ResultIndex:
         """Takes back chunks that were read from the store."""
         for chunk in chunks:
             refs = decode_refs(chunk.refs)
-            left = refs.count(0)
+            left = SEGMENT_ITEMS - len(refs) + refs.count(0)
             if left:
                 self._refs[chunk.chunk] = refs
                 self._left[chunk.chunk] = left
 
-    def _open(self, chunk: int) -> array[int]:
-        refs = self._refs[chunk] = array("Q", bytes(8 * SEGMENT_ITEMS))
-        self._left[chunk] = SEGMENT_ITEMS
+    def _open(self, chunk: int, size: int) -> array[int]:
+        """The entries of a chunk, at least `size` of them."""
+        refs = self._refs.get(chunk)
+        if refs is None:
+            refs = self._refs[chunk] = array("Q")
+            self._left[chunk] = SEGMENT_ITEMS
+        if len(refs) < size:
+            refs.frombytes(bytes(8 * (size - len(refs))))
         return refs
 
 
 def decode_refs(data: bytes) -> array[int]:
-    """The entries of a result chunk, `SEGMENT_ITEMS` of `seq << 2 | ItemRef`; 0 where the item has not ended."""
+    """The entries of a result chunk, `seq << 2 | ItemRef` each: 0, or beyond the end, where an item has not ended."""
     refs: array[int] = array("Q")
-    refs.frombytes(data.ljust(8 * SEGMENT_ITEMS, b"\0"))
+    refs.frombytes(data)
     if sys.byteorder == "big":
         refs.byteswap()
     return refs
 
 
-def _to_bytes(refs: array[int]) -> bytes:
+def ref_of(refs: Sequence[int], index: int) -> int:
+    """The entry of an item in its chunk, 0 if it has not ended."""
+    position = index % SEGMENT_ITEMS
+    return refs[position] if position < len(refs) else 0
+
+
+def encode_refs(refs: array[int]) -> bytes:
+    """The inverse of `decode_refs`."""
     if sys.byteorder == "big":
         refs = refs[:]
         refs.byteswap()

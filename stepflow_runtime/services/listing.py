@@ -24,7 +24,7 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
-from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.engine.results import decode_refs, ref_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
@@ -108,13 +108,13 @@ class ListingService:
         run_id = record.spec.run_id
         chunk = first // SEGMENT_ITEMS
         stored = await self._store.chunks(run_id, chunk, chunk)
-        refs = decode_refs(stored[0].refs) if stored else None
+        refs = decode_refs(stored[0].refs) if stored else ()
         run = self._executor.active(run_id)
         live, pending_from = (run.state.facts.live, run.state.facts.next_item) if run is not None else ({}, 0)
         inputs, journal = Inputs(self._store, run_id), Journal(self._store, run_id)
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
-            ref = refs[index % SEGMENT_ITEMS] if refs is not None else 0
+            ref = ref_of(refs, index)
             item = live.get(index) if not ref else None
             is_running = item is not None or index < pending_from  # the end of the latter is not durable yet
             state = _ENDED[ItemRef(ref & 3)] if ref else ItemState.RUNNING if is_running else ItemState.PENDING
@@ -177,7 +177,7 @@ class ListingService:
         """The sequence numbers between which the events of an item are; zeros if it has not started."""
         chunk = index // SEGMENT_ITEMS
         for stored in await self._store.chunks(run_id, chunk, chunk):
-            ref = decode_refs(stored.refs)[index % SEGMENT_ITEMS]
+            ref = ref_of(decode_refs(stored.refs), index)
             if ref:
                 event, _ = await Journal(self._store, run_id).event(ref >> 2)
                 return getattr(event, "since", 0), ref >> 2
