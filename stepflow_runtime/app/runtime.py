@@ -6,6 +6,7 @@ the executor; the listener last. `open_runtime` owns the one tree of tasks.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -216,7 +217,8 @@ class Runtime:
         Cancellation: the drain is over; nothing new begins all the same.
         """
         timeout_ms = self.config.limits.drain_timeout_ms
-        log.info("draining: nothing new begins", in_flight=self.router.load, drainTimeoutMs=timeout_ms)
+        if self.router.load:
+            log.info("draining: nothing new begins", in_flight=self.router.load, drainTimeoutMs=timeout_ms)
         self.executor.hold()
         with trio.move_on_after(timeout_ms / 1000) as waiting:
             await self.router.drain()
