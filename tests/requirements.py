@@ -449,6 +449,19 @@ visibility [FAULTS 36] A server sees the trees in which it executes and what its
     stepflow_runtime/app/test_visibility.py::test_every_method_that_names_a_run_is_tried
 stale-writes [FAULTS 36] An execution that is no longer current writes nothing, by no method.
     stepflow_runtime/app/test_visibility.py::test_an_execution_that_has_ended_writes_nothing
+ops-db-check [FAULTS 32] `stepflow db check` folds every journal, verifies every blob, and tells what does not fit together; nothing is changed.
+    operations/test_db.py::test_a_sound_database_is_well_and_stays_as_it_is
+    operations/test_db.py::test_a_database_is_checked_while_a_runtime_serves
+    operations/test_db.py::test_what_does_not_fit_together_is_told
+    operations/test_db.py::test_damaged_pages_are_told
+    operations/test_db.py::test_a_database_that_is_not_ours_is_refused_and_left_alone
+ops-db-backup [FAULTS 32] `stepflow db backup` copies while a runtime serves; the copy is whole, or not there.
+    operations/test_db.py::test_a_backup_is_whole_while_a_runtime_serves_and_goes_on_by_itself
+    operations/test_db.py::test_a_backup_that_fails_leaves_nothing_behind
+ops-db-migrate [FAULTS 32] A database of the first release is migrated, and its runs go on.
+    operations/test_db.py::test_a_database_of_the_first_release_is_migrated
+    operations/test_db.py::test_runs_of_the_first_release_go_on_in_this_one
+    operations/test_db.py::test_a_database_that_a_runtime_has_is_not_migrated
 ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time

@@ -19,7 +19,7 @@ from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
-from stepflow_runtime.model.events import AnyEvent, ParentLink, RunSpec, decode_events
+from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, JournalRow, Store
 
@@ -51,9 +51,9 @@ async def recover_runs(
     delegating: dict[RunId, set[StepOfItem]] = defaultdict(set)
     held_with: dict[RunId, set[int]] = defaultdict(set)
     for facts in unfinished:
-        match facts.spec:
-            case RunSpec(parent=ParentLink(run_id=parent_id, item_index=int(item), step_id=str(step))):
-                delegating[parent_id].add((item, step))
+        parent = facts.spec.parent if facts.spec is not None else None
+        if parent is not None and parent.item_index is not None and parent.step_id is not None:
+            delegating[parent.run_id].add((parent.item_index, parent.step_id))
     for facts in sorted(unfinished, key=_depth, reverse=True):  # whether an item waits hangs on its sub-runs
         state = await _restore_run(store, programs, executor.policy, facts)
         if state is None:

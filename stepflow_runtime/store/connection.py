@@ -87,5 +87,10 @@ class Connection:
         total, copied = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         return total, copied
 
+    def copy_into(self, target: Connection) -> None:
+        """Copies the whole database, as it is at one moment, into another one, which must be empty."""
+        with target._db.backup("main", self._db, "main") as backup:
+            backup.step(-1)
+
     def close(self) -> None:
         self._db.close()

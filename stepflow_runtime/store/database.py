@@ -73,16 +73,13 @@ def prepare(path: Path) -> Boot:
         StoreUnavailable: The medium refused.
     """
     with suppress(FileExistsError):
-        _create(path)
+        create(path)
     connection = _open(path)
     try:
         _check_identity(connection, path)
         connection.set("journal_mode", "wal")
         with connection.transaction():
-            for version in range(_read_version(connection), len(MIGRATIONS)):
-                connection.run(MIGRATIONS[version])
-                connection.set("user_version", version + 1)
-                connection.set("application_id", APPLICATION_ID)
+            _migrate(connection)
             after_clean_stop = bool(connection.value(QUERIES["was_stopped"]))
             connection.run(QUERIES["take_epoch"])
             return Boot(connection.value(QUERIES["read_epoch"]), after_clean_stop)
@@ -92,13 +89,60 @@ def prepare(path: Path) -> Boot:
         connection.close()
 
 
+def _migrate(connection: Connection) -> None:
+    for version in range(_read_version(connection), len(MIGRATIONS)):
+        connection.run(MIGRATIONS[version])
+        connection.set("user_version", version + 1)
+        connection.set("application_id", APPLICATION_ID)
+
+
+def migrate(path: Path) -> int:
+    """Brings a database that is there to the schema of this release, in one transaction.
+
+    Returns:
+        The version of that.
+    """
+    connection = _open(path)
+    try:
+        with connection.transaction():
+            _migrate(connection)
+        return len(MIGRATIONS)
+    except apsw.Error as error:
+        raise explain(error, str(path)) from error
+    finally:
+        connection.close()
+
+
+def identify(connection: Connection, path: Path) -> int:
+    """The version of a database of ours.
+
+    Raises:
+        StoreCorrupt: It is damaged, of another program, without content, or of a newer release.
+        StoreUnavailable: The medium refused.
+    """
+    try:
+        _check_identity(connection, path)
+        version = _read_version(connection)
+    except apsw.Error as error:
+        raise explain(error, str(path)) from error
+    if version == 0:
+        raise StoreCorrupt(f"The file {path} is empty; give the path of a database.")
+    return version
+
+
 def note_stop(connection: Connection, boot: Boot) -> None:
     """Notes that a boot ended in order; if the medium refuses, it will seem that it did not."""
     with suppress(apsw.Error):
         connection.run(QUERIES["note_stop"], (boot.epoch,))
 
 
-def _create(path: Path) -> None:
+def create(path: Path) -> None:
+    """Makes an empty file that only its owner may read.
+
+    Raises:
+        FileExistsError: It is there.
+        StoreUnavailable: It cannot be made.
+    """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     except FileExistsError:
@@ -146,6 +190,11 @@ def connect_reader(path: Path) -> Connection:
     connection = _connect(path)
     connection.set("query_only", 1)
     return connection
+
+
+def connect_copy(path: Path) -> Connection:
+    """A connection to a file that becomes a copy."""
+    return _open(path)
 
 
 def _connect(path: Path) -> Connection:

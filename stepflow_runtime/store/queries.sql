@@ -166,3 +166,6 @@ SELECT run_id, seq, kind, body FROM outbox ORDER BY message_no;
 
 -- name: blob
 SELECT data, type FROM blobs WHERE blob_id = ?;
+
+-- name: blob_ids
+SELECT blob_id FROM blobs WHERE blob_id > ? ORDER BY blob_id LIMIT ?;

@@ -141,6 +141,9 @@ class Reader:
 
     # --- blobs ---
 
+    def blob_ids(self, after: str, limit: int) -> list[BlobId]:
+        return [BlobId(blob_id) for (blob_id,) in self._all(QUERIES["blob_ids"], (after, limit))]
+
     def blob(self, blob_id: BlobId) -> tuple[bytes, BlobType] | None:
         row = self._one("blob", blob_id)
         return None if row is None else (row[0], BlobType(row[1]))

@@ -1,6 +1,6 @@
 """The store in one SQLite file: durable when a method that writes returns, and after kill -9 as it was then.
 
-Composes `writer` and `transaction` (what is written), `reader` (what is read) and `watch` (who is woken). One runtime
+Composes `writer` and `transaction` (what is written), `view` (what is read) and `watch` (who is woken). One runtime
 uses a database at a time; the lock beside the file and the epoch in every transaction see to that.
 """
 
@@ -17,30 +17,26 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import (
     CommitResult,
     Committed,
-    InputSegment,
-    JournalRow,
     Lease,
     Message,
-    ResultChunk,
-    RunFilter,
     RunProgress,
-    RunRecord,
     RunWrite,
     WatchFor,
 )
 from stepflow_runtime.store import database
 from stepflow_runtime.store.checkpoint import Checkpointer
-from stepflow_runtime.store.content import check_blob_id, verify_content
+from stepflow_runtime.store.content import check_blob_id
 from stepflow_runtime.store.database import Synchronous
 from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
 from stepflow_runtime.store.leases import find_shard, grant_all
 from stepflow_runtime.store.reader import Reader
 from stepflow_runtime.store.transaction import Transactor
+from stepflow_runtime.store.view import SqliteView
 from stepflow_runtime.store.watch import WatchHub, is_due
 from stepflow_runtime.store.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(SqliteView):
     """`Store` and `BlobStore` over one database. Made by `open_sqlite`; used on one trio thread.
 
     Attributes:
@@ -53,8 +49,8 @@ class SqliteStore:
     ) -> None:
         self.after_clean_stop = after_clean_stop
         self.stops_cleanly = False
+        super().__init__(reader)
         self._leases = leases
-        self._reader = reader
         self._writer = writer
         self.hub = hub
 
@@ -85,58 +81,11 @@ class SqliteStore:
         check_blob_id(blob_id)
         await self._writer.write(PutJob(blob_id, data, blob_type))
 
-    # --- reading ---
-
     async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
         progress = self._reader.progress(run_id)
         if progress is None or is_due(progress, after_seq, until):
             return progress
         return await self.hub.wait(run_id, after_seq, until)
-
-    async def run(self, run_id: RunId) -> RunRecord | None:
-        return self._reader.run(run_id)
-
-    async def runs(self, where: RunFilter, before: RunId | None, limit: int) -> list[RunRecord]:
-        return self._reader.runs(where, before, limit)
-
-    async def unfinished(self) -> list[RunId]:
-        return self._reader.unfinished()
-
-    async def children(self, run_id: RunId) -> list[RunRecord]:
-        return self._reader.children(run_id)
-
-    async def child(self, parent: RunId, item_index: int, step_id: str, key: str) -> RunRecord | None:
-        return self._reader.child(parent, item_index, step_id, key)
-
-    async def children_of_step(self, parent: RunId, item_index: int, step_id: str) -> list[RunRecord]:
-        return self._reader.children_of_step(parent, item_index, step_id)
-
-    async def run_by_idempotency_key(self, principal: str, key: str) -> RunRecord | None:
-        return self._reader.run_by_idempotency_key(principal, key)
-
-    async def journal(self, run_id: RunId, from_seq: int, max_rows: int) -> list[JournalRow]:
-        return self._reader.journal(run_id, from_seq, max_rows)
-
-    async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
-        return self._reader.journal_at_completion(run_id, ordinal, max_rows)
-
-    async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
-        return self._reader.chunks(run_id, first, last)
-
-    async def inputs(self, run_id: RunId, index: int) -> InputSegment | None:
-        return self._reader.inputs(run_id, index)
-
-    async def snapshot(self, run_id: RunId) -> tuple[int, bytes] | None:
-        return self._reader.snapshot(run_id)
-
-    async def outbox(self) -> list[Message]:
-        return self._reader.outbox()
-
-    async def get(self, blob_id: BlobId) -> tuple[bytes, BlobType] | None:
-        blob = self._reader.blob(blob_id)
-        if blob is not None:
-            verify_content(blob_id, blob[0])
-        return blob
 
 
 def _settle_progress(write: RunWrite) -> RunProgress:

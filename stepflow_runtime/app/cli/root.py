@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "blobs": "Store and read content by its hash.",
     "components": "List the components that flows can call.",
     "test": "Run the test cases that flows bring with them.",
+    "db": "Check, copy and migrate the database in which a runtime keeps its state.",
     "doctor": "Check whether everything is there that a runtime needs.",
     "completion": "Print a script that completes commands in your shell.",
 }
