@@ -469,6 +469,30 @@ ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone af
     operations/test_unclean_stops.py::test_who_only_waits_for_a_sub_run_is_no_suspect
     operations/test_unclean_stops.py::test_an_orderly_stop_blames_nobody
     operations/test_unclean_stops.py::test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_learns_of_it
+secrets [FAULTS 40] A secret variable is given by reference, reaches components as its value, and shows in no store, log, event, result or error.
+    system/test_canary.py::test_a_planted_secret_shows_in_no_sink
+    stepflow_runtime/connect/test_pool.py::test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_quotes_it
+    stepflow_runtime/connect/test_pool.py::test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent
+    stepflow_runtime/connect/test_stdio.py::test_secrets_are_scrubbed_from_the_last_words_before_they_are_cut
+    stepflow_runtime/app/test_secrets.py::test_what_was_looked_up_is_scrubbed_however_it_is_quoted
+    stepflow_runtime/model/test_variable.py::test_a_secret_is_there_as_its_token_and_not_checked_as_a_value
+    stepflow_runtime/app/test_config.py::test_secrets_say_where_they_are_and_never_what
+secret-sources [FLOWS, Execution] What a flow of a component server names is read from the environment only if it is meant for flows.
+    stepflow_runtime/app/test_visibility.py::test_a_server_has_no_environment_variable_read_that_is_not_meant_for_flows
+    stepflow_runtime/app/test_secrets.py::test_a_flow_from_anywhere_has_only_those_variables_read_that_are_meant_for_flows
+    stepflow_runtime/app/test_secrets.py::test_a_value_is_found_in_the_configuration_then_where_the_flow_says_then_by_its_name
+opaque-data [FAULTS 37] Data that look like the token of another run's secret stay data.
+    stepflow_runtime/connect/test_pool.py::test_a_token_in_the_data_of_another_run_stays_a_token
+    stepflow_runtime/model/test_secret.py::test_a_token_that_means_nothing_in_this_run_stays_as_it_is
+children [FAULTS 43] A component server gets an allow-listed environment, no descriptors, a session of its own, and the limits that are configured.
+    stepflow_runtime/connect/test_stdio.py::test_a_process_inherits_no_descriptors
+    stepflow_runtime/connect/test_stdio.py::test_a_process_sees_only_the_environment_that_is_allowed
+    stepflow_runtime/connect/test_stdio.py::test_a_process_has_a_session_and_a_group_of_its_own
+    stepflow_runtime/connect/test_stdio.py::test_a_process_keeps_to_its_limits
+private-files [FAULTS 43] The data directory is 0700 and its files 0600; a configuration that others can write is refused.
+    stepflow_runtime/store/test_sqlite.py::test_file_and_folder_are_for_the_owner_alone
+    stepflow_runtime/app/test_config.py::test_a_file_that_others_can_write_is_refused
+    stepflow_runtime/app/test_config.py::test_a_group_with_others_in_it_may_not_write
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, field
 from protocol.tls import TlsFiles
 from stepflow_runtime.connect.listener import check_protection
 from stepflow_runtime.connect.routes import Route
+from stepflow_runtime.connect.stdio import ProcessLimits
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.model.outcome import Outcome
 
@@ -57,6 +58,7 @@ class StdioConfig(_Section, frozen=True, kw_only=True):
         env: What is added to its environment.
         processes: How many of it run.
         cwd: Its working folder; by default that of the configuration file.
+        limits: What the system lets each process use; by default all that the runtime may.
     """
 
     command: str
@@ -64,6 +66,7 @@ class StdioConfig(_Section, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     processes: _Positive = 1
     cwd: Path
+    limits: ProcessLimits = ProcessLimits()
 
 
 class DialConfig(_Section, frozen=True, kw_only=True):
@@ -186,6 +189,13 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     drain_timeout_ms: _Count = 30_000
 
 
+class SecretConfig(_Section, frozen=True, kw_only=True):
+    """Where the value of a secret variable is: in an environment variable of the runtime, or in a file."""
+
+    env: str | None = None
+    file: Path | None = None
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """All that a runtime is told.
 
@@ -194,6 +204,7 @@ class Config(Struct, frozen=True, kw_only=True):
         folder: What its relative paths were relative to.
         plugins: By name.
         routes: In order; the first that matches wins. Each names one of the plugins.
+        secrets: Where the values of secret variables are, by their names.
         warnings: What is odd in the file, a sentence each, with its place.
     """
 
@@ -205,6 +216,7 @@ class Config(Struct, frozen=True, kw_only=True):
     listen: Listen = Listen()
     retry: RetryPolicy = RetryPolicy()
     limits: RuntimeLimits = field(default_factory=RuntimeLimits)
+    secrets: dict[str, SecretConfig] = {}
     warnings: tuple[str, ...] = ()
 
 

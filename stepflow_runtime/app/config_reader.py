@@ -27,6 +27,7 @@ from stepflow_runtime.app.config import (
     MockConfig,
     PluginConfig,
     RuntimeLimits,
+    SecretConfig,
     SqliteStorage,
     StdioConfig,
     StorageConfig,
@@ -45,7 +46,7 @@ from stepflow_runtime.model.pointer import extend
 _S = TypeVar("_S", bound=Struct)
 _T = TypeVar("_T")
 
-_SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits")
+_SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits", "secrets")
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
 _PLUGIN_TYPES: Final = ("builtin", "stepflow", "mock")
 
@@ -90,6 +91,7 @@ class _Reader:
             listen=self.read_listen(self.section(value, "listen")),
             retry=self.read_retry(self.section(value, "retry")),
             limits=self.convert(self.section(value, "limits"), RuntimeLimits, "/limits"),
+            secrets=self.read_secrets(self.section(value, "secrets")),
             warnings=tuple(self.warnings),
         )
 
@@ -241,6 +243,15 @@ class _Reader:
         if not re.fullmatch(r"\d+", str(retries)):
             raise self.fault("/retry/transportMaxRetries", '"transportMaxRetries" is a whole number, 0 or more.')
         return RetryPolicy(int(retries), backoff or Backoff())
+
+    def read_secrets(self, fields: Mapping[str, Any]) -> dict[str, SecretConfig]:
+        found: dict[str, SecretConfig] = {}
+        for name, member in fields.items():
+            place = extend("/secrets", name)
+            if not is_object(member) or len(member) != 1 or not member.keys() <= {"env", "file"}:
+                raise self.fault(place, "A secret is {env: VARIABLE} or {file: PATH}; its value is not written here.")
+            found[name] = self.convert(member, SecretConfig, place)
+        return found
 
     # --- what all sections share -------------------------------------------------------------------------------------
 

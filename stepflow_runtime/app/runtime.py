@@ -36,6 +36,7 @@ from stepflow_runtime.app.config import (
     SqliteStorage,
     StdioConfig,
 )
+from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin
@@ -97,6 +98,7 @@ class Runtime:
         self._clock, ids = clock or SystemClock(), ids or SystemIds()
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
+        self._secrets = ConfiguredSecrets(config.secrets, os.environ)
         self._grace_s = GRACE_S
         self.has_failed = False
 
@@ -115,6 +117,7 @@ class Runtime:
                 limits.max_concurrency, limits.max_items_per_submit, limits.max_run_depth, limits.max_descendants
             ),
             limits.max_frame_bytes,
+            self._secrets,
         )
         blobs = BlobService(store, self._connections)
         self._callbacks = ServiceCallbacks(runs, blobs)
@@ -166,7 +169,9 @@ class Runtime:
                     config.args,
                     env=config.env,
                     cwd=config.cwd,
+                    limits=config.limits,
                     on_stderr=on_stderr,
+                    scrub=self._secrets.scrub,
                     grace_s=lambda: self._grace_s,
                 )
                 return self._make_server_plugin(name, [origin] * config.processes)
@@ -187,6 +192,7 @@ class Runtime:
             jitter=random.random,
             unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
             initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
+            secrets=self._secrets,
             read_token=None if token_file is None else partial(read_token, token_file),
         )
 

@@ -21,7 +21,8 @@ from protocol.types import ExecuteParams, ExecuteResult, Observability
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.model.outcome import Failure, Outcome
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.model.secret import SecretMissing, fill_in
+from stepflow_runtime.ports import Execution, SecretSource
 
 NULL: Final = b"null"
 
@@ -36,6 +37,7 @@ class Server:
         connection: Where what is in flight is registered.
         answers: For executions that cannot be sent.
         slots: How many executions it takes at once; those that wait in a request to the runtime don't count.
+        secrets: Gives the values of secrets that it is sent, and keeps them out of the errors that it answers.
 
     Attributes:
         load: Executions in flight less those that wait in a request. Cancelled ones count until they are answered.
@@ -49,6 +51,7 @@ class Server:
         answers: AnswerQueue,
         *,
         slots: int,
+        secrets: SecretSource | None = None,
     ) -> None:
         self.connection = connection
         connection.server = self
@@ -58,20 +61,29 @@ class Server:
         self.alone: Execution | None = None
         self.alone_until = 0.0
         self._answers = answers
+        self._secrets = secrets
 
     def send(self, execution: Execution, path: str) -> bool:
         """Queues a request on the link; `link.flush` sends it.
 
         Returns:
-            Whether it fits a frame of the peer; otherwise it is answered with `LIMIT_EXCEEDED`.
+            Whether it was sent; otherwise it is answered: with `LIMIT_EXCEEDED` if it does not fit a frame of the
+            peer, with `RESOURCE_UNAVAILABLE` if it needs a secret that has no value.
 
         Raises:
             LinkClosed: The connection has ended; nothing happened.
         """
+        input = execution.input
+        if execution.secrets and self._secrets is not None:
+            try:
+                input = fill_in(input, execution.secrets, self._secrets.find)
+            except SecretMissing as missing:
+                self._answers.put(execution, Failure(ItemErrorCode.RESOURCE_UNAVAILABLE, str(missing)))
+                return False
         params = _encode(
             ExecuteParams(
                 path,
-                Raw(execution.input),
+                Raw(input),
                 execution.attempt,
                 Observability(  # in the order of its fields: keywords take longer
                     None,
@@ -117,7 +129,7 @@ class Server:
             if error is None:
                 sink.answered(execution, read_result(answer.result or NULL, execution.component))
             else:
-                sink.answered(execution, read_error(error))
+                sink.answered(execution, self._scrub(read_error(error)))
 
     def end(self, failure: Failure) -> None:
         """Reports all that is in flight as failed: the connection ended."""
@@ -129,6 +141,14 @@ class Server:
             sink.answered(execution, failure)
         if executions:
             sink.end_turn()
+
+    def _scrub(self, failure: Failure) -> Failure:
+        """The failure without secrets: a component that quotes its input must not have them stored."""
+        if self._secrets is None:
+            return failure
+        scrub, scrub_json = self._secrets.scrub, self._secrets.scrub_json
+        data = failure.data if failure.data is UNSET else scrub_json(failure.data)
+        return Failure(failure.code, scrub(failure.message), data)
 
 
 class InFlight:

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import IO, Final
 
 import trio
+from msgspec import Struct
 
 from protocol.streams import ByteStream, FdStream
+from protocol.types import Positive
 from stepflow_runtime.connect.origin import Opened
 
 STDERR_BYTES: Final = 64 * 1024
@@ -46,6 +48,26 @@ INHERITED: Final = frozenset(
 INHERITED_PREFIXES: Final = ("LC_", "PYTHON", "SSL_")
 
 
+class ProcessLimits(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What the system lets one process of a component server use, and each that it starts.
+
+    Args:
+        memory_mb: Of address space, in MiB; more cannot be allocated.
+        cpu_seconds: Of computing; then the process is killed.
+        open_files: Descriptors at once.
+    """
+
+    memory_mb: Positive | None = None
+    cpu_seconds: Positive | None = None
+    open_files: Positive | None = None
+
+    def wrap(self, program: str) -> list[str]:
+        """The command that starts a program within these limits."""
+        limits = (("-v", self.memory_mb and self.memory_mb * 1024), ("-t", self.cpu_seconds), ("-n", self.open_files))
+        settings = [f"ulimit {option} {value}" for option, value in limits if value is not None]
+        return ["/bin/sh", "-c", " && ".join([*settings, 'exec "$@"']), "sh", program] if settings else [program]
+
+
 class StdioOrigin:
     """How to start a component server.
 
@@ -54,7 +76,9 @@ class StdioOrigin:
         args: Its arguments.
         env: What the configuration adds to the environment.
         cwd: Its working folder.
+        limits: What the system lets it use.
         on_stderr: Called with each line of its stderr.
+        scrub: Takes secrets out of what it writes to its stderr.
         grace_s: Tells, when it is to stop, how long it has from the end of stdin to SIGTERM, and from there to SIGKILL.
 
     Raises:
@@ -68,7 +92,9 @@ class StdioOrigin:
         *,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        limits: ProcessLimits | None = None,
         on_stderr: Callable[[str], None] | None = None,
+        scrub: Callable[[str], str] = str,
         grace_s: Callable[[], float] = lambda: GRACE_S,
     ) -> None:
         self._grace_s = grace_s
@@ -76,9 +102,10 @@ class StdioOrigin:
         program = find_program(command, self._env.get("PATH"), cwd)
         setpriv = shutil.which("setpriv")
         dies_with_us = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-        self._argv = [*dies_with_us, program, *args]
+        self._argv = [*dies_with_us, *(limits or ProcessLimits()).wrap(program), *args]
         self._cwd = cwd
         self._on_stderr = on_stderr
+        self._scrub = scrub
 
     def open(self) -> AbstractAsyncContextManager[Opened]:
         """Starts the process; leaving the context stops it.
@@ -92,7 +119,7 @@ class StdioOrigin:
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Opened]:
-        process = _start(self._argv, self._env, self._cwd)
+        process = _start(self._argv, self._env, self._cwd, self._scrub)
         async with trio.open_nursery() as nursery:
             try:
                 nursery.start_soon(process.attend, self._on_stderr)
@@ -104,8 +131,11 @@ class StdioOrigin:
 class ServerProcess:
     """A running component server."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], stream: ByteStream, stderr_fd: int) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], stream: ByteStream, stderr_fd: int, scrub: Callable[[str], str]
+    ) -> None:
         self.stream = stream
+        self._scrub = scrub
         self._popen = popen
         self._stderr = trio.lowlevel.FdStream(stderr_fd)
         self._ring = bytearray()
@@ -125,7 +155,8 @@ class ServerProcess:
         return _describe_exit(self._popen.returncode)
 
     def last_words(self) -> str:
-        return bytes(self._ring[-TAIL_BYTES:]).decode(errors="replace").strip()
+        # Scrubbed before it is cut: a cut may leave part of a secret.
+        return self._scrub(self._ring.decode(errors="replace")).strip()[-TAIL_BYTES:]
 
     async def attend(self, on_line: Callable[[str], None] | None) -> None:
         """Drains stderr and reaps the process, until `stop` is through.
@@ -163,9 +194,9 @@ class ServerProcess:
             del self._ring[:-STDERR_BYTES]
             if on_line is not None:
                 *lines, rest = (rest + chunk).split(b"\n")
-                rest = rest[-TAIL_BYTES:]
+                rest = rest[-STDERR_BYTES:]
                 for line in lines:
-                    on_line(line[-TAIL_BYTES:].decode(errors="replace"))
+                    on_line(self._scrub(line.decode(errors="replace"))[-TAIL_BYTES:])
         self._drained.set()
 
     async def _reap(self) -> None:
@@ -200,7 +231,7 @@ def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIXES)}
 
 
-def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> ServerProcess:
+def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, scrub: Callable[[str], str]) -> ServerProcess:
     """Starts the process from this thread: it is this thread's end that the kernel would tell it."""
     popen = subprocess.Popen(
         argv,
@@ -214,7 +245,7 @@ def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> Ser
     )
     write_fd, read_fd, stderr_fd = (_take_fd(pipe) for pipe in (popen.stdin, popen.stdout, popen.stderr))
     _enlarge_pipe(read_fd)
-    return ServerProcess(popen, FdStream(read_fd, write_fd), stderr_fd)
+    return ServerProcess(popen, FdStream(read_fd, write_fd), stderr_fd, scrub)
 
 
 def _enlarge_pipe(fd: int) -> None:

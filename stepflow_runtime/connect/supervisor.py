@@ -25,7 +25,7 @@ from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.ports import Execution, SecretSource
 
 HEALTHY_S: Final = 10.0
 """A connection that lasted so long makes the next pause a short one again."""
@@ -62,6 +62,7 @@ class ServerPlugin:
         unavailable_timeout_ms: How long an execution waits while no server is connected.
         initialize_timeout_ms: How long a server may take to answer `initialize` and `components/list`.
         backoff: Pauses between restarts.
+        secrets: Gives its servers the values of secrets.
         read_token: Gives the token that its servers ask the runtime for; `None` if they ask for none.
     """
 
@@ -77,6 +78,7 @@ class ServerPlugin:
         unavailable_timeout_ms: int = 300_000,
         initialize_timeout_ms: int = 10_000,
         backoff: Backoff | None = None,
+        secrets: SecretSource | None = None,
         read_token: Callable[[], str] | None = None,
     ) -> None:
         self._name = name
@@ -87,6 +89,7 @@ class ServerPlugin:
         self._initialize_timeout_s = initialize_timeout_ms / 1000
         self._jitter = jitter
         self._backoff = backoff or Backoff()
+        self._secrets = secrets
         self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
         self._listed: list[ComponentInfo] | None = None
@@ -225,6 +228,7 @@ class ServerPlugin:
             connection,
             self._answers,
             slots=min(limit, result.max_in_flight or limit, max_in_flight or limit),
+            secrets=self._secrets,
         )
         connection.receive = partial(self._pool.receive, server)
         return server

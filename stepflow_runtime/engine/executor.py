@@ -269,6 +269,7 @@ class Executor:
             planned.timeout_ms,
             command.alone,
             command.begins_item,
+            spec.secrets,
         )
         self.caller.call(execution)
 

@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from protocol.types import ParentClosePolicy, RunState
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.secret import SecretReference
 
 JOURNAL_VERSION: Final = 1
 
@@ -69,6 +70,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     run_timeout_ms: int | None = None
     created_by: str | None = None
     created_at_ms: int
+    secrets: dict[str, SecretReference] = {}
 
 
 class Event(Struct, frozen=True, array_like=True, tag_field="e"):

@@ -1,4 +1,7 @@
-"""The runtime's services as the built-in components call them: without a wire, for the calling execution."""
+"""The runtime's services as the built-in components call them: without a wire, for the calling execution.
+
+As there is no wire, inputs of sub-runs may hold tokens of secrets; what these stand for is passed on with them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class ServiceCallbacks:
         return await self._blobs.get_json(blob_id)
 
     async def submit_run(self, execution: Execution, params: SubmitParams) -> RunStatus:
-        return await self._runs.submit_for(execution, params, PRINCIPAL)
+        return await self._runs.submit_for(execution, params, PRINCIPAL, secrets=execution.secrets)
 
     async def get_run(self, execution: Execution, params: GetRunParams) -> RunStatus:
         return await self._runs.get_for(execution, params)

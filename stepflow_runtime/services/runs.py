@@ -36,6 +36,7 @@ from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.model.events import RetryCause, RunSpec
 from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     Clock,
@@ -83,6 +84,7 @@ class RunService:
         clock, ids: The world.
         limits: Of submissions.
         max_frame_bytes: Of one answer.
+        secrets: The values of secret variables; without it none has one.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class RunService:
         ids: Ids,
         limits: SubmitLimits,
         max_frame_bytes: int,
+        secrets: SecretSource | None = None,
     ) -> None:
         self._executor = executor
         self._store = store
@@ -104,6 +107,7 @@ class RunService:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._secrets = secrets
         self._max_answer_bytes = max_frame_bytes - ANSWER_MARGIN
         self._descendants: dict[RunId, int] = {}
 
@@ -121,6 +125,7 @@ class RunService:
         params: SubmitParams,
         principal: str,
         connection: Connection | None = None,
+        secrets: Secrets = NO_SECRETS,
     ) -> RunStatus:
         """Submits a run for an execution, or for nobody.
 
@@ -129,6 +134,7 @@ class RunService:
             params: As they came.
             principal: The plugin that submits; empty for a client.
             connection: Whose sight bounds what the submission may name; the built-in components see all.
+            secrets: What tokens in the inputs stand for.
 
         Raises:
             RpcError: `NOT_FOUND` (flow), `VALIDATION_FAILED`, `LIMIT_EXCEEDED`, `CONFLICT` (idempotency key),
@@ -141,7 +147,7 @@ class RunService:
         record, is_new = (
             (found, False)
             if found is not None
-            else await self._create(execution, child_key, params, principal, connection)
+            else await self._create(execution, child_key, params, principal, connection, secrets)
         )
         if execution is not None and child_key is not None:
             execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
@@ -161,6 +167,7 @@ class RunService:
         params: SubmitParams,
         principal: str,
         connection: Connection | None,
+        secrets: Secrets,
     ) -> tuple[RunRecord, bool]:
         program = await self._programs.get(BlobId(params.flow_id), params.overrides)
         inputs = copy_inputs(params.inputs, self._limits)
@@ -175,6 +182,13 @@ class RunService:
             execution=execution,
             child_key=child_key,
             limits=self._limits,
+            secrets=issue_tokens(
+                program,
+                self._secrets,
+                secrets,
+                is_trusted=connection is not None and connection.role != "server",
+                make_id=self._ids.execution_id,
+            ),
         )
         existing = await self._find_idempotent(spec)
         if existing is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +14,13 @@ from protocol.types import FailurePolicy, MaxFailures, SubmitParams
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.model.canonical import canonical_json, canonicalize
 from stepflow_runtime.model.events import IdempotencyKey, ParentLink, RunSpec
+from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.model.variable import resolve_variables
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.model.pointer import extend
+from stepflow_runtime.model.schema import Schema
+from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
+from stepflow_runtime.model.variable import find_secrets, resolve_variables
+from stepflow_runtime.ports import Execution, SecretSource
 
 
 class SubmitLimits(Struct, frozen=True):
@@ -46,6 +50,7 @@ def make_spec(
     execution: Execution | None,
     child_key: str | None,
     limits: SubmitLimits,
+    secrets: Secrets,
 ) -> RunSpec:
     """Resolves a submission into what the run is.
 
@@ -54,6 +59,7 @@ def make_spec(
         parent: The run that the submission comes from, if it comes from one.
         execution: The execution that it comes from, if that is known.
         child_key: Under which the execution finds it again.
+        secrets: What its tokens stand for, see `issue_tokens`.
 
     Raises:
         RpcError: `VALIDATION_FAILED` for variables, `LIMIT_EXCEEDED` for the depth.
@@ -78,7 +84,8 @@ def make_spec(
         max_concurrency=params.max_concurrency or limits.max_concurrency,
         max_failures=read_failure_policy(params.failure_policy),
         overrides=params.overrides,
-        variables=_read_variables(params.variables, program),
+        variables=_read_variables(params.variables, program, secrets),
+        secrets=dict(secrets),
         labels=params.labels or {},
         idempotency=None if key is None else IdempotencyKey(principal, key, idempotent_content(params)),
         run_timeout_ms=params.run_timeout_ms,
@@ -98,9 +105,53 @@ def read_failure_policy(policy: FailurePolicy | None) -> int | None:
             return None
 
 
-def _read_variables(given: Mapping[str, Raw] | None, program: Program) -> dict[str, Raw]:
+def issue_tokens(
+    program: Program, source: SecretSource | None, inherited: Secrets, is_trusted: bool, make_id: Callable[[], str]
+) -> Secrets:
+    """Tokens for the secret variables of a flow that have a value.
+
+    Args:
+        program: The flow.
+        source: Where values come from.
+        inherited: The tokens of the run that submits this one: they stay valid, and give variables of the same name.
+        is_trusted: Whether whoever submits may have any environment variable read that the flow names.
+        make_id: Gives what nobody can guess.
+
+    Raises:
+        RpcError: `VALIDATION_FAILED` for a value that does not fit its schema; the value is not told.
+    """
+    declared = find_secrets(program.flow.variables_schema)
+    if source is None or not declared:
+        return inherited
+    names = {reference.name for reference in inherited.values()}
+    issued = dict(inherited)
+    findings = Findings()
+    for variable in declared:
+        if variable.name in names:
+            continue
+        env_var = variable.env_var
+        if env_var is not None and not is_trusted and not source.may_read(env_var):
+            env_var = None
+        reference = SecretReference(variable.name, env_var, variable.is_text)
+        value = source.find(reference)
+        if value is None:
+            continue
+        if Schema(variable.schema).is_valid(msgspec.json.decode(value)):
+            issued[make_token(variable.name, make_id())] = reference
+        else:
+            message = f"The value of the secret variable {variable.name!r} does not fit its schema; set another one."
+            findings.error("bad_secret", extend("/variables", variable.name), message)
+    findings.refuse_errors("The submission")
+    return issued
+
+
+def _read_variables(given: Mapping[str, Raw] | None, program: Program, secrets: Secrets) -> dict[str, Raw]:
+    schema = program.flow.variables_schema
+    tokens = {reference.name: quote(token) for token, reference in secrets.items()}
     resolved = resolve_variables(
-        program.flow.variables_schema, {name: bytes(value) for name, value in (given or {}).items()}
+        schema,
+        {name: bytes(value) for name, value in (given or {}).items()},
+        {variable.name: tokens[variable.name] for variable in find_secrets(schema) if variable.name in tokens},
     )
     return {name: Raw(value) for name, value in resolved.items()}
 

@@ -14,11 +14,13 @@ from stepflow_runtime.app.config import (
     DialConfig,
     MemoryStorage,
     MockConfig,
+    SecretConfig,
     SqliteStorage,
     StdioConfig,
 )
 from stepflow_runtime.app.config_file import may_be_written_by_others, obtain_config, parse_config
 from stepflow_runtime.connect.routes import Route
+from stepflow_runtime.connect.stdio import ProcessLimits
 
 HERE = Path("/srv/flows")
 
@@ -132,6 +134,23 @@ def test_two_dollars_stand_for_one() -> None:
 def test_retries_are_read() -> None:
     retry = read("retry: {transportMaxRetries: 1, backoff: {type: constant, minDelayMs: 5}}").retry
     assert (retry.transport_max_retries, retry.backoff.type, retry.backoff.min_delay_ms) == (1, "constant", 5)
+
+
+def test_secrets_say_where_they_are_and_never_what() -> None:
+    config = read("secrets: {a: {env: A}, b: {file: b.txt}}")
+    assert config.secrets == {"a": SecretConfig(env="A"), "b": SecretConfig(file=HERE / "b.txt")}
+    for text in ("secrets: {a: hush}", "secrets: {a: {value: hush}}", "secrets: {a: {env: A, file: b}}"):
+        message = refusal(text)
+        assert "hush" not in message
+        assert "stepflow-config.yml:1:" in message
+
+
+def test_limits_of_processes_are_read() -> None:
+    config = read("plugins: {p: {type: stepflow, command: x, limits: {memoryMb: 512, openFiles: '${N}'}}}", N="64")
+    python = config.plugins["p"]
+    assert isinstance(python, StdioConfig)
+    assert python.limits == ProcessLimits(memory_mb=512, open_files=64)
+    assert "unknown field `memory`" in refusal("plugins: {p: {type: stepflow, command: x, limits: {memory: 1}}}")
 
 
 def test_an_unknown_field_is_a_warning_with_its_place() -> None:

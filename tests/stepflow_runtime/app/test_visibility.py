@@ -174,6 +174,19 @@ async def test_a_submission_is_not_linked_to_a_run_that_its_server_does_not_see(
         assert answer["result"]["parentRunId"] == scene.mine
 
 
+async def test_a_server_has_no_environment_variable_read_that_is_not_meant_for_flows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOMEBODYS_KEY", "hush")
+    key = {"type": "string", "is_secret": True, "env_var": "SOMEBODYS_KEY"}
+    variables = {"type": "object", "properties": {"key": key}, "required": ["key"]}
+    async with open_scene() as scene:
+        flow_id = await scene.client.put_blob({**QUICK, "schemas": {"properties": {"variables": variables}}}, "flow")
+        answer = await scene.a.ask("runs/submit", flowId=flow_id, inputs=[1])
+        assert [issue["code"] for issue in answer["error"]["data"]["issues"]] == ["secret_unresolved"]
+        assert (await scene.client.submit_run(flow_id, [1], wait=True)).status == "success"
+
+
 async def test_an_execution_that_has_ended_writes_nothing() -> None:
     async with open_scene() as scene:
         flow_id = await scene.client.put_blob(QUICK, "flow")

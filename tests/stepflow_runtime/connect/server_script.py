@@ -1,7 +1,8 @@
 """A component server with the standard library only; the tests write it into files and start them.
 
 The component `/do` does what its input says: `{"echo": x}`, `{"die": status}`, `{"shout": n}` (n KiB to stderr),
-`{"pid": true}`, `{"env": name}`, `{"wait": true}` (no answer).
+`{"pid": true}`, `{"env": name}`, `{"all_env": true}`, `{"open": true}` (descriptors), `{"limits": true}`,
+`{"wait": true}` (no answer).
 """
 
 SOURCE = """
@@ -21,6 +22,14 @@ def do(what):
         sys.stderr.flush()
     if "pid" in what:
         return os.getpid()
+    if "all_env" in what:
+        return sorted(os.environ)
+    if "open" in what:
+        return sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}"))
+    if "limits" in what:
+        import resource
+        kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+        return [list(resource.getrlimit(kind)) for kind in kinds] + [[os.getpgid(0), os.getsid(0)]]
     if "env" in what:
         return os.environ.get(what["env"])
     return what.get("echo")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import trio
 import trio.testing
 
 from protocol.types import Limits
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.secret import SecretReference
+from stepflow_runtime.ports import Execution
 from tests.stepflow_runtime.connect.connect_kit import MemoryOrigin, execution, open_world, wait_until_ready
 
 
@@ -379,3 +384,65 @@ async def test_executions_that_wait_too_long_for_a_server_fail(autojump_clock: t
         await world.sink.wait_for(late)
         assert 7.5 < trio.current_time() < 8.5
         assert gone not in world.sink.answers
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+class OneSecret:
+    """A `SecretSource` with the value `hush`, or none."""
+
+    def __init__(self, value: bytes | None = b'"hush"') -> None:
+        self.value = value
+
+    def find(self, reference: SecretReference) -> bytes | None:
+        return self.value
+
+    def may_read(self, env_var: str) -> bool:
+        return False
+
+    def scrub(self, text: str) -> str:
+        return text.replace("hush", "-")
+
+    def scrub_json(self, value: Any) -> Any:
+        return json.loads(self.scrub(json.dumps(value)))
+
+
+TOKEN = "$secret:key:1"
+
+
+def with_secret() -> Execution:
+    return execution(input=f'{{"key": "{TOKEN}", "n": 1.10}}', secrets={TOKEN: SecretReference("key")})
+
+
+async def test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_quotes_it() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, secrets=OneSecret()) as world:
+        one = with_secret()
+        world.call(one)
+        (message,) = await origin.servers[0].take_messages()
+        assert message["params"]["input"] == {"key": "hush", "n": 1.1}
+        assert b"hush" not in one.input
+        error = {"code": -32000, "message": "bad key hush", "data": {"stack": ["hush"]}}
+        await origin.servers[0].send(id=message["id"], error=error)
+        (failure,) = await world.sink.wait_for(one)
+        assert (failure.message, failure.data) == ("bad key -", {"stack": ["-"]})
+
+
+async def test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, secrets=OneSecret(None)) as world:
+        one = with_secret()
+        world.call(one)
+        (failure,) = await world.sink.wait_for(one)
+        assert failure.code == "RESOURCE_UNAVAILABLE"
+        assert "'key' has no value" in failure.message
+        assert not origin.servers[0].executes
+
+
+async def test_a_token_in_the_data_of_another_run_stays_a_token() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, secrets=OneSecret()) as world:
+        world.call(execution(input=f'["{TOKEN}"]'))
+        (params,) = await origin.servers[0].take()
+        assert params["input"] == [TOKEN]

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from stepflow_runtime.connect import stdio
-from stepflow_runtime.connect.stdio import StdioOrigin
+from stepflow_runtime.connect.stdio import ProcessLimits, StdioOrigin
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, World, execution, open_world
 from tests.stepflow_runtime.connect.server_script import FORSAKING, SILENT, SOURCE, STUBBORN
 
@@ -138,3 +138,48 @@ async def test_no_descriptors_are_left_behind(tmp_path: Path) -> None:
 def test_a_command_that_is_not_there_is_refused_with_its_name() -> None:
     with pytest.raises(ValueError, match=r'The command "no-such-program" of a component server was not found'):
         StdioOrigin("no-such-program")
+
+
+# --- what it is given ------------------------------------------------------------------------------------------------
+
+
+async def test_a_process_inherits_no_descriptors(tmp_path: Path) -> None:
+    with (tmp_path / "secret").open("w") as ours:
+        os.set_inheritable(ours.fileno(), True)
+        async with open_world(server(tmp_path)) as world:
+            assert await ask(world, '{"open": true}') == [0, 1, 2]
+
+
+async def test_a_process_has_a_session_and_a_group_of_its_own(tmp_path: Path) -> None:
+    async with open_world(server(tmp_path)) as world:
+        *_, (group, session) = await ask(world, '{"limits": true}')
+        assert group == session == await ask(world, '{"pid": true}')
+        assert session != os.getsid(0)
+
+
+async def test_a_process_sees_only_the_environment_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STEPFLOW_VAR_KEY", "STEPFLOW_TOKEN_FILE", "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD_X", "LC_X"):
+        monkeypatch.setenv(name, "x")
+    async with open_world(server(tmp_path, env={"GIVEN": "y"})) as world:
+        seen = set(await ask(world, '{"all_env": true}'))
+    assert {"GIVEN", "LC_X"} <= seen
+    assert not {name for name in seen if name.startswith(("STEPFLOW", "AWS", "LD_"))}
+
+
+async def test_a_process_keeps_to_its_limits(tmp_path: Path) -> None:
+    limits = ProcessLimits(memory_mb=512, cpu_seconds=60, open_files=64)
+    async with open_world(server(tmp_path, limits=limits)) as world:
+        memory, cpu, files, (group, _) = await ask(world, '{"limits": true}')
+        assert (memory, cpu, files) == ([512 << 20] * 2, [60] * 2, [64] * 2)
+        assert group == await ask(world, '{"pid": true}')
+
+
+async def test_secrets_are_scrubbed_from_the_last_words_before_they_are_cut(tmp_path: Path) -> None:
+    secret = "s3cret-" + "x" * 100
+    source = SOURCE.replace('print("about to die"', f'print({secret!r} + "y" * {stdio.TAIL_BYTES - 50}')
+    async with open_world(server(tmp_path, source, scrub=lambda text: text.replace(secret, "-"))) as world:
+        failure = await ask(world, '{"die": 3}')
+    assert "yyy" in failure.message
+    assert "x" not in failure.data["stderr"]

@@ -52,12 +52,22 @@ def test_a_variable_that_does_not_fit_is_refused_where_it_lies() -> None:
 
 
 def test_a_literal_for_a_secret_is_refused_and_not_repeated() -> None:
-    assert find_secrets(SCHEMA) == ["key"]
+    assert [secret.name for secret in find_secrets(SCHEMA)] == ["key"]
     assert issues(SCHEMA, {"model": b'"m"', "key": b'"hush"'}) == [("secret_literal", "/variables/key")]
 
 
-def test_a_required_secret_is_refused() -> None:
+def test_a_required_secret_without_a_value_is_refused() -> None:
     assert issues({**SCHEMA, "required": ["key"]}, {}) == [("secret_unresolved", "/variables/key")]
+
+
+def test_a_secret_is_there_as_its_token_and_not_checked_as_a_value() -> None:
+    key = {"type": "object", "is_secret": True, "env_var": "KEY"}
+    properties = {"model": {"type": "string"}, "key": key}
+    schema = {"type": "object", "properties": properties, "required": ["key"], "additionalProperties": False}
+    (secret,) = find_secrets(schema)
+    assert (secret.env_var, secret.is_text) == ("KEY", False)
+    resolved = resolve_variables(schema, {"model": b'"m"'}, {"key": b'"$secret:key:1"'})
+    assert resolved["key"] == b'"$secret:key:1"'
 
 
 def test_a_schema_that_cannot_be_used_is_refused() -> None:
