@@ -26,8 +26,8 @@ Synchronous = Literal["FULL", "NORMAL", "OFF"]
 APPLICATION_ID: Final = 0x53544657
 """Marks the file as ours: "STFW"."""
 
-MMAP_BYTES: Final = 256 * 1024 * 1024
-CACHE_KIB: Final = 32 * 1024
+CACHE_KIB: Final = 8 * 1024
+"""Of each connection. More makes nothing faster: what is read was mostly just written, and memory grows with it."""
 
 
 @contextmanager
@@ -200,7 +200,6 @@ def connect_copy(path: Path) -> Connection:
 def _connect(path: Path) -> Connection:
     connection = _open(path)
     connection.set("temp_store", "memory")
-    connection.set("mmap_size", MMAP_BYTES)
     connection.set("cache_size", -CACHE_KIB)
     connection.set("journal_size_limit", -1)
     return connection
