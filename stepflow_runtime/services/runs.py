@@ -40,6 +40,8 @@ from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     Clock,
+    CommitResult,
+    Committed,
     Conflict,
     Execution,
     Ids,
