@@ -462,6 +462,15 @@ ops-db-migrate [FAULTS 32] A database of the first release is migrated, and its 
     operations/test_db.py::test_a_database_of_the_first_release_is_migrated
     operations/test_db.py::test_runs_of_the_first_release_go_on_in_this_one
     operations/test_db.py::test_a_database_that_a_runtime_has_is_not_migrated
+ops-retention [FAULTS 29] Runs that ended long ago are deleted by age; what is young or goes on stays.
+    operations/test_retention.py::test_old_runs_are_deleted_and_young_or_unfinished_ones_stay
+    operations/test_retention.py::test_ages_are_read_and_nothing_is_deleted_by_mistake
+ops-gc [FAULTS 30] `stepflow db gc` removes no blob that a run can reach, none that was put lately, and none under a runtime that serves.
+    operations/test_retention.py::test_nothing_goes_that_a_run_can_reach
+    operations/test_retention.py::test_when_its_runs_are_deleted_a_flow_goes_too
+    operations/test_retention.py::test_what_was_put_lately_stays_and_putting_it_again_makes_it_so
+    operations/test_retention.py::test_a_runtime_that_serves_loses_nothing
+    operations/test_retention.py::test_names_are_found_wherever_they_stand
 ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time

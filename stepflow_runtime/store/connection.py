@@ -51,6 +51,11 @@ class Connection:
         rows: list[Row] = self._db.execute(sql, values).fetchall()
         return rows
 
+    def each(self, sql: str) -> Iterable[Row]:
+        """Rows one by one, without holding all of them."""
+        rows: Iterable[Row] = self._db.execute(sql)
+        return rows
+
     @contextmanager
     def transaction(self) -> Generator[None, None, None]:
         """Commits at the end, or undoes everything if that, or what is inside, fails."""

@@ -169,3 +169,38 @@ SELECT data, type FROM blobs WHERE blob_id = ?;
 
 -- name: blob_ids
 SELECT blob_id FROM blobs WHERE blob_id > ? ORDER BY blob_id LIMIT ?;
+
+-- === blobs that nothing can reach ===
+
+-- name: flows_of_runs
+SELECT DISTINCT flow_id FROM runs;
+
+-- name: blobs_put_lately
+SELECT blob_id FROM blobs WHERE last_put_at > unixepoch() - ?;
+
+-- name: named_by_specs
+SELECT spec FROM specs;
+
+-- name: named_by_journals
+SELECT events FROM journal;
+
+-- name: named_by_inputs
+SELECT data FROM segments;
+
+-- name: named_by_snapshots
+SELECT data FROM snapshots;
+
+-- name: named_by_outbox
+SELECT body FROM outbox;
+
+-- name: blob_content
+SELECT data FROM blobs WHERE blob_id = ?;
+
+-- name: blob_sizes
+SELECT blob_id, length(data) FROM blobs;
+
+-- name: count_blobs
+SELECT count(*) FROM blobs;
+
+-- name: delete_blob
+DELETE FROM blobs WHERE blob_id = ?;

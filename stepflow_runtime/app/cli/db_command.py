@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
+from stepflow_runtime.app.cli.age import Age
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode, run_async
 from stepflow_runtime.app.cli.options import common_options, config_option, storage_option
 from stepflow_runtime.app.config import MemoryStorage, SqliteStorage
 from stepflow_runtime.app.config_file import obtain_config, override
 from stepflow_runtime.services.audit import Audit
+from stepflow_runtime.store.garbage import collect_garbage
 from stepflow_runtime.store.maintenance import back_up, examine, migrate
 from stepflow_runtime.store.view import open_view
 
@@ -81,6 +83,28 @@ def backup_command(target: Path, config_path: Path | None, storage_path: str | N
     except FileExistsError as error:
         raise CliError(str(error)) from None
     click.echo(f"{target}: {size} bytes")
+
+
+@command.command("gc")
+@click.option(
+    "--keep",
+    "keep_s",
+    type=Age(),
+    default="24h",
+    show_default=True,
+    metavar="AGE",
+    help="What was put within this time stays, like 30d, 12h or 45m.",
+)
+@click.option("--dry-run", is_flag=True, help="Remove nothing, only tell what would be.")
+@_database_options
+def gc_command(keep_s: int, dry_run: bool, config_path: Path | None, storage_path: str | None) -> None:
+    """Remove blobs that no run can reach and that were not put lately; no runtime may have the database.
+
+    What a run can reach is its flow, and every blob that is named in what is stored of it, or in such a blob.
+    """
+    collected = collect_garbage(_find_database(config_path, storage_path), keep_s=keep_s, pretend=dry_run)
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(f"{collected.removed} blobs of {collected.removed_bytes} bytes {verb}, {collected.kept} kept.")
 
 
 @command.command("migrate")

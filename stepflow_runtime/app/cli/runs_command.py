@@ -24,6 +24,7 @@ from protocol.types import (
     RunState,
     RunStatus,
 )
+from stepflow_runtime.app.cli.age import Age
 from stepflow_runtime.app.cli.arguments import read_pairs
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link
@@ -31,6 +32,7 @@ from stepflow_runtime.app.cli.options import Format, common_options, output_opti
 from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
+from stepflow_runtime.app.cli.retention import delete_older
 from stepflow_runtime.app.cli.runs_view import (
     EVENT_COLUMNS,
     RUN_COLUMNS,
@@ -39,6 +41,7 @@ from stepflow_runtime.app.cli.runs_view import (
     print_status,
 )
 from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
+from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 
 _PAGE = 1000
 _FOLLOW_MS = 60_000
@@ -251,16 +254,44 @@ async def _read_events(
 
 
 @command.command("delete")
-@click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
+@click.argument("run_ids", metavar="[RUN...]", nargs=-1)
+@click.option("--older-than", "age_s", type=Age(), metavar="AGE", help="Those that ended so long ago, like 30d or 12h.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(sorted(state.value for state in TERMINAL_RUN_STATES)),
+    help="With --older-than: only those that ended so.",
+)
+@click.option("--dry-run", is_flag=True, help="With --older-than: delete nothing, only tell what would be.")
 @url_option
 @common_options()
-def delete_command(run_ids: tuple[str, ...], url: str) -> None:
-    """Delete ended runs and all beneath them, for good."""
+def delete_command(
+    run_ids: tuple[str, ...], age_s: int | None, statuses: tuple[str, ...], dry_run: bool, url: str
+) -> None:
+    """Delete ended runs and all beneath them, for good; blobs stay, see `stepflow db gc`."""
+    if bool(run_ids) == (age_s is not None):
+        raise click.UsageError("Name runs, or give --older-than.")
+    if age_s is None:
+        run_async(_delete, url, run_ids)
+    else:
+        run_async(_delete_older, url, age_s, [RunState(status) for status in statuses], dry_run)
 
-    async def delete() -> None:
-        async with open_link(url) as link:
-            for run_id in run_ids:
-                await link.call(DELETE_RUN, RunParams(run_id))
-                stderr().print(f"deleted {run_id}")
 
-    run_async(delete)
+async def _delete(url: str, run_ids: tuple[str, ...]) -> None:
+    async with open_link(url) as link:
+        for run_id in run_ids:
+            await link.call(DELETE_RUN, RunParams(run_id))
+            stderr().print(f"deleted {run_id}")
+
+
+async def _delete_older(url: str, age_s: int, statuses: list[RunState], pretend: bool) -> None:
+    count = 0
+    async with open_link(url) as link:
+        async for expired in delete_older(link, age_s, statuses, pretend=pretend):
+            if expired.obstacle is not None:
+                stderr().print(f"kept {expired.run.run_id}: {expired.obstacle}")
+                continue
+            count += 1
+            print_lines([expired.run.run_id.encode()])
+    stderr().print(f"{count} {'run' if count == 1 else 'runs'} {'would be deleted' if pretend else 'deleted'}")
