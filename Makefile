@@ -2,15 +2,17 @@
 
 PY := .venv/bin/python
 READY := .venv/.ready
+MINUTES := 10
 PUBLISHED_SDK := .venv-stepflow-py/.ready
 
-.PHONY: help venv demo test check bench format docs clean
+.PHONY: help venv demo test check bench soak format docs clean
 
 help:
 	@echo 'make demo     the main job, on 20,000 rows, some of them bad'
 	@echo 'make test     every check and every test, as CI does it'
 	@echo 'make check    format, lint and types: what takes seconds'
 	@echo 'make bench    how fast it is on this machine'
+	@echo 'make soak     simulated worlds full of faults, for MINUTES=10'
 	@echo 'make format   put the code into shape'
 	@echo 'make docs     write what is generated in docs/reference'
 	@echo 'make clean    remove .venv and all that was made'
@@ -29,6 +31,9 @@ check: $(READY)
 bench: $(READY)
 	@$(PY) -m benchmarks.fanout
 	@$(PY) -m benchmarks.scenarios
+
+soak: $(READY)
+	@$(PY) -m tests.simulation --minutes $(MINUTES)
 
 format: $(READY)
 	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .

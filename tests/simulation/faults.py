@@ -1,0 +1,205 @@
+"""Defects that are planted one by one, to prove that the simulation finds what it is there to find.
+
+Each is a context manager that breaks one guard of the product.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import count
+from typing import Any, Final
+from unittest.mock import patch
+
+import trio
+
+from protocol.link import Link
+from protocol.sender import Sender
+from protocol.types import SubmitParams
+from stepflow_runtime.connect.server import InFlight
+from stepflow_runtime.engine.commands import Wake
+from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
+from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.model.events import RetryCause
+from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.ports import CommitResult, Committed, RunWrite
+from stepflow_runtime.services import submission
+from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.store.memory import MemoryStore
+from stepflow_runtime.store.watch import WatchHub
+from tests.simulation.disk import Mount
+
+
+@contextmanager
+def _replace(*replacements: tuple[Any, str, Any]) -> Generator[None]:
+    with ExitStack() as stack:
+        for owner, name, value in replacements:
+            stack.enter_context(patch.object(owner, name, value))
+        yield
+
+
+def _ignore(*_: Any, **__: Any) -> None:
+    """Does nothing."""
+
+
+def keep_the_slot() -> AbstractContextManager[None]:
+    """An execution that waits for a sub-run keeps its server slot."""
+    return _replace((InFlight, "park", _ignore), (InFlight, "unpark", _ignore))
+
+
+def forget_sub_runs() -> AbstractContextManager[None]:
+    """A step that is executed again does not find what it submitted before."""
+    numbers = count()
+    real = submission.hash_submission
+
+    def hash_anew(params: SubmitParams) -> str:
+        return f"{real(params)}-{next(numbers)}"
+
+    return _replace((submission, "hash_submission", hash_anew))
+
+
+def acknowledge_early() -> AbstractContextManager[None]:
+    """What is said to be durable will be, in a moment."""
+    real = Mount.commit
+    locks: defaultdict[Mount, trio.Lock] = defaultdict(trio.Lock)
+
+    async def commit(self: Mount, writes: Sequence[RunWrite]) -> list[CommitResult]:
+        async def write_later() -> None:
+            async with locks[self]:
+                await real(self, writes)
+
+        nursery = trio.lowlevel.current_task().parent_nursery
+        assert nursery is not None
+        nursery.start_soon(write_later)
+        await trio.lowlevel.checkpoint()
+        return [Committed(write.expected_seq + len(write.events)) for write in writes]
+
+    return _replace((Mount, "commit", commit))
+
+
+def accept_late_answers() -> AbstractContextManager[None]:
+    """The answer of an attempt that was given up counts for the one that took its place."""
+    real = RunState.step_ended
+
+    def step_ended(self: RunState, index: int, step: str, attempt: int, outcome: Outcome, now_ms: int) -> bool:
+        item = self.facts.live.get(index)
+        record = item.steps.get(step) if item is not None else None
+        return real(self, index, step, attempt if record is None else record.attempt, outcome, now_ms)
+
+    return _replace((InFlight, "cancel", _ignore), (RunState, "step_ended", step_ended))
+
+
+def tear_frames() -> AbstractContextManager[None]:
+    """What the transport does not take at once is forgotten."""
+    real = Sender.flush
+
+    def flush(self: Sender) -> None:
+        real(self)
+        self._peer.data_sent(len(self._unsent))
+        self._unsent = memoryview(b"")
+
+    return _replace((Sender, "flush", flush))
+
+
+def drop_waiters() -> AbstractContextManager[None]:
+    """Who waits for an answer is not told that the connection has ended."""
+    return _replace((Link, "_report_lost", lambda self: self._peer.close()))
+
+
+def dispatch_before_the_watermark() -> AbstractContextManager[None]:
+    """Items begin before it is durable that they may have begun."""
+    real = RunState.start_items
+
+    def start_items(self: RunState, **options: Any) -> None:
+        self.durable_through = 1_000_000
+        real(self, **options)
+
+    return _replace((RunState, "start_items", start_items))
+
+
+def exceed_max_concurrency() -> AbstractContextManager[None]:
+    """Recovery starts new items beside those that were in flight."""
+    real = RunState._start_stretch
+
+    def start_stretch(self: RunState) -> bool:
+        live, self.facts.live = self.facts.live, {}
+        try:
+            return real(self)
+        finally:
+            self.facts.live = {**live, **self.facts.live}
+
+    return _replace((RunState, "_start_stretch", start_stretch))
+
+
+def reuse_attempts() -> AbstractContextManager[None]:
+    """Items of a lost window begin with the first attempt again."""
+    return _replace((RunFacts, "attempt_of_start", lambda self, index: 1))
+
+
+def trust_the_clock() -> AbstractContextManager[None]:
+    """After a restart, a retry whose time seems to lie ahead is believed not to have begun."""
+    real = RunState._retry
+
+    def retry(
+        self: RunState,
+        item: ItemRecord,
+        step: str,
+        record: StepRecord,
+        error: Failure,
+        cause: RetryCause,
+        due_ms: int,
+    ) -> None:
+        if cause is RetryCause.RECOVERY and record.due_ms == due_ms:
+            self.after.append(Wake(item.index, step, record.attempt, due_ms))
+        else:
+            real(self, item, step, record, error, cause, due_ms)
+
+    return _replace((RunState, "_retry", retry))
+
+
+def forget_idempotency_keys() -> AbstractContextManager[None]:
+    """The same key gives another run."""
+
+    async def find_nothing(self: RunService, spec: object) -> None:
+        return None
+
+    class NoKeys(dict[Any, Any]):
+        def get(self, *_: Any) -> None:
+            return None
+
+    real = MemoryStore.__init__
+
+    def initialize(self: MemoryStore) -> None:
+        real(self)
+        self._by_idempotency_key = NoKeys()
+
+    return _replace((RunService, "_find_idempotent", find_nothing), (MemoryStore, "__init__", initialize))
+
+
+def wake_nobody() -> AbstractContextManager[None]:
+    """Now and then a commit does not wake who waits for it."""
+    real = WatchHub.notify
+    numbers: Iterator[int] = count(1)
+
+    def notify(self: WatchHub, *args: Any) -> None:
+        if next(numbers) % 7:
+            real(self, *args)
+
+    return _replace((WatchHub, "notify", notify))
+
+
+PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
+    keep_the_slot,
+    forget_sub_runs,
+    acknowledge_early,
+    accept_late_answers,
+    tear_frames,
+    drop_waiters,
+    dispatch_before_the_watermark,
+    exceed_max_concurrency,
+    reuse_attempts,
+    trust_the_clock,
+    forget_idempotency_keys,
+    wake_nobody,
+]

@@ -1,0 +1,317 @@
+"""What is asked of the runtime: clients that submit, append, wait, cancel, repeat themselves, and leave.
+
+Each scenario is one client on connections of its own; it asks again when a connection is lost, if it can without harm.
+A seed chooses scenarios, flows, inputs and parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Final
+
+import msgspec
+import trio
+from msgspec import Raw, Struct
+
+from protocol import methods as m
+from protocol.errors import ErrorCode, LinkClosed, RpcError
+from protocol.link import Link
+from protocol.methods import Method
+from protocol.types import (
+    AppendParams,
+    BlobType,
+    CancelRunParams,
+    EventsParams,
+    GetRunParams,
+    PutBlobParams,
+    ResultOrder,
+    RunStatus,
+    SubmitParams,
+)
+from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from tests.simulation.world import World
+
+AGAIN: Final = {ErrorCode.INTERNAL_ERROR, ErrorCode.THROTTLED}
+"""The disk is full, or there is too much to do: ask again."""
+
+
+# --- flows -----------------------------------------------------------------------------------------------------------
+
+
+def _step(id: str, input: Any = None, component: str = "/s/work", **fields: Any) -> dict[str, Any]:
+    return {"id": id, "component": component, "input": {"$input": "$"} if input is None else input, **fields}
+
+
+def _flow(*steps: dict[str, Any], output: Any = None, **fields: Any) -> dict[str, Any]:
+    return {"steps": list(steps), "output": {"$step": steps[-1]["id"]} if output is None else output, **fields}
+
+
+def _ref(id: str) -> dict[str, Any]:
+    return {"$step": id}
+
+
+_RETRY: Final = {"action": "retry", "maxRetries": 4, "backoff": {"type": "constant", "minDelayMs": 20}}
+
+ONE: Final = _flow(_step("a"))
+CHAIN: Final = _flow(_step("a"), _step("b", _ref("a")), _step("c", _ref("b")))
+DIAMOND: Final = _flow(
+    _step("top"),
+    _step("left", _ref("top")),
+    _step("right", _ref("top")),
+    output={"left": _ref("left"), "right": _ref("right")},
+)
+RETRIED: Final = _flow(_step("a", onError=_RETRY), _step("b", _ref("a"), onError=_RETRY))
+DEFAULTED: Final = _flow(_step("a", onError={"action": "useDefault", "defaultValue": {"v": 0}}), _step("b", _ref("a")))
+TIMED: Final = _flow(_step("a", timeoutMs=60, onError=_RETRY), _step("b", _ref("a")))
+PARENT: Final = _flow(_step("p", component="/s/parent", onError=_RETRY))
+IMPATIENT: Final = _flow(_step("p", component="/s/parent", timeoutMs=150, onError=_RETRY))
+MAPPED: Final = _flow(
+    _step("m", {"workflow": {"$literal": ONE}, "items": {"$input": "inputs"}}, "/builtin/map", onError=_RETRY)
+)
+
+PLAIN: Final = [ONE, CHAIN, DIAMOND, RETRIED, DEFAULTED, TIMED]
+NESTING: Final = [PARENT, PARENT, IMPATIENT, MAPPED]
+
+
+class Order(Struct, frozen=True):
+    """A flow and the inputs that it is to run over."""
+
+    flow: dict[str, Any]
+    inputs: list[dict[str, Any]]
+    options: dict[str, Any]
+
+
+def draw_order(chance: Random) -> Order:
+    """Something to run."""
+    options: dict[str, Any] = {"max_concurrency": chance.choice([None, 1, 2, 3, 5, 8])}
+    if chance.random() < 0.15:
+        options["failure_policy"] = "failFast"
+    if chance.random() < 0.1:
+        options["run_timeout_ms"] = chance.choice([50, 500, 5000])
+    if chance.random() < 0.4:
+        return Order(chance.choice(NESTING), [_draw_parent(chance, 1) for _ in range(chance.randint(1, 3))], options)
+    count = chance.choice([0, 1, 2, 3, 5, 8, 13, 21, 40])
+    return Order(chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)], options)
+
+
+def _draw_input(chance: Random, number: int) -> dict[str, Any]:
+    value: dict[str, Any] = {"v": number, "ms": chance.choice([0, 0, 1, 5, 20, 100])}
+    if chance.random() < 0.2:
+        value["fail"] = chance.randint(1, 3)
+    if chance.random() < 0.1:
+        value["stubborn"] = True
+    return value
+
+
+def _draw_parent(chance: Random, depth: int) -> dict[str, Any]:
+    count = chance.randint(0, 3)
+    if depth < 3 and chance.random() < 0.3:
+        flow, inputs = PARENT, [_draw_parent(chance, depth + 1) for _ in range(min(count, 2))]
+    else:
+        flow, inputs = chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)]
+    value = {"flow": flow, "inputs": inputs, "times": chance.choice([1, 1, 2])}
+    if chance.random() < 0.3:
+        value["polls"] = True
+    if chance.random() < 0.2:
+        value["fail"] = 1
+    if chance.random() < 0.3:
+        value["max_concurrency"] = 1
+    return value
+
+
+# --- a client --------------------------------------------------------------------------------------------------------
+
+
+class Client:
+    """Asks the runtime, and asks again over a new connection when the one before is lost."""
+
+    def __init__(self, world: World, nursery: trio.Nursery, name: str) -> None:
+        self.world = world
+        self.name = name
+        self._nursery = nursery
+        self._link: Link | None = None
+
+    async def link(self) -> Link:
+        if self._link is None or self._link.closed:
+            self._link = await self.world.open_link(self._nursery, self.name)
+        return self._link
+
+    async def close(self) -> None:
+        if self._link is not None:
+            await self._link.aclose()
+
+    async def ask(self, method: Method, params: Struct) -> Any:
+        """Asks until there is an answer; only what may be asked twice."""
+        while True:
+            link = await self.link()
+            try:
+                return await link.call(method, params)
+            except LinkClosed:
+                self.world.trace.note("ask again", f"{self.name} {method.name}")
+            except RpcError as error:
+                if error.code not in AGAIN:
+                    raise
+                self.world.trace.note("refused for now", f"{self.name} {method.name}: {error}")
+                await trio.sleep(0.2)
+
+    async def put_flow(self, flow: dict[str, Any]) -> str:
+        raw = Raw(msgspec.json.encode(flow))
+        blob_id: str = (await self.ask(m.PUT_BLOB, PutBlobParams(raw, BlobType.FLOW))).blob_id
+        return blob_id
+
+    async def submit(self, order: Order, **options: Any) -> RunStatus:
+        """Submits, and checks what was promised."""
+        inputs = [Raw(msgspec.json.encode(value)) for value in order.inputs]
+        params = SubmitParams(await self.put_flow(order.flow), inputs, **order.options, **options)
+        status: RunStatus = await self.ask(m.SUBMIT_RUN, params)
+        self.world.promises.note_run(status.run_id, len(inputs))
+        if params.idempotency_key is not None:
+            self.world.promises.note_key(params.idempotency_key, status.run_id)
+        if params.wait:
+            self.world.promises.note_end(status)
+        return status
+
+    async def finish(self, run_id: str) -> RunStatus:
+        """Waits for a run's end and reads its results in both orders."""
+        params = GetRunParams(run_id, wait=True, include_results=True)
+        status: RunStatus = await self.ask(m.GET_RUN, params)
+        self.world.promises.note_end(status)
+        if status.status not in TERMINAL_RUN_STATES:
+            self.world.trace.violate(f"waiting for {run_id} ended while it is {status.status}")
+        params = GetRunParams(run_id, include_results=True, result_order=ResultOrder.BY_COMPLETION)
+        by_completion: RunStatus = await self.ask(m.GET_RUN, params)
+        for entry in by_completion.results or ():
+            self.world.promises.note_result(run_id, entry)
+        return status
+
+
+# --- scenarios -------------------------------------------------------------------------------------------------------
+
+
+async def _submit_and_wait(client: Client, chance: Random, key: str) -> None:
+    order = draw_order(chance)
+    status = await client.submit(order, idempotency_key=key, wait=True)
+    await client.finish(status.run_id)
+
+
+async def _submit_then_get(client: Client, chance: Random, key: str) -> None:
+    order = draw_order(chance)
+    status = await client.submit(order, idempotency_key=key)
+    while status.status not in TERMINAL_RUN_STATES and chance.random() < 0.7:
+        params = GetRunParams(status.run_id, wait=True, include_results=True, timeout_ms=chance.choice([0, 10, 300]))
+        status = await client.ask(m.GET_RUN, params)
+        client.world.promises.note_end(status)
+    await client.finish(status.run_id)
+
+
+async def _append(client: Client, chance: Random, key: str) -> None:
+    order = draw_order(chance)
+    rest = list(order.inputs)
+    first = [rest.pop(0) for _ in range(min(len(rest), chance.randint(0, 3)))]
+    status = await client.submit(Order(order.flow, first, order.options), idempotency_key=key, sealed=False)
+    total = len(first)
+    try:
+        while rest or total == len(first):
+            part = [rest.pop(0) for _ in range(min(len(rest), chance.randint(1, 8)))]
+            raw = [Raw(msgspec.json.encode(value)) for value in part]
+            params = AppendParams(status.run_id, total, raw, sealed=not rest)
+            result = await client.ask(m.APPEND_RUN, params)
+            if chance.random() < 0.3:
+                result = await client.ask(m.APPEND_RUN, params)
+            total += len(part)
+            if result.total != total:
+                client.world.trace.violate(f"{status.run_id} was appended to: {result.total} items, not {total}")
+            client.world.promises.note_run(status.run_id, total)
+            await trio.sleep(chance.random() * 0.05)
+            if not rest:
+                break
+    except RpcError as error:
+        if error.code != ErrorCode.CONFLICT:
+            raise  # it was stopped before it was full: by its policy, or its time-out
+    await client.finish(status.run_id)
+
+
+async def _cancel(client: Client, chance: Random, key: str) -> None:
+    order = draw_order(chance)
+    status = await client.submit(order, idempotency_key=key)
+    await trio.sleep(chance.choice([0, 0.01, 0.05, 0.2, 1]))
+    total = len(order.inputs)
+    items = None if chance.random() < 0.6 or not total else sorted({chance.randrange(total) for _ in range(3)})
+    grace_ms = chance.choice([0, 10, 200, 5000])
+    result = await client.ask(m.CANCEL_RUN, CancelRunParams(status.run_id, items, grace_ms=grace_ms))
+    if items is None and result.run.status not in TERMINAL_RUN_STATES:
+        client.world.trace.violate(f"cancelling {status.run_id} was answered while it is {result.run.status}")
+    if items is None:
+        client.world.promises.note_end(result.run)
+    await client.finish(status.run_id)
+
+
+async def _leave(client: Client, chance: Random, key: str) -> None:
+    """Waits for a while, and then no more; or is cut off in the middle of it."""
+    order = draw_order(chance)
+    with trio.move_on_after(chance.choice([0.005, 0.02, 0.1])):
+        await client.submit(order, idempotency_key=key, wait=True)
+    if chance.random() < 0.5:
+        await client.close()
+    if chance.random() < 0.5:
+        status = await client.submit(order, idempotency_key=key)
+        await client.finish(status.run_id)
+
+
+async def _repeat(client: Client, chance: Random, key: str) -> None:
+    """Several say the same at once, under the same key."""
+    order = draw_order(chance)
+
+    async def say(number: int) -> None:
+        async with trio.open_nursery() as nursery:
+            other = Client(client.world, nursery, f"{client.name}.{number}")
+            status = await other.submit(order, idempotency_key=key, wait=number % 2 == 0)
+            await other.finish(status.run_id)
+            await other.close()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(chance.randint(2, 4)):
+            nursery.start_soon(say, number)
+
+
+async def _follow(client: Client, chance: Random, key: str) -> None:
+    """Reads a run's events to their end."""
+    order = draw_order(chance)
+    status = await client.submit(order, idempotency_key=key)
+    cursor, last = None, 0
+    while True:
+        page = await client.ask(m.LIST_EVENTS, EventsParams(status.run_id, cursor=cursor, timeout_ms=1000))
+        for event in page.events:
+            if event.seq < last:
+                client.world.trace.violate(f"event {event.seq} of {status.run_id} came after {last}")
+            last = event.seq
+        cursor = page.next_cursor
+        if page.done:
+            break
+    await client.finish(status.run_id)
+
+
+Scenario = Callable[[Client, Random, str], Awaitable[None]]
+SCENARIOS: Final[list[Scenario]] = [
+    _submit_and_wait,
+    _submit_and_wait,
+    _submit_then_get,
+    _append,
+    _cancel,
+    _leave,
+    _repeat,
+    _follow,
+]
+
+
+async def play(world: World, scenario: Scenario, chance: Random, number: int) -> None:
+    """One client, from its first connection to its last."""
+    await trio.sleep(chance.random() * 0.5)
+    name = f"{scenario.__name__.strip('_')}{number}"
+    async with trio.open_nursery() as nursery:
+        client = Client(world, nursery, f"client{number}")
+        world.trace.note("scenario", name)
+        await scenario(client, chance, name)
+        await client.close()
+    world.trace.note("scenario ends", name)
