@@ -502,6 +502,15 @@ private-files [FAULTS 43] The data directory is 0700 and its files 0600; a confi
     stepflow_runtime/store/test_sqlite.py::test_file_and_folder_are_for_the_owner_alone
     stepflow_runtime/app/test_config.py::test_a_file_that_others_can_write_is_refused
     stepflow_runtime/app/test_config.py::test_a_group_with_others_in_it_may_not_write
+hostile-door [FAULTS 35] No bytes get past the door without a token, and none break it.
+    stepflow_runtime/connect/test_tokens.py::test_no_bytes_get_past_the_door_or_break_it
+    stepflow_runtime/connect/test_tokens.py::test_no_text_of_a_token_file_does_harm
+hostile-flows [FAULTS 39] Nested or backtracking schemas, patches that double themselves, and endless paths are bounded.
+    stepflow_runtime/model/test_schema.py::test_a_pattern_that_backtracks_takes_no_time
+    stepflow_runtime/model/test_schema.py::test_a_pattern_or_a_nesting_that_is_too_large_is_refused
+    stepflow_runtime/model/test_schema.py::test_a_schema_that_refers_to_itself_ends
+    stepflow_runtime/model/test_patch.py::test_copies_that_double_what_is_there_are_bounded
+    stepflow_runtime/model/test_path.py::test_a_long_path_is_read_at_once_and_not_repeated_when_it_is_bad
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -26,6 +26,10 @@ _object = msgspec.json.Decoder(dict[str, Raw])
 _array = msgspec.json.Decoder(list[Raw])
 
 
+MAX_QUOTED: Final = 200
+"""How much of a path a message quotes."""
+
+
 class PathError(ValueError):
     """A path that does not parse; the message says where it stops making sense."""
 
@@ -47,7 +51,8 @@ def parse_path(text: str) -> Path:
         match = _SEGMENT.match(text, position)
         if match is None:
             raise PathError(
-                f"The path {text!r} is not understood from character {position} on ({text[position:]!r}): "
+                f"The path {_shorten(text)} is not understood from character {position} on "
+                f"({_shorten(text[position:])}): "
                 'after "$" write .field, [0] or ["any name"].'
             )
         segments.append(_read_segment(match, text))
@@ -65,7 +70,12 @@ def _read_segment(match: re.Match[str], text: str) -> str | int:
     try:
         return msgspec.json.decode(match["double"], type=str)
     except (msgspec.MsgspecError, UnicodeError):
-        raise PathError(f"The path {text!r} has a field name that is no JSON string: {match['double']}.") from None
+        name = _shorten(match["double"])
+        raise PathError(f"The path {_shorten(text)} has a field name that is no JSON string: {name}.") from None
+
+
+def _shorten(text: str) -> str:
+    return repr(text) if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]!r}…"
 
 
 def format_path(path: Path) -> str:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
 import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from protocol.streams import memory_stream_pair
 from protocol.types import ConnectParams
 from stepflow_runtime.connect import door
 from stepflow_runtime.connect.tokens import Grant, TokenFile, read_token
@@ -203,3 +209,44 @@ async def test_a_stale_unix_socket_is_replaced_and_one_in_use_is_not(tmp_path: P
         async with open_door(address=f"unix:{path}"):
             pass
     assert path.read_text() == "precious"
+
+
+# --- any bytes -------------------------------------------------------------------------------------------------------
+
+
+def lines() -> st.SearchStrategy[bytes]:
+    """Bytes of any kind, and messages that are nearly right."""
+    leaves = st.none() | st.booleans() | st.integers() | st.text()
+    values = st.recursive(leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+    fields = st.dictionaries(st.sampled_from(["jsonrpc", "id", "method", "params", "x"]), values)
+    named = st.fixed_dictionaries({"jsonrpc": st.just("2.0"), "method": st.just("connect"), "params": values})
+    return st.binary(max_size=5000) | (fields | named | values).map(lambda value: json.dumps(value).encode() + b"\n")
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=lines(), cut=st.integers(0, 5000))
+def test_no_bytes_get_past_the_door_or_break_it(tmp_path: Path, sent: bytes, cut: int) -> None:
+    file = TokenFile(write_tokens(tmp_path))
+
+    async def knock_with_bytes() -> None:
+        ours, theirs = memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                for part in (sent[:cut], sent[cut:]):
+                    with suppress(trio.BrokenResourceError):
+                        await theirs.wait_send_all(part)
+                await theirs.aclose()
+
+            nursery.start_soon(send)
+            with trio.fail_after(5):
+                assert await door.admit(ours, file) is None
+
+    trio.run(knock_with_bytes)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text())
+def test_no_text_of_a_token_file_does_harm(text: str) -> None:
+    with TemporaryDirectory() as folder, suppress(ValueError):
+        assert TokenFile(write_tokens(Path(folder), text)).find("") is None

@@ -74,3 +74,11 @@ def test_nothing_is_found_where_nothing_is(path: Path, value: bytes) -> None:
 
 def test_null_is_something() -> None:
     assert follow_path(("a",), b'{"a":null}') == b"null"
+
+
+def test_a_long_path_is_read_at_once_and_not_repeated_when_it_is_bad() -> None:
+    assert len(parse_path("$" + ".a" * 100_000)) == 100_000
+    for text in ("$" + "[" * 100_000, '$["' + "a" * 100_000, '$["\\x' + "a" * 100_000 + '"]'):
+        with pytest.raises(PathError) as raised:
+            parse_path(text)
+        assert len(str(raised.value)) < 1000

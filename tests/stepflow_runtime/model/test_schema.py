@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -58,3 +59,28 @@ def test_a_schema_that_cannot_be_used_is_refused(schema: Any) -> None:
 def test_nothing_is_fetched_for_a_schema(uri: str) -> None:
     with pytest.raises(SchemaError, match="schemas are not fetched"):
         Schema({"$ref": uri})
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(a|a)*$", "(a*)*b", r"^(?=(a+)+$)", r"^(a+)\1+$"])
+def test_a_pattern_that_backtracks_takes_no_time(pattern: str) -> None:
+    started = time.monotonic()
+    assert Schema({"type": "string", "pattern": pattern}).is_valid("a" * 60 + "!") is False
+    assert time.monotonic() - started < 5
+
+
+def test_a_pattern_or_a_nesting_that_is_too_large_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(900):
+        deep = {"properties": {"a": deep}}
+    for schema in (deep, {"pattern": "(?:a{1,1000}){1,1000}"}):
+        with pytest.raises(SchemaError, match="cannot be used"):
+            Schema(schema)
+
+
+def test_a_schema_that_refers_to_itself_ends() -> None:
+    value: Any = 1
+    for _ in range(500):
+        value = {"a": value}
+    assert Schema({"$ref": "#"}).is_valid(value)
+    tree = {"$defs": {"n": {"type": ["object", "number"], "properties": {"a": {"$ref": "#/$defs/n"}}}}}
+    assert Schema({"$ref": "#/$defs/n", **tree}).is_valid(value)
