@@ -471,6 +471,11 @@ ops-gc [FAULTS 30] `stepflow db gc` removes no blob that a run can reach, none t
     operations/test_retention.py::test_what_was_put_lately_stays_and_putting_it_again_makes_it_so
     operations/test_retention.py::test_a_runtime_that_serves_loses_nothing
     operations/test_retention.py::test_names_are_found_wherever_they_stand
+ops-every-write [FAULTS 29] ENOSPC or EIO at any write: what was acknowledged is there, and it goes on later.
+    operations/test_full_disk.py::test_whichever_write_fails_what_is_acknowledged_is_there
+ops-full-disk [FAULTS 29] On a full disk submissions fail and say why; running work waits, and goes on later.
+    operations/test_full_disk.py::test_a_full_disk_refuses_submissions_and_running_work_waits_and_goes_on
+    operations/test_full_disk.py::test_a_component_that_needs_the_full_disk_waits_and_its_sub_run_is_made_once
 ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time

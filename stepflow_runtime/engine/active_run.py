@@ -83,6 +83,11 @@ class ActiveRun:
         return self.state.spec
 
     @property
+    def has_been_taken(self) -> bool:
+        """Whether it was part of a commit, be it under way."""
+        return bool(self._taken.seq)
+
+    @property
     def record(self) -> RunRecord:
         """As of the last durable commit."""
         return RunRecord(self.spec, self.committed)

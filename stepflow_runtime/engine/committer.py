@@ -95,10 +95,21 @@ class Committer:
             await trio.sleep(STORE_RETRY_S)
             try:
                 committed = await self._store.commit([taken.write for taken in kept])
-            except StoreUnavailable:
+            except StoreUnavailable as error:
+                self._refuse_new(error)
                 continue
+            log.info("store available again: what waited is committed")
             results = {taken.write.run_id: result for taken, result in zip(kept, committed, strict=True)}
         return [results.get(taken.write.run_id, refusal) for taken in group]
+
+    def _refuse_new(self, error: StoreUnavailable) -> None:
+        """Runs that were submitted since need not wait to learn that they cannot be stored."""
+        new = [run for run in self._gathering.values() if not run.has_been_taken]
+        for run in new:
+            del self._gathering[run.spec.run_id]
+            self._sink.refused(run)
+            for ticket in run.take(self._clock.wall_ms()).tickets:
+                ticket.resolve(error)
 
     def _tell(self, group: list[Taken], results: list[CommitResult | StoreUnavailable]) -> None:
         for taken, result in zip(group, results, strict=True):

@@ -15,6 +15,7 @@ from stepflow_runtime.model.canonical import blob_id, canonicalize, is_blob_id, 
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.model.validate import validate
 from stepflow_runtime.ports import BlobStore, StoreCorrupt, StoreUnavailable
+from stepflow_runtime.services.refusal import refuse_unstored
 
 
 class BlobService:
@@ -27,14 +28,19 @@ class BlobService:
     async def put(self, params: PutBlobParams, connection: Connection) -> PutBlobResult:
         """`blobs/put`: a flow is validated at once; refused when its execution is no longer current."""
         self._connections.find_execution(connection, params.observability)
-        return PutBlobResult(await self.put_raw(bytes(params.data), params.blob_type or BlobType.DATA))
+        return PutBlobResult(
+            await self.put_raw(bytes(params.data), params.blob_type or BlobType.DATA, may_wait=bool(connection.plugin))
+        )
 
-    async def put_raw(self, data: bytes, blob_type: BlobType) -> BlobId:
+    async def put_raw(self, data: bytes, blob_type: BlobType, *, may_wait: bool = True) -> BlobId:
         """Stores raw JSON; for `binary` it is a string of base64.
+
+        Args:
+            may_wait: Whether it is for an execution, which comes again if nothing can be stored now.
 
         Raises:
             RpcError: `INVALID_PARAMS` for what cannot be hashed exactly, `VALIDATION_FAILED` for a flow that can never
-                run, `INTERNAL_ERROR` if the store is unavailable.
+                run, `INTERNAL_ERROR` or `THROTTLED` if nothing can be stored now.
         """
         content = _decode_binary(data) if blob_type is BlobType.BINARY else canonicalize(data)
         if blob_type is BlobType.FLOW:
@@ -43,7 +49,7 @@ class BlobService:
         try:
             await self._blobs.put(id, content, blob_type)
         except StoreUnavailable as error:
-            raise RpcError(ErrorCode.INTERNAL_ERROR, f"the blob was not stored, put it again later: {error}") from error
+            raise refuse_unstored("the blob", error, may_wait=may_wait) from error
         return id
 
     async def get(self, params: GetBlobParams, connection: Connection) -> GetBlobResult:

@@ -5,9 +5,13 @@ As there is no wire, inputs of sub-runs may hold tokens of secrets; what these s
 
 from __future__ import annotations
 
+import trio
+
+from protocol.errors import ErrorCode, RpcError
 from protocol.types import BlobType, GetRunParams, RunStatus, SubmitParams
 from stepflow_runtime.ports import Execution
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.refusal import RETRY_MS
 from stepflow_runtime.services.runs import RunService
 
 PRINCIPAL = "builtin"
@@ -21,7 +25,13 @@ class ServiceCallbacks:
         self._blobs = blobs
 
     async def put_blob(self, data: bytes, blob_type: BlobType) -> str:
-        return await self._blobs.put_raw(data, blob_type)
+        while True:
+            try:
+                return await self._blobs.put_raw(data, blob_type)
+            except RpcError as error:  # as the SDK does for components
+                if error.code != ErrorCode.THROTTLED:
+                    raise
+            await trio.sleep(RETRY_MS / 1000)
 
     async def get_blob(self, blob_id: str) -> bytes:
         return await self._blobs.get_json(blob_id)

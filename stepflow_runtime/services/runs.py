@@ -33,7 +33,7 @@ from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.inputs import split_segment
-from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.programs import Program, Programs
 from stepflow_runtime.model.events import RetryCause, RunSpec
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
@@ -52,6 +52,7 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
     WatchFor,
 )
+from stepflow_runtime.services.refusal import RETRY_MS, refuse_unstored
 from stepflow_runtime.services.results import Page, read_by_completion, read_by_index
 from stepflow_runtime.services.status import make_status, run_not_found
 from stepflow_runtime.services.submission import (
@@ -140,7 +141,7 @@ class RunService:
 
         Raises:
             RpcError: `NOT_FOUND` (flow), `VALIDATION_FAILED`, `LIMIT_EXCEEDED`, `CONFLICT` (idempotency key),
-                `THROTTLED` (the runtime stops), `INTERNAL_ERROR` (the store is unavailable: nothing was written).
+                `THROTTLED` (the runtime stops), `INTERNAL_ERROR` (nothing can be stored).
 
         Cancellation: the run goes on, if it was made durable.
         """
@@ -201,11 +202,9 @@ class RunService:
             await self._count_descendant(parent.root_run_id)
         result: CommitResult | None = None
         try:
-            result = await self._executor.submit(spec, inputs, sealed=params.sealed is not False, program=program)
+            result = await self._store_run(spec, inputs, params.sealed is not False, program, execution)
         except StoreUnavailable as error:
-            raise RpcError(
-                ErrorCode.INTERNAL_ERROR, f"the run was not stored, submit it again later: {error}"
-            ) from error
+            raise refuse_unstored("the run", error, may_wait=bool(principal)) from error
         finally:
             if parent is not None and not isinstance(result, Committed):
                 self._descendants[parent.root_run_id] -= 1
@@ -219,6 +218,19 @@ class RunService:
             self._executor.child_created(spec.parent, spec.run_id)
             await self._follow_parent(spec, spec.parent.run_id)
         return await self._require(spec.run_id), True
+
+    async def _store_run(
+        self, spec: RunSpec, inputs: list[bytes], sealed: bool, program: Program, execution: Execution | None
+    ) -> CommitResult:
+        """Makes a run durable; for an execution as soon as that can be done, under the key that it has now."""
+        while True:
+            try:
+                return await self._executor.submit(spec, inputs, sealed=sealed, program=program)
+            except StoreUnavailable:
+                if execution is None:
+                    raise
+            with self._parked(execution):
+                await trio.sleep(RETRY_MS / 1000)
 
     async def _refuse_while_draining(self, execution: Execution | None) -> None:
         """Nothing is submitted while the runtime drains: whoever can is told to come again.
@@ -449,7 +461,10 @@ class RunService:
                     runId=record.spec.run_id,
                 )
             doomed.extend(await self._store.children(record.spec.run_id))
-        await self._store.delete([record.spec.run_id for record in doomed])
+        try:
+            await self._store.delete([record.spec.run_id for record in doomed])
+        except StoreUnavailable as error:
+            raise refuse_unstored("the deletion", error, may_wait=False) from error
         return Empty()
 
 
