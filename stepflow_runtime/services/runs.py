@@ -6,7 +6,7 @@ A request that an execution makes while it waits takes no server slot, and one t
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import structlog
@@ -145,23 +145,32 @@ class RunService:
 
         Cancellation: the run goes on, if it was made durable.
         """
-        child_key = next_child_key(execution, params) if execution is not None else None
-        found = await self._find_again(execution, child_key)
-        record, is_new = (
-            (found, False)
-            if found is not None
-            else await self._create(execution, child_key, params, principal, connection, secrets)
-        )
-        if execution is not None and child_key is not None:
-            execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
+        with self._parked(execution) if params.wait else nullcontext():  # a wait that is refused leaves no run behind
+            record, is_new = await self._find_or_create(execution, params, principal, connection, secrets)
+            if params.wait:
+                record = await self._wait(record.spec.run_id, params.timeout_ms)
         status = make_status(record)
-        if params.wait:
-            record = await self._wait(record.spec.run_id, params.timeout_ms, execution)
-            status = make_status(record)
-            if record.progress.status in TERMINAL_RUN_STATES:
-                _attach(status, await self._read(record, ResultOrder.BY_INDEX, 0, None))
+        if params.wait and record.progress.status in TERMINAL_RUN_STATES:
+            _attach(status, await self._read(record, ResultOrder.BY_INDEX, 0, None))
         status.deduplicated = None if is_new else True
         return status
+
+    async def _find_or_create(
+        self,
+        execution: Execution | None,
+        params: SubmitParams,
+        principal: str,
+        connection: Connection | None,
+        secrets: Secrets,
+    ) -> tuple[RunRecord, bool]:
+        """The run of a submission, and whether it is new."""
+        child_key = next_child_key(execution, params) if execution is not None else None
+        record, is_new = await self._find_again(execution, child_key), False
+        if record is None:
+            record, is_new = await self._create(execution, child_key, params, principal, connection, secrets)
+        if execution is not None and child_key is not None:
+            execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
+        return record, is_new
 
     async def _create(
         self,
@@ -317,15 +326,16 @@ class RunService:
         if connection is not None:
             self._visibility.require(connection, record, params.run_id, params.observability)
         if params.wait and record.progress.status not in TERMINAL_RUN_STATES:
-            record = await self._wait(record.spec.run_id, params.timeout_ms, execution)
+            with self._parked(execution):
+                record = await self._wait(record.spec.run_id, params.timeout_ms)
         status = make_status(record)
         if params.include_results:
             order = params.result_order or ResultOrder.BY_INDEX
             _attach(status, await self._read(record, order, params.result_offset or 0, params.result_limit))
         return status
 
-    async def _wait(self, run_id: RunId, timeout_ms: int | None, execution: Execution | None) -> RunRecord:
-        with self._parked(execution), trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000):
+    async def _wait(self, run_id: RunId, timeout_ms: int | None) -> RunRecord:
+        with trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000):
             return await self._ended(run_id)
         return await self._require(run_id)
 

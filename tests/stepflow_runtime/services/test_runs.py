@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,8 @@ from msgspec import Raw
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import CancelOutcome, MaxFailures, ResultOrder, RunParams, RunState, RunStatus, SubmitParams
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.ports import Execution, RunFilter
+from stepflow_runtime.services import runs
 from stepflow_runtime.services.submission import SubmitLimits
 from tests.stepflow_runtime.engine.world import (
     BOOM,
@@ -183,6 +185,20 @@ async def test_an_answer_holds_as_many_results_as_fit_a_frame(order: ResultOrder
 
 
 # --- idempotency ---
+
+
+async def test_a_wait_that_is_refused_leaves_no_run_behind(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def refuse() -> Generator[None]:
+        raise RpcError(ErrorCode.THROTTLED, "too many wait")
+        yield
+
+    async with memory_world() as world:
+        monkeypatch.setattr(runs, "parked", refuse)
+        await refused(partial(world.submit, ONE, [1], wait=True), ErrorCode.THROTTLED)
+        assert not await world.store.runs(RunFilter(), None, 10)
 
 
 async def test_the_same_key_a_hundred_times_at_once_is_one_run(autojump_clock: object) -> None:
