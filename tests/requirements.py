@@ -516,6 +516,12 @@ hostile-flows [FAULTS 39] Nested or backtracking schemas, patches that double th
     stepflow_runtime/model/test_schema.py::test_a_schema_that_refers_to_itself_ends
     stepflow_runtime/model/test_patch.py::test_copies_that_double_what_is_there_are_bounded
     stepflow_runtime/model/test_path.py::test_a_long_path_is_read_at_once_and_not_repeated_when_it_is_bad
+guarded-servers [PROTOCOL §1] Component servers are dialled, and dial in, over TLS and with tokens.
+    system/test_guarded_servers.py::test_a_server_that_listens_asks_for_a_certificate_and_a_token
+    system/test_guarded_servers.py::test_a_server_dials_in_over_tls_with_the_token_for_its_name
+security-page [DESIGN] The examples of the page on security can be used, and its promises are those of this table.
+    stepflow_runtime/app/test_access.py::test_the_examples_of_the_page_on_security_can_be_used
+    stepflow_runtime/app/test_access.py::test_the_page_on_security_names_promises_that_there_are
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -20,7 +20,7 @@ from protocol.types import ConnectParams
 from stepflow_runtime.connect.tokens import Grant, TokenFile, refuse
 
 HELLO_TIMEOUT_S: Final = 5.0
-"""How long a peer may take until its `connect` is there, the handshake of TLS included."""
+"""How long a peer may take until its `connect` is there; the handshake of TLS before it may take as long."""
 
 HELLO_BYTES: Final = 4 * 1024
 """How long that line may be."""

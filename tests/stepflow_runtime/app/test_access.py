@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +18,10 @@ from protocol.methods import METHODS, READING, Side
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.config import Listen, MemoryStorage, default_config
+from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.connect.tokens import Grant, TokenFile
+from tests.requirements import REQUIREMENTS
 from tests.stepflow_runtime.connect.doors import CLIENT, READER, Certificates, write_tokens
 
 FLOW = {"steps": [], "output": {"$input": "$"}}
@@ -98,3 +102,28 @@ async def test_clients_talk_over_tls_with_a_certificate_of_theirs(
         with pytest.raises((CannotConnectError, RpcError)):
             async with open_client(address, patience_s=0):
                 pass
+
+
+def test_the_examples_of_the_page_on_security_can_be_used(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "security.md").read_text()
+    (tokens,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    (config,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = TokenFile(write_tokens(tmp_path, tokens))
+    assert [file.find(line.split()[0]) for line in tokens.splitlines()] == [
+        Grant("client"),
+        Grant("read-only"),
+        Grant("server", "gpu-workers"),
+    ]
+    parsed = parse_config(config.encode(), "stepflow-config.yml", tmp_path, {})
+    assert parsed.warnings == ()
+    assert parsed.listen.tls is not None
+    assert set(parsed.secrets) == {"api_key", "db_password"}
+
+
+def test_the_page_on_security_names_promises_that_there_are() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "explanation" / "security.md").read_text()
+    named = {
+        name for group in re.findall(r"\((`[a-z-]+`(?:, `[a-z-]+`)*)\)", page) for name in re.findall(r"[a-z-]+", group)
+    }
+    assert len(named) >= 10
+    assert named <= {requirement.id for requirement in REQUIREMENTS}
