@@ -87,9 +87,10 @@ class Committer:
         try:
             return [*await self._store.commit([taken.write for taken in group])]
         except StoreUnavailable as error:
-            log.warning("store unavailable: new runs are refused, running ones wait", reason=str(error))
             refusal = error
         kept = [taken for taken in group if taken.write.expected_seq]
+        waiting = "running ones wait" if kept else "none waits"
+        log.warning(f"store unavailable: new runs are refused, {waiting}", reason=str(refusal))
         results: dict[RunId, CommitResult] = {}
         while kept and not results:
             await trio.sleep(STORE_RETRY_S)
