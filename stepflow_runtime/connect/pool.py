@@ -188,15 +188,15 @@ class Pool:
                 load < server.slots
                 and load < least
                 and server is not self._reserved
-                and (server.alone is None or self._shares(server, server.alone))
+                and self._shares(server)
                 and server.link.queued_bytes < MAX_QUEUED_BYTES
             ):
                 found, least = server, load
         return found
 
-    def _shares(self, server: Server, alone: Execution) -> bool:
-        """Whether a server that executes something alone may be sent something else: while that waits, or for long."""
-        return alone.waiting > 0 or trio.current_time() >= server.alone_until
+    def _shares(self, server: Server) -> bool:
+        """Whether a server may be sent more: what it executes alone, if it does, waits, or lasts for long."""
+        return server.alone is None or server.alone.waiting > 0 or trio.current_time() >= server.alone_until
 
     def _send_alone(self) -> None:
         """Sends what goes alone to an idle server; if there is none, one is reserved, so that it becomes idle."""
@@ -226,7 +226,7 @@ class Pool:
             return False
 
     def _reserve(self) -> Server | None:
-        candidates = [server for server in self._servers if server.alone is None]
+        candidates = [server for server in self._servers if self._shares(server)]
         if not candidates:
             return None
         server = self._reserved = min(candidates, key=lambda server: server.load)

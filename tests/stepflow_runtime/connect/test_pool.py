@@ -226,6 +226,18 @@ async def test_while_an_execution_that_goes_alone_is_parked_its_children_are_ser
         await world.sink.wait_for(child)
 
 
+async def test_a_child_goes_alone_on_the_process_where_its_parked_parent_went_alone() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        alone, child = execution(alone=True), execution(alone=True)
+        world.call(alone)
+        await origin.servers[0].take()
+        world.router.park(alone)
+        world.call(child)
+        await origin.servers[0].answer_all(1)
+        await world.sink.wait_for(child)
+
+
 async def test_going_alone_ends_when_a_component_polls_for_what_needs_its_process(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
