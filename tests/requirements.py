@@ -419,7 +419,8 @@ token-file [PROTOCOL §1] Tokens lie in a file that only its owner may read, sev
     stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can
     stepflow_runtime/connect/test_tokens.py::test_every_known_token_is_compared_in_constant_time
 token-first [FAULTS 35] Where tokens are asked for, `connect` with a valid one is the first frame, within 5 s and 4 KiB, or nothing is handled.
-    stepflow_runtime/connect/test_tokens.py::test_without_a_valid_token_nothing_is_handled
+    stepflow_runtime/connect/test_tokens.py::test_without_a_valid_token_nothing_is_handled_and_no_log_tells_it
+    stepflow_runtime/connect/test_tokens.py::test_no_more_than_so_many_wait_at_the_door
     stepflow_runtime/connect/test_tokens.py::test_bytes_that_are_no_message_end_the_connection
     stepflow_runtime/connect/test_tokens.py::test_who_says_nothing_is_shut_out_in_time
     stepflow_runtime/app/test_access.py::test_a_script_comes_in_with_its_token_file_and_not_without

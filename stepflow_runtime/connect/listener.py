@@ -15,6 +15,7 @@ import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Final
 
 import structlog
 import trio
@@ -28,7 +29,10 @@ from stepflow_runtime.connect.tokens import TokenFile
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 128
+BACKLOG: Final = 128
+
+MAX_AT_DOOR: Final = 256
+"""Connections that may be at the handshake of TLS or at their first line at once; what they can cost is bounded."""
 
 
 class Listener:
@@ -57,6 +61,7 @@ class Listener:
         self._links = links
         self._tokens = tokens
         self._tls = tls
+        self._at_door = 0
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled; `started` gives the address as it is bound.
@@ -81,7 +86,15 @@ class Listener:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = Connection(_name_peer(stream))
-        opened = await self._open(stream, connection)
+        if self._at_door >= MAX_AT_DOOR:
+            log.info("connection refused", peer=connection.name, reason="too many others have shown no token yet")
+            await trio.aclose_forcefully(stream)
+            return
+        self._at_door += 1
+        try:
+            opened = await self._open(stream, connection)
+        finally:
+            self._at_door -= 1
         if opened is not None:
             await self._links.make(opened, connection, check_first_line=True).run()
 

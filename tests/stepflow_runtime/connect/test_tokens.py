@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol.streams import memory_stream_pair
 from protocol.types import ConnectParams
-from stepflow_runtime.connect import door
+from stepflow_runtime.connect import door, listener
 from stepflow_runtime.connect.tokens import Grant, TokenFile, read_token
 from tests.stepflow_runtime.connect.doors import (
     CLIENT,
@@ -146,10 +146,17 @@ async def test_a_valid_token_lets_in_and_what_follows_at_once_is_answered(tmp_pa
         pytest.param(b'{"jsonrpc":"2.0","pad":"' + b"x" * 4097 + b'"}\n', id="a line of more than 4 KiB"),
     ],
 )
-async def test_without_a_valid_token_nothing_is_handled(tmp_path: Path, first: bytes) -> None:
+async def test_without_a_valid_token_nothing_is_handled_and_no_log_tells_it(
+    tmp_path: Path, first: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     async with open_door(write_tokens(tmp_path)) as (_, address), knock(address) as peer:
         await peer.send(first)
         assert await peer.is_shut_out()
+        await trio.testing.wait_all_tasks_blocked()
+    logged = "".join(capfd.readouterr())
+    assert "connection refused" in logged
+    for token in (CLIENT, READER, SERVER):
+        assert token not in logged
 
 
 @pytest.mark.parametrize("first", [b"\xff\xfe\x00\n", b"POST / HTTP/1.1\r\n", b"\n", b"null\n", DEEP])
@@ -165,6 +172,21 @@ async def test_who_says_nothing_is_shut_out_in_time(tmp_path: Path, monkeypatch:
     async with open_door(write_tokens(tmp_path)) as (_, address), knock(address) as peer:
         await peer.send(hello(CLIENT)[:-1])
         assert await peer.is_shut_out()
+
+
+async def test_no_more_than_so_many_wait_at_the_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "MAX_AT_DOOR", 2)
+    async with open_door(write_tokens(tmp_path)) as (_, address):
+        async with knock(address) as one, knock(address):
+            await trio.testing.wait_all_tasks_blocked()
+            async with knock(address) as third:
+                assert await third.receive() == {}
+            await one.send(hello(CLIENT))
+            assert "result" in await one.receive(), "who has waited is let in"
+        async with knock(address) as later:
+            await trio.testing.wait_all_tasks_blocked()
+            await later.send(hello(CLIENT))
+            assert "result" in await later.receive()
 
 
 async def test_a_server_with_its_token_is_initialized(tmp_path: Path) -> None:
