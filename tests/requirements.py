@@ -477,6 +477,9 @@ ops-every-write [FAULTS 29] ENOSPC or EIO at any write: what was acknowledged is
 ops-full-disk [FAULTS 29] On a full disk submissions fail and say why; running work waits, and goes on later.
     operations/test_full_disk.py::test_a_full_disk_refuses_submissions_and_running_work_waits_and_goes_on
     operations/test_full_disk.py::test_a_component_that_needs_the_full_disk_waits_and_its_sub_run_is_made_once
+ops-leftovers [FAULTS 6] After kill -9 of the runtime nothing that its servers started outlives the next start, with setpriv and without.
+    operations/test_leftovers.py::test_the_next_start_kills_what_a_killed_runtime_left
+    operations/test_leftovers.py::test_only_what_carries_the_name_is_killed
 ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time

@@ -38,6 +38,7 @@ from stepflow_runtime.app.config import (
 )
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
+from stepflow_runtime.connect import leftovers
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.connection import Connection, Connections
@@ -100,6 +101,7 @@ class Runtime:
         self._connections, self._answers = Connections(), AnswerQueue()
         self._secrets = ConfiguredSecrets(config.secrets, os.environ)
         self._grace_s = GRACE_S
+        self._mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
         self.has_failed = False
 
         self.programs = Programs(store)
@@ -167,7 +169,7 @@ class Runtime:
                 origin = StdioOrigin(
                     config.command,
                     config.args,
-                    env=config.env,
+                    env={**config.env, **self._mark},
                     cwd=config.cwd,
                     limits=config.limits,
                     on_stderr=on_stderr,
@@ -272,6 +274,8 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
     Cancellation: Component servers are stopped; what was in flight is taken up at the next start.
     """
     async with _open_store(config) as store:
+        if isinstance(config.storage, SqliteStorage):
+            await leftovers.sweep(config.storage.path)
         runtime = Runtime(config, store)
         try:
             async with trio.open_nursery() as nursery:

@@ -3,7 +3,7 @@
 The process has its own session, an allow-listed environment and no other descriptors. Its stderr is always drained,
 into a bounded ring whose tail errors quote. When it is to stop, its stdin is closed; what still runs after a while gets
 SIGTERM and then SIGKILL, the whole group; nothing is left behind as a zombie. Where `setpriv` is there (Linux), the
-process also dies with the runtime, however that dies.
+process also dies with the runtime, however that dies; what is left nevertheless is found by `leftovers`.
 """
 
 from __future__ import annotations
