@@ -54,17 +54,17 @@ def test_old_runs_are_deleted_and_young_or_unfinished_ones_stay(tmp_path: Path) 
         old = submit(client, nested, [{"flow_id": flow_id, "input": 1}], wait=True)
         bad = submit(client, client.put_flow(make_flow("/mock/double")), [99], wait=True)
         open_run = submit(client, flow_id, [1], sealed=False)
-        time.sleep(1.1)  # ages are whole seconds
+        time.sleep(6.1)  # ages are whole seconds, and the young run must stay young
         young = submit(client, flow_id, [1], wait=True)
         assert len(run_ids(client)) == 5, "one of them is a sub-run"
 
-        code, said = stepflow("runs", "delete", "--older-than", "1s", "--status", "success", "--dry-run", "--url", url)
+        code, said = stepflow("runs", "delete", "--older-than", "6s", "--status", "success", "--dry-run", "--url", url)
         assert (code, old in said, "1 run would be deleted" in said) == (0, True, True), said
         assert len(run_ids(client)) == 5
-        code, said = stepflow("runs", "delete", "--older-than", "1s", "--status", "success", "--url", url)
+        code, said = stepflow("runs", "delete", "--older-than", "6s", "--status", "success", "--url", url)
         assert code == 0, said
         assert run_ids(client) == {bad, open_run, young}
-        assert stepflow("runs", "delete", "--older-than", "1s", "--url", url)[0] == 0
+        assert stepflow("runs", "delete", "--older-than", "6s", "--url", url)[0] == 0
         assert run_ids(client) == {open_run, young}
 
 
