@@ -118,13 +118,11 @@ class Server:
             execution: Execution = answer.token
             if execution is self.alone:
                 self.alone = None
-            if execution.place is None:  # cancelled
-                self.load -= 1
-                continue
             if not execution.waiting:
                 self.load -= 1
             execution.place = None
-            del executions[execution.execution_id]
+            if executions.pop(execution.execution_id, None) is None:
+                continue  # it was cancelled
             error = answer.error
             if error is None:
                 sink.answered(execution, read_result(answer.result or NULL, execution.component))
@@ -161,13 +159,9 @@ class InFlight:
         self._request_id = request_id
 
     def cancel(self, execution: Execution) -> None:
-        """The slot is taken until the server answers: it may be working still."""
-        server = self._server
-        execution.place = None
-        server.connection.executions.pop(execution.execution_id, None)
-        if execution.waiting:
-            server.load += 1
-        server.link.cancel(self._request_id)
+        """Until the server answers, it takes a slot as before: it may be working still, or waiting."""
+        self._server.connection.executions.pop(execution.execution_id, None)
+        self._server.link.cancel(self._request_id)
 
     def interrupt(self, execution: Execution) -> None:
         self._server.link.cancel(self._request_id)

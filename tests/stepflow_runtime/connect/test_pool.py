@@ -308,6 +308,28 @@ async def test_cancelling_what_is_in_flight_tells_the_server_and_holds_the_slot_
         assert first not in world.sink.answers
 
 
+async def test_what_is_cancelled_while_it_waits_takes_its_slot_when_the_wait_is_over() -> None:
+    origin = MemoryOrigin(maxInFlight=1)
+    async with open_world(origin) as world:
+        server = origin.servers[0]
+        deaf, child, later = execution(), execution(), execution()
+        world.call(deaf)
+        (message,) = await server.take_messages()
+        world.router.park(deaf)
+        world.router.cancel(deaf)
+        world.call(child)
+        await server.answer_all(1)
+        await world.sink.wait_for(child)
+        world.router.unpark(deaf)
+        world.call(later)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not server.executes
+        await server.send(id=message["id"], result={"output": None})
+        await server.answer_all(1)
+        await world.sink.wait_for(later)
+        assert deaf not in world.sink.answers
+
+
 async def test_a_server_that_did_not_declare_it_is_sent_no_cancel_request() -> None:
     origin = MemoryOrigin()
     async with open_world(origin) as world:
