@@ -250,12 +250,11 @@ def _audit_executions(executions: Executions, audits: dict[str, JournalAudit]) -
 
 
 async def _audit_children(store: Store, records: Sequence[RunRecord]) -> list[str]:
-    """Every sub-run that an execution submitted was made once, however often the execution was."""
+    """Every sub-run of a step was made once, however often the step was executed; no step asks twice for the same."""
     made: Counter[tuple[object, ...]] = Counter()
     for record in records:
         link = record.spec.parent
         if link is not None and record.progress.status is RunState.SUCCESS:
             segment = await store.inputs(record.spec.run_id, 0)
-            ordinal = (link.key or "").rpartition("/")[2]
-            made[link.run_id, link.item_index, link.step_id, record.spec.flow_id, segment, ordinal] += 1
+            made[link.run_id, link.item_index, link.step_id, record.spec.flow_id, segment] += 1
     return [f"the sub-run {which} was made {times} times" for which, times in made.items() if times > 1]

@@ -73,8 +73,12 @@ class Disk:
         if write.progress.status in TERMINAL_RUN_STATES:
             self._ended[write.run_id] = write.progress.status
         limit = self._limits[write.run_id]
-        if write.progress.running > limit:
-            self.trace.violate(f"{write.run_id} runs {write.progress.running} items, maxConcurrency is {limit}")
+        progress = write.progress
+        if progress.running > limit:
+            self.trace.violate(f"{write.run_id} runs {progress.running} items, maxConcurrency is {limit}")
+        pending = progress.total - progress.completions - progress.running
+        if pending and progress.running < limit and not progress.cancel_requested and not self.trace.counts["boot"] > 1:
+            self.trace.note("SLACK", f"{write.run_id} runs {progress.running} of {limit} items, and {pending} wait")
 
 
 class Mount:

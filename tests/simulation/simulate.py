@@ -6,7 +6,7 @@ import logging
 import traceback
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from random import Random
 from typing import Final
 from unittest.mock import patch
@@ -23,6 +23,7 @@ from stepflow_runtime.model.events import StepSucceeded
 from tests.invariants import audit_store
 from tests.simulation.chaos import rage
 from tests.simulation.network import Weather
+from tests.simulation.sizes import small_sizes
 from tests.simulation.trace import Trace
 from tests.simulation.workload import SCENARIOS, play
 from tests.simulation.world import Machines, World
@@ -67,7 +68,8 @@ def simulate(seed: int) -> Report:
     patience = _Patience()
     trace = Trace(patience.scope.cancel)
     clock = trio.testing.MockClock(autojump_threshold=0)
-    with _deterministic(seed):
+    sizes = small_sizes() if Random(f"{seed} sizes").random() < 0.7 else nullcontext()
+    with _deterministic(seed), sizes:
         try:
             trio.run(_simulate, seed, trace, patience, clock=clock, instruments=[patience])
         except Exception as error:  # whatever it was, it should not have been
@@ -102,6 +104,8 @@ def draw_machines(chance: Random) -> Machines:
         slots=chance.choice([1, 2, 3, 8, 1000]),
         weather=weather,
         transport_retries=chance.choice([3, 8]),
+        max_handled=chance.choice([3, 2000, 2000, 2000]),
+        max_parked=chance.choice([2, 10_000, 10_000, 10_000]),
     )
 
 

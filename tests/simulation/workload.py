@@ -36,6 +36,8 @@ AGAIN: Final = {ErrorCode.INTERNAL_ERROR, ErrorCode.THROTTLED}
 """The disk is full, or there is too much to do: ask again."""
 
 
+ENOUGH_PARKED: Final = 1000
+
 # --- flows -----------------------------------------------------------------------------------------------------------
 
 
@@ -82,14 +84,14 @@ class Order(Struct, frozen=True):
     options: dict[str, Any]
 
 
-def draw_order(chance: Random) -> Order:
-    """Something to run."""
+def draw_order(chance: Random, world: World) -> Order:
+    """Something to run; without sub-runs where few requests may wait: those of parents would leave none to children."""
     options: dict[str, Any] = {"max_concurrency": chance.choice([None, 1, 2, 3, 5, 8])}
     if chance.random() < 0.15:
         options["failure_policy"] = "failFast"
     if chance.random() < 0.1:
         options["run_timeout_ms"] = chance.choice([50, 500, 5000])
-    if chance.random() < 0.4:
+    if chance.random() < 0.4 and world.machines.max_parked >= ENOUGH_PARKED:
         return Order(chance.choice(NESTING), [_draw_parent(chance, 1) for _ in range(chance.randint(1, 3))], options)
     count = chance.choice([0, 1, 2, 3, 5, 8, 13, 21, 40])
     return Order(chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)], options)
@@ -105,16 +107,19 @@ def _draw_input(chance: Random, number: int) -> dict[str, Any]:
 
 
 def _draw_parent(chance: Random, depth: int) -> dict[str, Any]:
-    count = chance.randint(0, 3)
+    times = chance.choice([1, 1, 2])
+    count = chance.randint(0 if times == 1 else 1, 3)  # no two submissions of a step have the same content
     if depth < 3 and chance.random() < 0.3:
         flow, inputs = PARENT, [_draw_parent(chance, depth + 1) for _ in range(min(count, 2))]
     else:
         flow, inputs = chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)]
-    value = {"flow": flow, "inputs": inputs, "times": chance.choice([1, 1, 2])}
+    value = {"flow": flow, "inputs": inputs, "times": times}
     if chance.random() < 0.3:
         value["polls"] = True
     if chance.random() < 0.2:
         value["fail"] = 1
+    if chance.random() < 0.1:
+        value["stubborn"] = True
     if chance.random() < 0.3:
         value["max_concurrency"] = 1
     return value
@@ -190,13 +195,13 @@ class Client:
 
 
 async def _submit_and_wait(client: Client, chance: Random, key: str) -> None:
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     status = await client.submit(order, idempotency_key=key, wait=True)
     await client.finish(status.run_id)
 
 
 async def _submit_then_get(client: Client, chance: Random, key: str) -> None:
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     status = await client.submit(order, idempotency_key=key)
     while status.status not in TERMINAL_RUN_STATES and chance.random() < 0.7:
         params = GetRunParams(status.run_id, wait=True, include_results=True, timeout_ms=chance.choice([0, 10, 300]))
@@ -206,7 +211,7 @@ async def _submit_then_get(client: Client, chance: Random, key: str) -> None:
 
 
 async def _append(client: Client, chance: Random, key: str) -> None:
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     rest = list(order.inputs)
     first = [rest.pop(0) for _ in range(min(len(rest), chance.randint(0, 3)))]
     status = await client.submit(Order(order.flow, first, order.options), idempotency_key=key, sealed=False)
@@ -233,7 +238,7 @@ async def _append(client: Client, chance: Random, key: str) -> None:
 
 
 async def _cancel(client: Client, chance: Random, key: str) -> None:
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     status = await client.submit(order, idempotency_key=key)
     await trio.sleep(chance.choice([0, 0.01, 0.05, 0.2, 1]))
     total = len(order.inputs)
@@ -249,7 +254,7 @@ async def _cancel(client: Client, chance: Random, key: str) -> None:
 
 async def _leave(client: Client, chance: Random, key: str) -> None:
     """Waits for a while, and then no more; or is cut off in the middle of it."""
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     with trio.move_on_after(chance.choice([0.005, 0.02, 0.1])):
         await client.submit(order, idempotency_key=key, wait=True)
     if chance.random() < 0.5:
@@ -261,7 +266,7 @@ async def _leave(client: Client, chance: Random, key: str) -> None:
 
 async def _repeat(client: Client, chance: Random, key: str) -> None:
     """Several say the same at once, under the same key."""
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
 
     async def say(number: int) -> None:
         async with trio.open_nursery() as nursery:
@@ -277,7 +282,7 @@ async def _repeat(client: Client, chance: Random, key: str) -> None:
 
 async def _follow(client: Client, chance: Random, key: str) -> None:
     """Reads a run's events to their end."""
-    order = draw_order(chance)
+    order = draw_order(chance, client.world)
     status = await client.submit(order, idempotency_key=key)
     cursor, last = None, 0
     while True:

@@ -86,6 +86,7 @@ class Machines(Struct, frozen=True):
         slots: `maxInFlight` of each.
         weather: Of the network.
         transport_retries: The budget.
+        max_handled, max_parked: Requests of one connection at once.
     """
 
     servers: int
@@ -93,6 +94,8 @@ class Machines(Struct, frozen=True):
     slots: int
     weather: Weather
     transport_retries: int
+    max_handled: int
+    max_parked: int
 
 
 class SimRuntime(Runtime):
@@ -206,7 +209,12 @@ class World:
             routes=(BUILTIN_ROUTE, Route("/s/{*component}", "sim")),
             storage=MemoryStorage(),
             retry=RetryPolicy(machines.transport_retries, Backoff(BackoffKind.EXPONENTIAL, 20, 1000)),
-            limits=RuntimeLimits(max_in_flight=machines.slots, open_run_timeout_ms=60_000),
+            limits=RuntimeLimits(
+                max_in_flight=machines.slots,
+                max_handled_requests=machines.max_handled,
+                max_parked_requests=machines.max_parked,
+                open_run_timeout_ms=60_000,
+            ),
         )
 
     # --- the runtime's lives ---
