@@ -480,6 +480,11 @@ ops-full-disk [FAULTS 29] On a full disk submissions fail and say why; running w
 ops-leftovers [FAULTS 6] After kill -9 of the runtime nothing that its servers started outlives the next start, with setpriv and without.
     operations/test_leftovers.py::test_the_next_start_kills_what_a_killed_runtime_left
     operations/test_leftovers.py::test_only_what_carries_the_name_is_killed
+store-power [FAULTS 34] Every commit is synced to the disk, so that what was acknowledged survives a loss of power.
+    stepflow_runtime/store/test_power.py::test_every_commit_is_synced_unless_something_else_is_asked_for
+docs-durability [INTERFACES] What the page on durability shows runs, and the tests that it names are there.
+    operations/test_durability_page.py::test_its_commands_run
+    operations/test_durability_page.py::test_the_tests_that_it_names_are_there
 ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time
