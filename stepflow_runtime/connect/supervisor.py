@@ -30,6 +30,9 @@ from stepflow_runtime.ports import Execution, SecretSource
 HEALTHY_S: Final = 10.0
 """A connection that lasted so long makes the next pause a short one again."""
 
+LEGACY_FRAME_BYTES: Final = 512 * 1024
+"""What a server is taken to read that declares neither capabilities nor `maxFrameBytes`, as stepflow-py 0.7 does."""
+
 CAPABILITIES: Final = ["ping", "cancel"]
 
 
@@ -219,8 +222,10 @@ class ServerPlugin:
             link.notify(INITIALIZED, Empty())
             listing: ComponentListResult = await link.call(LIST_COMPONENTS, Empty())
         link.peer_capabilities = frozenset(result.capabilities or ())
-        if result.max_frame_bytes is not None:
-            link.peer_limits = Limits(max_frame_bytes=result.max_frame_bytes)
+        is_legacy = result.capabilities is None
+        link.peer_limits = Limits(
+            result.max_frame_bytes or (LEGACY_FRAME_BYTES if is_legacy else Limits().max_frame_bytes)
+        )
         self._listed = listing.components
         self._listing.set()
         limit = self._links.limits.max_in_flight

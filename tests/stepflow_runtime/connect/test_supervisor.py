@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -9,6 +10,7 @@ import trio.testing
 
 from protocol.errors import RpcError
 from stepflow_runtime.connect.supervisor import Backoff
+from stepflow_runtime.model.outcome import Failure
 from tests.stepflow_runtime.connect.connect_kit import (
     MemoryOrigin,
     OpenedInMemory,
@@ -153,3 +155,21 @@ async def test_listing_an_unknown_plugin_is_refused() -> None:
     async with open_world() as world:
         with pytest.raises(RpcError, match='No plugin is called "ruby"; known: python'):
             await world.router.components("ruby")
+
+
+@pytest.mark.parametrize(
+    ("declared", "is_sent"), [({}, False), ({"maxFrameBytes": 10**6}, True), ({"capabilities": []}, True)]
+)
+async def test_a_server_that_declares_nothing_is_spared_long_lines(declared: dict[str, Any], is_sent: bool) -> None:
+    origin = MemoryOrigin(**declared)
+    async with open_world(origin) as world:
+        long = execution(input='"%s"' % ("x" * 600_000))
+        world.call(long)
+        if is_sent:
+            await origin.servers[0].answer_all(1)
+        await world.sink.wait_for(long)
+        outcome = world.sink.answers[long]
+        assert isinstance(outcome, Failure) is not is_sent
+        if isinstance(outcome, Failure):
+            assert outcome.code == "LIMIT_EXCEEDED"
+            assert outcome.data["value"] == 512 * 1024
