@@ -498,6 +498,7 @@ secrets [FAULTS 40] A secret variable is given by reference, reaches components 
     stepflow_runtime/connect/test_pool.py::test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent
     stepflow_runtime/connect/test_stdio.py::test_secrets_are_scrubbed_from_the_last_words_before_they_are_cut
     stepflow_runtime/app/test_secrets.py::test_what_was_looked_up_is_scrubbed_however_it_is_quoted
+    stepflow_runtime/model/test_secret.py::test_what_tokens_stand_for_outlives_the_runtime_and_older_journals_have_none
     stepflow_runtime/model/test_variable.py::test_a_secret_is_there_as_its_token_and_not_checked_as_a_value
     stepflow_runtime/app/test_config.py::test_secrets_say_where_they_are_and_never_what
 secret-sources [FLOWS, Execution] What a flow of a component server names is read from the environment only if it is meant for flows.

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
+from stepflow_runtime.model.events import RunCreated, RunSpec, decode_events, encode_events
+from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import SecretMissing, SecretReference, fill_in, make_token, quote
 
 KEY = SecretReference("key")
@@ -42,3 +45,13 @@ def test_a_secret_that_has_no_value_is_named() -> None:
 def test_a_token_is_written_in_one_way_whatever_the_name(name: str) -> None:
     token = make_token(name, "1")
     assert json.dumps(token).encode() == quote(token)
+
+
+def test_what_tokens_stand_for_outlives_the_runtime_and_older_journals_have_none() -> None:
+    token = make_token("key", "1")
+    spec = RunSpec(run_id=RunId("r"), root_run_id=RunId("r"), flow_id=BlobId("f"), created_at_ms=1)
+    secret = msgspec.structs.replace(spec, secrets={token: SecretReference("key", "ENV", False)})
+    for one in (spec, secret):
+        (event,) = decode_events(encode_events([RunCreated(one, 1, True)]))
+        assert event == RunCreated(one, 1, True)
+    assert b"secrets" not in encode_events([RunCreated(spec, 1, True)])
