@@ -455,6 +455,7 @@ ops-db-check [FAULTS 32] `stepflow db check` folds every journal, verifies every
     operations/test_db.py::test_a_database_is_checked_while_a_runtime_serves
     operations/test_db.py::test_what_does_not_fit_together_is_told
     operations/test_db.py::test_damaged_pages_are_told
+    operations/test_db.py::test_a_snapshot_is_compared_with_the_journal
     operations/test_db.py::test_a_database_that_is_not_ours_is_refused_and_left_alone
 ops-db-backup [FAULTS 32] `stepflow db backup` copies while a runtime serves; the copy is whole, or not there.
     operations/test_db.py::test_a_backup_is_whole_while_a_runtime_serves_and_goes_on_by_itself

@@ -153,6 +153,21 @@ def test_no_database_is_made_where_none_is(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_snapshot_is_compared_with_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    with serve(tmp_path, with_state(path)) as runtime, runtime.connect() as client:
+        client.run(make_flow("/builtin/noop"), range(9000), maxConcurrency=50)
+    ((saved,),) = execute(path, "SELECT data FROM snapshots")
+    assert check(path)[0] == 0
+    for changed, told in (
+        (saved.replace(b'"next_item":', b'"next_item":1'), "is not what its journal says"),
+        (saved[1:], "cannot be read"),
+    ):
+        execute(path, "UPDATE snapshots SET data = ?", changed)
+        code, said = check(path)
+        assert (code, f"its snapshot {told}" in said) == (1, True), said
+
+
 # --- backup ---
 
 
