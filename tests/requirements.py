@@ -491,6 +491,7 @@ ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone af
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time
     operations/test_unclean_stops.py::test_what_gets_on_is_no_longer_suspect
     operations/test_unclean_stops.py::test_who_only_waits_for_a_sub_run_is_no_suspect
+    operations/test_unclean_stops.py::test_the_innocent_sub_run_of_a_culprit_is_spared
     operations/test_unclean_stops.py::test_an_orderly_stop_blames_nobody
     operations/test_unclean_stops.py::test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_learns_of_it
 secrets [FAULTS 40] A secret variable is given by reference, reaches components as its value, and shows in no store, log, event, result or error.

@@ -209,6 +209,14 @@ async def parent(input: list[int], ctx: StepflowContext) -> list:
     return [entry.result.outcome for entry in status.results]
 
 
+@server.component
+async def reckless(input: int, ctx: StepflowContext) -> None:
+    """Kills the runtime while a sub-run of its own, which is innocent, is at work."""
+    await ctx.submit_run(flow=DEADLY, inputs=[input])
+    os.kill(os.getppid(), signal.SIGKILL)
+    await trio.sleep_forever()
+
+
 if __name__ == "__main__":
     server.run()
 '''
@@ -237,3 +245,22 @@ def test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_l
     assert re.search("killed 3 times .* maxUncleanStops is 3", error["message"])
     assert error["data"] == {"limit": "maxUncleanStops", "value": 3}
     assert status["results"][0]["result"]["value"] == ["success", "success", "failed", "success"]
+
+
+def test_the_innocent_sub_run_of_a_culprit_is_spared(tmp_path: Path) -> None:
+    parts: dict[str, Any] = config(tmp_path, DEADLY, storage=True) | {"limits": {"maxUncleanStops": 3}}
+    run_id, status = "", None
+    for _ in range(9):
+        with serve(tmp_path, parts) as runtime, runtime.connect() as client:
+            try:
+                if not run_id:
+                    flow_id = client.put_flow(make_flow("/python/reckless"))
+                    run_id = client.call("runs/submit", {"flowId": flow_id, "inputs": [1]})["runId"]
+                status = client.call("runs/get", {"runId": run_id, "wait": True, "includeResults": True})
+                (child,) = client.call("runs/list", {"parentRunId": run_id})["runs"]
+                break
+            except (json.JSONDecodeError, OSError):
+                assert runtime.process.wait(PATIENCE_S) == -9
+    assert status is not None
+    assert status["results"][0]["result"]["error"]["code"] == "INTERNAL"
+    assert child["status"] == "success"
