@@ -534,6 +534,19 @@ guarded-servers [PROTOCOL §1] Component servers are dialled, and dial in, over 
 security-page [DESIGN] The examples of the page on security can be used, and its promises are those of this table.
     stepflow_runtime/app/test_access.py::test_the_examples_of_the_page_on_security_can_be_used
     stepflow_runtime/app/test_access.py::test_the_page_on_security_names_promises_that_there_are
+simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes, torn connections, full disks and set clocks, nothing is lost, nothing is done twice, nothing is left behind, and everything ends; planted defects are found.
+    simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
+    simulation/test_simulation.py::test_a_seed_that_found_something_finds_nothing_any_more
+    simulation/test_simulation.py::test_a_planted_defect_is_found
+    simulation/test_simulation.py::test_a_seed_decides_everything
+clock-jumps [FAULTS 33] Whatever the wall clock does, no attempt is made twice.
+    stepflow_runtime/engine/test_run_state.py::test_no_attempt_is_made_twice_when_the_clock_is_set_back_over_a_restart
+    simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
+refused-wait [PROTOCOL §7] A wait that is refused because too many wait leaves no run behind.
+    stepflow_runtime/services/test_runs.py::test_a_wait_that_is_refused_leaves_no_run_behind
+waiting-slots [FAULTS 22] What goes alone, and what ignores its cancellation, does not take the slot that its sub-runs need.
+    stepflow_runtime/connect/test_pool.py::test_a_child_goes_alone_on_the_process_where_its_parked_parent_went_alone
+    stepflow_runtime/connect/test_pool.py::test_what_is_cancelled_while_it_waits_takes_its_slot_when_the_wait_is_over
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -25,6 +25,9 @@ MAX_WRITE_S: Final = 0.004
 SLOW_WRITE_S: Final = 0.1
 """How long a write may take, and how long one that is slow."""
 
+AT_LEAST_LOADED: Final = 4
+"""More slots may be free for a moment, while inputs are loaded."""
+
 
 class _LateHub(WatchHub):
     """Tells watchers of a commit when its writer is told, not when it was made."""
@@ -65,7 +68,7 @@ class Disk:
         return Mount(self, die)
 
     def check(self, write: RunWrite) -> None:
-        """A write that was just committed: terminal states stay, and `maxConcurrency` holds."""
+        """A write that was just committed: terminal states stay, and `maxConcurrency` holds and is used."""
         if write.spec is not None:
             self._limits[write.run_id] = write.spec.max_concurrency
         if write.run_id in self._ended:
@@ -77,8 +80,9 @@ class Disk:
         if progress.running > limit:
             self.trace.violate(f"{write.run_id} runs {progress.running} items, maxConcurrency is {limit}")
         pending = progress.total - progress.completions - progress.running
-        if pending and progress.running < limit and not progress.cancel_requested and not self.trace.counts["boot"] > 1:
-            self.trace.note("SLACK", f"{write.run_id} runs {progress.running} of {limit} items, and {pending} wait")
+        is_free = not progress.cancel_requested and self.trace.counts["boot"] == 1
+        if is_free and pending and progress.running < min(limit, AT_LEAST_LOADED):
+            self.trace.violate(f"{write.run_id} runs {progress.running} of {limit} items, and {pending} wait")
 
 
 class Mount:

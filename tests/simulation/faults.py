@@ -132,6 +132,16 @@ def exceed_max_concurrency() -> AbstractContextManager[None]:
     return _replace((RunState, "_start_stretch", start_stretch))
 
 
+def waste_slots() -> AbstractContextManager[None]:
+    """No more than half of the slots are used."""
+    real = RunState._start_stretch
+
+    def start_stretch(self: RunState) -> bool:
+        return 2 * len(self.facts.live) < self.spec.max_concurrency and real(self)
+
+    return _replace((RunState, "_start_stretch", start_stretch))
+
+
 def reuse_attempts() -> AbstractContextManager[None]:
     """Items of a lost window begin with the first attempt again."""
     return _replace((RunFacts, "attempt_of_start", lambda self, index: 1))
@@ -198,6 +208,7 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     drop_waiters,
     dispatch_before_the_watermark,
     exceed_max_concurrency,
+    waste_slots,
     reuse_attempts,
     trust_the_clock,
     forget_idempotency_keys,
