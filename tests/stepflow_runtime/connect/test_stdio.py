@@ -165,7 +165,7 @@ async def test_a_process_sees_only_the_environment_that_is_allowed(
     async with open_world(server(tmp_path, env={"GIVEN": "y"})) as world:
         seen = set(await ask(world, '{"all_env": true}'))
     assert {"GIVEN", "LC_X"} <= seen
-    assert not {name for name in seen if name.startswith(("STEPFLOW", "AWS", "LD_"))}
+    assert not {name for name in seen if name.startswith(("STEPFLOW_VAR", "STEPFLOW_TOKEN", "AWS", "LD_"))}
 
 
 async def test_a_process_keeps_to_its_limits(tmp_path: Path) -> None:
