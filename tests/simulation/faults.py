@@ -25,7 +25,7 @@ from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import CommitResult, Committed, RunWrite
 from stepflow_runtime.services import submission
-from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import WatchHub
 from tests.simulation.disk import Mount
@@ -171,7 +171,7 @@ def trust_the_clock() -> AbstractContextManager[None]:
 def forget_idempotency_keys() -> AbstractContextManager[None]:
     """The same key gives another run."""
 
-    async def find_nothing(self: RunService, spec: object) -> None:
+    async def find_nothing(self: RunCreator, spec: object) -> None:
         return None
 
     class NoKeys(dict[Any, Any]):
@@ -184,7 +184,7 @@ def forget_idempotency_keys() -> AbstractContextManager[None]:
         real(self)
         self._by_idempotency_key = NoKeys()
 
-    return _replace((RunService, "_find_idempotent", find_nothing), (MemoryStore, "__init__", initialize))
+    return _replace((RunCreator, "_find_idempotent", find_nothing), (MemoryStore, "__init__", initialize))
 
 
 def wake_nobody() -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from protocol.errors import ErrorCode, RpcError
 from protocol.types import CancelOutcome, MaxFailures, ResultOrder, RunParams, RunState, RunStatus, SubmitParams
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Execution, RunFilter
-from stepflow_runtime.services import runs
+from stepflow_runtime.services import waiting
 from stepflow_runtime.services.submission import SubmitLimits
 from tests.stepflow_runtime.engine.world import (
     BOOM,
@@ -196,7 +196,7 @@ async def test_a_wait_that_is_refused_leaves_no_run_behind(
         yield
 
     async with memory_world() as world:
-        monkeypatch.setattr(runs, "parked", refuse)
+        monkeypatch.setattr(waiting, "parked", refuse)
         await refused(partial(world.submit, ONE, [1], wait=True), ErrorCode.THROTTLED)
         assert not await world.store.runs(RunFilter(), None, 10)
 

@@ -1,0 +1,50 @@
+"""Requests that wait: they take no server slot, and count in a bound of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from protocol.handling import parked
+from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.ports import Execution
+
+
+class Waiting:
+    """Tells the callers of components who only waits."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    @contextmanager
+    def parked(self, execution: Execution | None) -> Generator[None]:
+        """The request waits; with it the execution that made it, if that is known.
+
+        Raises:
+            RpcError: `THROTTLED` if too many requests of the connection wait.
+        """
+        with parked():
+            if execution is None:
+                yield
+                return
+            self._executor.caller.park(execution)
+            self._executor.end_turn()
+            try:
+                yield
+            finally:
+                self._executor.caller.unpark(execution)
+
+    @contextmanager
+    def unattributed(self, connection: Connection, execution: Execution | None, waits: bool) -> Generator[None]:
+        """Frees a server's slot while it waits and does not say for which execution: one of them does."""
+        server = connection.server
+        if not waits or execution is not None or server is None:
+            yield
+            return
+        server.load -= 1
+        self._executor.caller.flush()
+        try:
+            yield
+        finally:
+            server.load += 1
