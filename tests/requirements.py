@@ -36,35 +36,42 @@ def read_table(table: str) -> Iterator[Requirement]:
 
 
 TABLE: Final = """
-wire-ids [PROTOCOL §1] Ids of any string, number or null are echoed verbatim; others are -32600.
+wire-ids [PROTOCOL §1; FAULTS 14] Ids of any string, number or null are echoed verbatim; others are -32600.
     protocol/test_peer.py::test_an_id_is_echoed_byte_for_byte
     protocol/test_peer.py::test_an_id_of_another_kind_is_an_invalid_request
-wire-equal-ids [PROTOCOL §1] Two equal ids in flight are both answered.
+wire-equal-ids [PROTOCOL §1; FAULTS 12] Two equal ids in flight are both answered.
     protocol/test_peer.py::test_two_equal_ids_in_flight_are_both_answered
-wire-batch [PROTOCOL §1] A batch gets one answer per element, in one array; an empty one gets one error.
+wire-batch [PROTOCOL §1; FAULTS 15] A batch gets one answer per element, in one array; an empty one gets one error.
     protocol/test_peer.py::test_a_batch_is_answered_once_with_one_answer_per_element_when_all_are_there
     protocol/test_peer.py::test_an_empty_batch_gets_one_error
     protocol/test_peer.py::test_a_batch_of_nonsense_gets_an_array_with_an_error_for_each
     protocol/test_link.py::test_a_batch_with_slow_and_fast_handlers_is_answered_as_one_array
-wire-notification [PROTOCOL §1] A notification is never answered.
+wire-notification [PROTOCOL §1; FAULTS 16] A notification is never answered.
     protocol/test_peer.py::test_a_notification_is_never_answered_however_bad
     protocol/test_peer.py::test_a_batch_of_notifications_gets_no_answer
     protocol/test_link.py::test_a_notification_reaches_its_handler_and_is_not_answered
 wire-order [PROTOCOL] Either side may send at any time, and answers come in any order.
     protocol/test_peer.py::test_answers_in_any_order_find_their_calls
     protocol/test_link.py::test_both_sides_call_at_the_same_time_with_more_than_the_wire_holds
-wire-errors [PROTOCOL §6] What is no JSON is -32700, what is no message -32600, and the connection goes on.
+wire-errors [PROTOCOL §6; FAULTS 10] What is no JSON is -32700, what is no message -32600, and the connection goes on.
     protocol/test_messages.py::test_what_is_no_json_is_a_parse_error_without_id
     protocol/test_messages.py::test_what_is_json_but_no_message_is_an_invalid_request
     protocol/test_peer.py::test_bad_lines_are_answered_and_the_next_one_is_read
-wire-frames [PROTOCOL] However the stream is cut, the messages are the same.
+wire-frames [PROTOCOL; FAULTS 7] However the stream is cut, the messages are the same.
     protocol/test_framing.py::test_the_lines_are_the_same_however_the_stream_is_cut
     protocol/test_peer.py::test_no_bytes_raise_and_cuts_do_not_matter
-wire-payloads [PROTOCOL] A payload that is only passed on keeps every digit.
+wire-payloads [PROTOCOL; FAULTS 11] A payload that is only passed on keeps every digit.
     protocol/test_messages.py::test_numbers_keep_every_digit
     stepflow_runtime/connect/test_pool.py::test_outputs_keep_their_digits
     stepflow_runtime/model/test_expression.py::test_numbers_and_texts_pass_through_digit_for_digit
     contracts/test_store_read.py::test_payloads_keep_their_digits
+wire-late [FAULTS 13] A late, unknown or repeated answer is counted and dropped.
+    protocol/test_peer.py::test_late_unknown_and_repeated_answers_are_counted_and_dropped
+wire-torn [PROTOCOL §2] A component server that tears an answer is lost at once; a stray line harms nothing.
+    protocol/test_peer.py::test_a_torn_answer_breaks_a_connection_that_waits_for_answers_if_that_is_wanted
+    protocol/test_peer.py::test_what_is_no_message_breaks_nothing_that_waits_for_no_answer
+wire-eof [PROTOCOL §1] What was asked before the end of a stream is answered.
+    conformance/test_stdio.py::test_what_was_asked_before_the_end_of_file_is_answered
 wire-cancel [PROTOCOL §1] `$/cancelRequest` stops the work, which is answered nevertheless.
     protocol/test_handling.py::test_a_cancelled_request_is_cancelled_in_its_handler_and_still_answered
     protocol/test_handling.py::test_a_call_whose_caller_is_cancelled_is_cancelled_at_the_peer
@@ -79,22 +86,22 @@ wire-discover [PROTOCOL] `rpc.discover` publishes the catalogue of a side, and t
     protocol/test_openrpc.py::test_every_method_of_the_side_is_there_with_every_param
     protocol/test_openrpc.py::test_every_reference_leads_somewhere
     protocol/test_link.py::test_both_sides_discover
-wire-frame-limit [PROTOCOL §7] A call that would not fit a frame fails unsent; a line that is too long breaks the connection.
+wire-frame-limit [PROTOCOL §7; FAULTS 9] A call that would not fit a frame fails unsent; a line that is too long breaks the connection.
     protocol/test_link.py::test_a_call_that_would_not_fit_a_frame_fails_and_the_link_goes_on
     protocol/test_peer.py::test_a_line_that_is_too_long_breaks_the_connection_after_what_came_before_it
     protocol/test_framing.py::test_a_line_that_is_too_long_names_the_limit
-wire-throttle [PROTOCOL §7] Beyond what is handled at once, requests are -32024; parked waits do not count.
+wire-throttle [PROTOCOL §7; FAULTS 20] Beyond what is handled at once, requests are -32024; parked waits do not count.
     protocol/test_handling.py::test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered
     protocol/test_handling.py::test_requests_that_hold_too_many_bytes_are_throttled
     protocol/test_handling.py::test_parked_requests_do_not_count_as_handled_but_have_a_limit_of_their_own
     component_sdk/test_context.py::test_a_throttled_request_is_sent_again
-wire-slow-reader [PROTOCOL §7] The reader never waits for a handler or the writer; a peer that does not read loses the connection.
+wire-slow-reader [PROTOCOL §7; FAULTS 18] The reader never waits for a handler or the writer; a peer that does not read loses the connection.
     protocol/test_link.py::test_reading_goes_on_while_handlers_and_both_writers_wait
     protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
 wire-waiters [DESIGN, Concurrency] A lost connection wakes every waiter, once.
     protocol/test_link.py::test_waiters_are_woken_when_the_peer_closes
     protocol/test_peer.py::test_closing_gives_every_pending_token_once
-wire-whole-lines [DESIGN, Concurrency] Cancelling never tears a frame.
+wire-whole-lines [DESIGN, Concurrency; FAULTS 8] Cancelling never tears a frame.
     protocol/test_link.py::test_a_cancelled_link_sends_whole_lines_only
     protocol/test_link.py::test_a_flush_while_the_rest_of_a_line_waits_does_not_tear_it
 wire-nodelay [DESIGN, Libraries] Sockets do not hold small writes back.
@@ -129,11 +136,11 @@ connect-dial-in [PROTOCOL §1] A server that dials the runtime registers its com
 connect-processes [FLOWS, Configuration] `processes: N` runs N processes and spreads the calls.
     stepflow_runtime/connect/test_stdio.py::test_two_processes_are_two_processes
     stepflow_runtime/connect/test_pool.py::test_calls_spread_over_processes
-connect-restart [PROTOCOL §6] A server that dies is started again; what was in flight fails at once, and only once.
+connect-restart [PROTOCOL §6; FAULTS 3] A server that dies is started again; what was in flight fails at once, and only once.
     stepflow_runtime/connect/test_supervisor.py::test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once
     stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
     stepflow_runtime/connect/test_stdio.py::test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again
-connect-stderr [DESIGN, Concurrency] stderr is always drained, and quoted in errors.
+connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and quoted in errors.
     stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
     stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr
 connect-unavailable [PROTOCOL §6] No connected server is waiting, not an attempt, and bounded.
@@ -149,7 +156,7 @@ connect-timeout [PROTOCOL §4] A step's time-out counts from dispatch.
     stepflow_runtime/connect/test_pool.py::test_time_outs_count_from_dispatch
 connect-alone [PROTOCOL §6] After its second transport failure a step is sent alone to a process.
     stepflow_runtime/connect/test_pool.py::test_an_execution_that_goes_alone_waits_for_an_idle_process_and_keeps_others_away
-connect-execution [PROTOCOL §2] A callback belongs to the execution that it names, or can only mean; a stale one is refused.
+connect-execution [PROTOCOL §2; FAULTS 28] A callback belongs to the execution that it names, or can only mean; a stale one is refused.
     stepflow_runtime/connect/test_connection.py::test_an_execution_id_finds_its_execution_on_any_connection
     stepflow_runtime/connect/test_connection.py::test_the_id_of_an_execution_that_ended_is_refused
     stepflow_runtime/connect/test_connection.py::test_without_an_id_run_and_step_name_the_execution_if_there_is_one
@@ -172,7 +179,7 @@ builtin-runs [FLOWS, Built-in components] `eval`, `map` and `iterate` make real 
 builtin-files [FLOWS, Built-in components] `load_file` reads only beneath the configured folders.
     stepflow_runtime/connect/test_builtins.py::test_files_outside_the_folders_are_not_read
     stepflow_runtime/connect/test_builtins.py::test_files_are_read_by_their_suffix
-flow-yaml [FLOWS] YAML is read with JSON's types; duplicate keys and unknown tags are errors, and aliases have a budget.
+flow-yaml [FLOWS; FAULTS 38] YAML is read with JSON's types; duplicate keys and unknown tags are errors, and aliases have a budget.
     stepflow_runtime/model/test_loader.py::test_yaml_is_read_with_the_types_of_json
     stepflow_runtime/model/test_loader.py::test_what_is_refused_is_refused_with_its_place
     stepflow_runtime/model/test_loader.py::test_aliases_have_a_budget
@@ -254,12 +261,14 @@ store-watch [DESIGN, Journal and ports] Waiters are woken by the commit that end
     contracts/test_store_watch.py::test_all_watchers_of_a_run_are_woken_by_one_commit
 store-outbox [DESIGN, Journal and ports] Messages from run to run are kept until they are settled.
     contracts/test_store_commit.py::test_messages_are_kept_until_they_are_settled
-store-idempotency [PROTOCOL §4] An idempotency key gives one run.
+store-idempotency [PROTOCOL §4; FAULTS 25] An idempotency key gives one run.
     contracts/test_store_commit.py::test_an_idempotency_key_gives_one_run
     contracts/test_store_commit.py::test_of_two_equal_idempotency_keys_in_a_group_the_first_wins
 store-sub-runs [PROTOCOL §4] A live or successful sub-run holds its key; one that failed may be followed by another.
     contracts/test_store_commit.py::test_a_live_or_successful_sub_run_holds_its_key
     contracts/test_store_commit.py::test_a_sub_run_that_failed_may_be_followed_by_another
+store-blob-ids [FAULTS 31] A blob id of another form is refused before anything is opened.
+    contracts/test_store_blobs.py::test_an_id_of_another_form_is_refused
 store-blobs [PROTOCOL §3] The same content is stored once; what is read is verified.
     contracts/test_store_blobs.py::test_the_same_content_is_stored_once_and_keeps_its_type
     stepflow_runtime/store/test_sqlite.py::test_a_damaged_blob_is_an_error_and_healed_by_the_next_put
@@ -278,9 +287,20 @@ store-completion [PROTOCOL §4] Results by completion come in the order of commi
 engine-recovery [DESIGN, Concurrency] A restored item starts with what has not ended; what was committed does not run again.
     stepflow_runtime/engine/test_plan.py::test_a_restored_item_starts_with_what_has_not_ended
     stepflow_runtime/engine/test_plan.py::test_an_item_gets_as_far_along_its_plan_as_without_it_and_when_it_is_restored
-engine-kill [DESIGN, Concurrency] After `kill -9` all results are there, no committed step runs again, no sub-run is made twice.
+engine-late [FAULTS 28] An answer of an older attempt changes nothing.
+    stepflow_runtime/engine/test_run_state.py::test_an_answer_of_an_older_attempt_changes_nothing
+engine-cancellation [PROTOCOL §4] A cancellation reaches the sub-runs of what it cancels, and a grace ends only what it was given for.
+    stepflow_runtime/engine/test_cancellation.py::test_a_run_that_stops_leaves_the_sub_runs_of_items_that_have_ended
+    stepflow_runtime/engine/test_cancellation.py::test_a_cancelled_run_takes_all_its_sub_runs_with_it
+    stepflow_runtime/engine/test_cancellation.py::test_a_grace_that_is_over_ends_only_the_items_it_was_given_for
+engine-crash [FAULTS 1] Dying before or after any commit, or any settled message, loses nothing and does nothing twice.
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+    crash/test_crash_points.py::test_after_many_deaths_the_work_is_done_once
+engine-properties [DESIGN, The five ideas] Random scripts over a run keep every promise, and every journal folds to what is live.
+    stepflow_runtime/engine/test_run_properties.py::test_a_run_keeps_its_promises
+engine-kill [DESIGN, Concurrency; FAULTS 1, 2] After `kill -9` all results are there, no committed step runs again, no sub-run is made twice.
     system/test_kill.py::test_nothing_is_lost_or_done_again_when_the_runtime_is_killed
-engine-depth [PROTOCOL §4] Runs nest 16 deep with `maxConcurrency` 1 and one process; a 17th level is refused.
+engine-depth [PROTOCOL §4; FAULTS 22, 23] Runs nest 16 deep with `maxConcurrency` 1 and one process; a 17th level is refused.
     system/test_nested_runs.py::test_sixteen_levels_end_with_one_process_and_a_concurrency_of_one
     system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly
 engine-links [PROTOCOL §4] Sub-runs know where they come from.
@@ -288,7 +308,7 @@ engine-links [PROTOCOL §4] Sub-runs know where they come from.
 engine-failures [PROTOCOL §4] A failed item fails nothing but itself, and is counted by its code.
     system/test_seed_snippets.py::test_the_batch_processor_counts_partial_failures
     stepflow_runtime/app/cli/test_run.py::test_a_failed_item_fails_the_run_and_is_counted_by_its_code
-engine-idempotency [PROTOCOL §4] The same idempotency key gives the same run.
+engine-idempotency [PROTOCOL §4; FAULTS 25] The same idempotency key gives the same run.
     stepflow_runtime/app/cli/test_server.py::test_the_same_idempotency_key_gives_the_same_run
 engine-empty [PROTOCOL §4] A run without inputs is at once a success.
     stepflow_runtime/app/cli/test_run.py::test_no_inputs_are_a_success
@@ -337,7 +357,7 @@ sdk-snippets [INTERFACES, Components] The seed's three snippets run as they stan
     system/test_seed_snippets.py::test_the_orchestrator_runs_a_sub_workflow
     system/test_seed_snippets.py::test_the_batch_processor_counts_partial_failures
     system/test_seed_snippets.py::test_the_async_processor_polls_for_completion
-sdk-print [INTERFACES, Components] `print()` cannot break the wire.
+sdk-print [INTERFACES, Components; FAULTS 17] `print()` cannot break the wire.
     component_sdk/test_processes.py::test_nothing_that_is_printed_breaks_the_wire
     protocol/test_stdio.py::test_print_cannot_break_a_wire_that_was_moved_off_stdio
 sdk-backends [INTERFACES, Components] `async def` runs under trio or asyncio; a plain `def` in a thread, and never blocks the others.
@@ -486,7 +506,7 @@ store-power [FAULTS 34] Every commit is synced to the disk, so that what was ack
 docs-durability [INTERFACES] What the page on durability shows runs, and the tests that it names are there.
     operations/test_durability_page.py::test_its_commands_run
     operations/test_durability_page.py::test_the_tests_that_it_names_are_there
-ops-unclean [PROTOCOL §6] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
+ops-unclean [PROTOCOL §6; FAULTS 5] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time
     operations/test_unclean_stops.py::test_what_gets_on_is_no_longer_suspect
