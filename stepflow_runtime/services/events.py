@@ -22,6 +22,7 @@ from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Store
+from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.status import decode_index_cursor, encode_cursor, format_time, run_not_found
 from stepflow_runtime.services.visibility import Visibility
 
@@ -50,7 +51,7 @@ class EventService:
 
     def __init__(self, executor: Executor, store: Store, visibility: Visibility) -> None:
         self._visibility = visibility
-        self._executor = executor
+        self._lookup = RunLookup(executor, store)
         self._store = store
 
     async def events(self, params: EventsParams, connection: Connection) -> EventsResult:
@@ -64,7 +65,7 @@ class EventService:
         limit = params.limit or DEFAULT_LIMIT
         position = decode_index_cursor(params.cursor, 2)
         found: list[RunEvent] = []
-        record = self._executor.record(run_id) or await self._store.run(run_id)
+        record = await self._lookup.find(run_id)
         progress = self._visibility.require(connection, record, run_id, params.observability).progress
         deadline = trio.current_time() + (params.timeout_ms or 0) / 1000
         while True:

@@ -29,6 +29,7 @@ from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, RunFilter, RunRecord, Store
+from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.results import Journal, make_result
 from stepflow_runtime.services.status import (
     decode_cursor,
@@ -58,6 +59,7 @@ class ListingService:
 
     def __init__(self, executor: Executor, store: Store, programs: Programs, visibility: Visibility) -> None:
         self._visibility = visibility
+        self._lookup = RunLookup(executor, store)
         self._executor = executor
         self._store = store
         self._programs = programs
@@ -186,8 +188,7 @@ class ListingService:
         return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
 
     async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
-        record = self._executor.record(RunId(run_id)) or await self._store.run(RunId(run_id))
-        return self._visibility.require(connection, record, run_id, observability)
+        return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)
 
 
 class Inputs:
