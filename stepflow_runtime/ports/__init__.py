@@ -1,0 +1,61 @@
+"""What the engine and the services need of the world, as Protocols, and the records that cross them.
+
+Pure: no adapter is known here. `store/` implements `Store` and `BlobStore`, `connect/` implements `ComponentCaller`,
+`app/` gives clock and ids. The ports are written for several runtimes over one database: a lease is checked in every
+write, effects from run to run are outbox messages, and all reads may wait.
+"""
+
+from __future__ import annotations
+
+from stepflow_runtime.ports.calling import ComponentCaller, Execution, ExecutionSink
+from stepflow_runtime.ports.records import (
+    SEGMENT_ITEMS,
+    SHARDS,
+    CommitResult,
+    Committed,
+    Conflict,
+    Fenced,
+    InputSegment,
+    ItemRef,
+    JournalRow,
+    Lease,
+    Message,
+    ResultChunk,
+    RunFilter,
+    RunProgress,
+    RunRecord,
+    RunWrite,
+    WatchFor,
+)
+from stepflow_runtime.ports.storage import BlobStore, Store, StoreCorrupt, StoreUnavailable
+from stepflow_runtime.ports.world import Clock, Ids, SecretSource
+
+__all__ = [
+    "SEGMENT_ITEMS",
+    "SHARDS",
+    "BlobStore",
+    "Clock",
+    "CommitResult",
+    "Committed",
+    "ComponentCaller",
+    "Conflict",
+    "Execution",
+    "ExecutionSink",
+    "Fenced",
+    "Ids",
+    "InputSegment",
+    "ItemRef",
+    "JournalRow",
+    "Lease",
+    "Message",
+    "ResultChunk",
+    "RunFilter",
+    "RunProgress",
+    "RunRecord",
+    "RunWrite",
+    "SecretSource",
+    "Store",
+    "StoreCorrupt",
+    "StoreUnavailable",
+    "WatchFor",
+]

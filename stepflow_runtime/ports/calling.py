@@ -1,0 +1,136 @@
+"""Executions of steps, and who carries them out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
+from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.secret import NO_SECRETS, Secrets
+
+
+class Execution:
+    """One attempt of one step of one item, from its dispatch to its answer.
+
+    The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` to
+    the caller, `claims` and `submissions` to the service that submits runs.
+
+    Attributes:
+        input: Raw JSON.
+        alone: Whether nothing else may be in flight on the process that executes it (PROTOCOL §6).
+        begins_item: Whether the item starts with it: items that are under way go first.
+        waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
+            server slot.
+        claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
+        secrets: What the tokens in its input stand for; empty if there are none.
+        submissions: How often it submitted each content, by hash; `None` likewise.
+    """
+
+    __slots__ = (
+        "alone",
+        "attempt",
+        "begins_item",
+        "claims",
+        "component",
+        "execution_id",
+        "flow_id",
+        "input",
+        "item_index",
+        "owner",
+        "place",
+        "root_run_id",
+        "run_id",
+        "secrets",
+        "step_id",
+        "submissions",
+        "timeout",
+        "timeout_ms",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        owner: Any,
+        execution_id: ExecutionId,
+        run_id: RunId,
+        root_run_id: RunId,
+        flow_id: BlobId,
+        item_index: int,
+        step_id: str,
+        component: str,
+        attempt: int,
+        input: bytes,
+        timeout_ms: int | None = None,
+        alone: bool = False,
+        begins_item: bool = False,
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
+        self.owner = owner
+        self.execution_id = execution_id
+        self.run_id = run_id
+        self.root_run_id = root_run_id
+        self.flow_id = flow_id
+        self.item_index = item_index
+        self.step_id = step_id
+        self.component = component
+        self.attempt = attempt
+        self.input = input
+        self.timeout_ms = timeout_ms
+        self.alone = alone
+        self.begins_item = begins_item
+        self.secrets = secrets
+        self.waiting = 0
+        self.place: Any = None
+        self.timeout: Any = None
+        self.claims: dict[str, RunId] | None = None
+        self.submissions: dict[str, int] | None = None
+
+
+class ExecutionSink(Protocol):
+    """Where a `ComponentCaller` reports to; the engine implements it."""
+
+    def dispatched(self, execution: Execution) -> None:
+        """The request was written for a server: time-outs count from here. Called only if `timeout_ms` is set."""
+        ...
+
+    def answered(self, execution: Execution, outcome: Outcome) -> None:
+        """The execution ended. Cheap: what follows from it happens in `end_turn`."""
+        ...
+
+    def end_turn(self) -> None:
+        """All answers of one received chunk were reported."""
+        ...
+
+
+class ComponentCaller(Protocol):
+    """Executes steps in component servers. Never waits; each `call` is answered once in the sink, unless cancelled."""
+
+    def knows(self, component: str) -> bool:
+        """Whether a route leads to this component's plugin. The component itself may still be missing."""
+        ...
+
+    def call(self, execution: Execution) -> None:
+        """Queues an execution. It is sent when a server slot is free, round-robin over root runs."""
+        ...
+
+    def cancel(self, execution: Execution) -> None:
+        """It is no longer current: taken out of the queue, or its server asked to stop. The sink hears no more of it,
+        and what it still asks of the runtime is refused."""
+        ...
+
+    def interrupt(self, execution: Execution) -> None:
+        """Asks for its end, and it stays current until then: it is answered once, with `CANCELLED` if it was queued,
+        else with what the server says."""
+        ...
+
+    def park(self, execution: Execution) -> None:
+        """The execution waits in a request to the runtime: its server slot is free meanwhile."""
+        ...
+
+    def unpark(self, execution: Execution) -> None:
+        """The wait is over."""
+        ...
+
+    def flush(self) -> None:
+        """Fills free server slots and sends what is queued: the end of a turn."""
+        ...
