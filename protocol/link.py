@@ -119,6 +119,7 @@ class Link:
         self._sender = Sender(stream, self._peer, self._break)
         self._send_soon = self._sender.send_soon
         self._is_ending = False
+        self._heard_at = 0.0
 
     # --- what it is ---
 
@@ -148,6 +149,11 @@ class Link:
         return self._handlers.parked
 
     @property
+    def alive_at(self) -> float:
+        """When the peer last gave a sign of life, in trio's time: it sent something, or took much that had to wait."""
+        return max(self._heard_at, self._sender.progressed_at)
+
+    @property
     def peer_limits(self) -> Limits:
         """What the peer accepts; set it when the peer has said so."""
         return self._peer.peer_limits
@@ -167,6 +173,7 @@ class Link:
         Cancellation:
             Ends the connection in the same way.
         """
+        self._heard_at = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(self._sender.run)
@@ -193,6 +200,10 @@ class Link:
         else:
             self._end_soon()
         await self._ended.wait()
+
+    def give_up(self, fault: Exception) -> None:
+        """Ends the connection soon, because of the peer; `fault` says why."""
+        self._break(fault)
 
     async def wait_closed(self) -> None:
         """Waits until the connection has ended and its stream is closed."""
@@ -326,6 +337,7 @@ class Link:
 
     def _receive(self, data: bytes) -> None:
         assert self._nursery is not None
+        self._heard_at = trio.current_time()
         answers: list[Answer] = []
         for event in self._peer.receive_data(data):
             match event:

@@ -25,6 +25,9 @@ class Sender:
         stream: Where to.
         peer: Whose queue it is.
         on_fault: Called when the stream breaks, or the peer broke by what was queued last.
+
+    Attributes:
+        progressed_at: When the stream last took a piece of `SEND_BYTES` that had to wait, in trio's time.
     """
 
     def __init__(self, stream: ByteStream, peer: Peer, on_fault: Callable[[Exception], None]) -> None:
@@ -36,6 +39,7 @@ class Sender:
         self._is_woken = False
         self._is_ending = False
         self._scope = trio.CancelScope(shield=True)
+        self.progressed_at = 0.0
 
     def flush(self) -> None:
         """Sends what is queued as far as the stream takes it at once; the task sends the rest."""
@@ -89,6 +93,8 @@ class Sender:
             part = self._unsent[:SEND_BYTES]
             await self._stream.wait_send_all(part)
             self._peer.data_sent(len(part))
+            if len(part) == SEND_BYTES:  # less may be in a buffer that nobody reads
+                self.progressed_at = trio.current_time()
             self._unsent = self._unsent[len(part) :]
             if not self._unsent:
                 self.flush()

@@ -18,6 +18,10 @@ import trio
 RECEIVE_BYTES: Final = 128 * 1024
 _LOWEST_MOVED_FD: Final = 10
 
+KEEP_ALIVE: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+"""When the system asks whether the other host is still there, where it can be told: 60 s of silence, then 4 times 15 s.
+PostgreSQL and gRPC take minutes too; two hours, as it is by default, are too long for a waiter whose client is gone."""
+
 
 class ByteStream(Protocol):
     """What a `Link` needs of a transport.
@@ -121,12 +125,21 @@ class SocketStream(FdStream):
     def __init__(self, sock: socket.socket) -> None:
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_lost_host(sock)
         sock.setblocking(False)
         self._sock = sock
         super().__init__(sock.fileno(), sock.fileno())
 
     def _close_fd(self, fd: int) -> None:
         self._sock.close()
+
+
+def notice_lost_host(sock: socket.socket | trio.socket.SocketType) -> None:
+    """Has the system break a TCP connection whose other host says nothing any more, also if nothing is sent."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEP_ALIVE:
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def adopt_socket_stream(stream: trio.SocketStream) -> SocketStream:

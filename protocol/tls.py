@@ -13,7 +13,7 @@ from pathlib import Path
 import trio
 from msgspec import Struct
 
-from protocol.streams import RECEIVE_BYTES
+from protocol.streams import RECEIVE_BYTES, notice_lost_host
 
 
 class TlsFiles(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +95,7 @@ class TlsStream:
     """
 
     def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, host: str | None = None) -> None:
+        notice_lost_host(stream.socket)
         # A line that has no end is no message, so that an end of the stream without farewell tells no lie.
         self._stream = trio.SSLStream(
             stream, context, server_hostname=host, server_side=host is None, https_compatible=True

@@ -140,6 +140,15 @@ connect-restart [PROTOCOL §6; FAULTS 3] A server that dies is started again; wh
     stepflow_runtime/connect/test_supervisor.py::test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once
     stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
     stepflow_runtime/connect/test_stdio.py::test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again
+connect-silent [PROTOCOL §1] A silent server on a socket that declared `ping` is pinged, and lost when it says nothing in time; one that did not declare it is left alone.
+    protocol/test_heartbeat.py::test_a_silent_peer_is_pinged_and_one_that_answers_stays
+    protocol/test_heartbeat.py::test_a_peer_that_is_gone_is_given_up_within_both_times
+    protocol/test_heartbeat.py::test_whatever_a_peer_says_is_a_sign_of_life_and_spares_it_the_ping
+    protocol/test_heartbeat.py::test_a_peer_that_takes_a_long_message_slowly_is_alive
+    protocol/test_heartbeat.py::test_the_system_looks_after_connections_whose_peer_declares_nothing
+    stepflow_runtime/connect/test_supervisor.py::test_a_silent_server_that_declared_ping_is_lost_in_time_and_opened_again
+    stepflow_runtime/connect/test_supervisor.py::test_a_server_that_did_not_declare_ping_may_be_silent
+    system/test_silent_servers.py::test_a_stopped_server_is_lost_within_a_bound_and_is_back_when_it_goes_on
 connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and quoted in errors.
     stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
     stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr

@@ -19,6 +19,7 @@ import trio
 
 from protocol.dispatch import Dispatcher
 from protocol.handling import HandlingLimits
+from protocol.heartbeat import Heartbeat
 from protocol.link import Link
 from protocol.methods import Side
 from protocol.streams import memory_stream_pair, take_stdio
@@ -101,6 +102,7 @@ class Runtime:
         self._connections, self._answers = Connections(), AnswerQueue()
         self._secrets = ConfiguredSecrets(config.secrets, os.environ)
         self._grace_s = GRACE_S
+        self._heartbeat = Heartbeat(limits.ping_after_ms / 1000, limits.ping_timeout_ms / 1000)
         self._mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
         self.has_failed = False
 
@@ -178,12 +180,16 @@ class Runtime:
                 )
                 return self._make_server_plugin(name, [origin] * config.processes)
             case DialConfig(url=url, tls=tls, token_file=token_file):
-                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
+                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file, self._heartbeat)
             case AcceptConfig():
-                return self._make_server_plugin(name, [])
+                return self._make_server_plugin(name, [], heartbeat=self._heartbeat)
 
     def _make_server_plugin(
-        self, name: str, origins: list[StdioOrigin] | list[SocketOrigin], token_file: Path | None = None
+        self,
+        name: str,
+        origins: list[StdioOrigin] | list[SocketOrigin],
+        token_file: Path | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> ServerPlugin:
         return ServerPlugin(
             name,
@@ -194,6 +200,7 @@ class Runtime:
             jitter=random.random,
             unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
             initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
+            heartbeat=heartbeat,
             secrets=self._secrets,
             read_token=None if token_file is None else partial(read_token, token_file),
         )

@@ -7,14 +7,15 @@ dial the runtime are handed over by `listener` and go the same way, without the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import trio
 from msgspec import UNSET, Struct
 
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
+from protocol.heartbeat import Heartbeat
 from protocol.link import Link
 from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
 from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
@@ -34,6 +35,8 @@ LEGACY_FRAME_BYTES: Final = 512 * 1024
 """What a server is taken to read that declares neither capabilities nor `maxFrameBytes`, as stepflow-py 0.7 does."""
 
 CAPABILITIES: Final = ["ping", "cancel"]
+
+NO_DATA: Final[Mapping[str, Any]] = {}
 
 
 class Backoff(Struct, frozen=True):
@@ -65,6 +68,7 @@ class ServerPlugin:
         unavailable_timeout_ms: How long an execution waits while no server is connected.
         initialize_timeout_ms: How long a server may take to answer `initialize` and `components/list`.
         backoff: Pauses between restarts.
+        heartbeat: How its servers are watched that declare `ping`; `None` if their end is noticed without that.
         secrets: Gives its servers the values of secrets.
         read_token: Gives the token that its servers ask the runtime for; `None` if they ask for none.
     """
@@ -81,6 +85,7 @@ class ServerPlugin:
         unavailable_timeout_ms: int = 300_000,
         initialize_timeout_ms: int = 10_000,
         backoff: Backoff | None = None,
+        heartbeat: Heartbeat | None = None,
         secrets: SecretSource | None = None,
         read_token: Callable[[], str] | None = None,
     ) -> None:
@@ -92,6 +97,7 @@ class ServerPlugin:
         self._initialize_timeout_s = initialize_timeout_ms / 1000
         self._jitter = jitter
         self._backoff = backoff or Backoff()
+        self._heartbeat = heartbeat
         self._secrets = secrets
         self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
@@ -197,7 +203,7 @@ class ServerPlugin:
         self._connections.add(connection)
         self._pool.add(server)
         try:
-            await connection.link.wait_closed()
+            await self._attend(connection.link)
         finally:
             self._pool.remove(server)
             self._connections.remove(connection)
@@ -206,6 +212,14 @@ class ServerPlugin:
             Failure(failure.code, f"The component server {connection.name} was lost: {failure.message}", failure.data)
         )
         return failure
+
+    async def _attend(self, link: Link) -> None:
+        """Waits until a connection has ended; ends it if the server is silent for too long."""
+        async with trio.open_nursery() as nursery:
+            if self._heartbeat is not None and "ping" in link.peer_capabilities:
+                nursery.start_soon(self._heartbeat.watch, link)
+            await link.wait_closed()
+            nursery.cancel_scope.cancel()
 
     async def _initialize(self, connection: Connection, max_in_flight: int | None) -> Server:
         link = connection.link
@@ -242,15 +256,13 @@ class ServerPlugin:
 async def _explain_end(link: Link, peer: Peer) -> Failure:
     """Why a connection ended: by a breach of the protocol, or as the peer tells it."""
     if isinstance(link.fault, RemoteProtocolError):
-        return _failure(str(link.fault), peer)
+        return _failure(str(link.fault), peer, link.fault.data)
     return _failure(await peer.ending(), peer)
 
 
-def _failure(how: str, peer: Peer | None = None) -> Failure:
+def _failure(how: str, peer: Peer | None = None, data: Mapping[str, Any] = NO_DATA) -> Failure:
     """Why a server is not, or no longer, there."""
     words = peer.last_words() if peer else ""
-    if not words:
-        return Failure(ItemErrorCode.UNREACHABLE, how)
-    return Failure(
-        ItemErrorCode.UNREACHABLE, f"{how}; last on its stderr: {words.splitlines()[-1][:500]}", {"stderr": words}
-    )
+    if words:
+        how, data = f"{how}; last on its stderr: {words.splitlines()[-1][:500]}", {**data, "stderr": words}
+    return Failure(ItemErrorCode.UNREACHABLE, how, dict(data) or UNSET)

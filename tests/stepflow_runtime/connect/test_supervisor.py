@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from protocol.errors import RpcError
+from protocol.heartbeat import Heartbeat
 from stepflow_runtime.connect.supervisor import Backoff
 from stepflow_runtime.model.outcome import Failure
 from tests.stepflow_runtime.connect.connect_kit import (
@@ -173,3 +174,36 @@ async def test_a_server_that_declares_nothing_is_spared_long_lines(declared: dic
         if isinstance(outcome, Failure):
             assert outcome.code == "LIMIT_EXCEEDED"
             assert outcome.data["value"] == 512 * 1024
+
+
+HEARTBEAT = Heartbeat(ping_after_s=10, ping_timeout_s=5)
+
+
+async def test_a_silent_server_that_declared_ping_is_lost_in_time_and_opened_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    origin = MemoryOrigin(capabilities=["ping"])
+    async with open_world(origin, heartbeat=HEARTBEAT) as world:
+        one, began = execution(), trio.current_time()
+        world.call(one)
+        (failure,) = await world.sink.wait_for(one)
+        assert trio.current_time() - began == pytest.approx(15)
+        assert failure.code == "UNREACHABLE"
+        assert "python was lost: it was silent for 10 s (limits.pingAfterMs)" in failure.message
+        assert failure.data == {"limit": "pingTimeoutMs", "value": 5000, "stderr": "oh\nno"}
+        assert [message["method"] for message in origin.servers[0].others] == ["initialized", "ping"]
+        await wait_until_ready(origin, 2)
+
+
+@pytest.mark.parametrize("declared", [{}, {"capabilities": ["cancel"]}])
+async def test_a_server_that_did_not_declare_ping_may_be_silent(
+    autojump_clock: trio.testing.MockClock, declared: dict[str, Any]
+) -> None:
+    origin = MemoryOrigin(**declared)
+    async with open_world(origin, heartbeat=HEARTBEAT) as world:
+        one = execution()
+        world.call(one)
+        await trio.sleep(1000)
+        assert [message["method"] for message in origin.servers[0].others] == ["initialized"]
+        await origin.servers[0].answer_all(1)
+        assert await world.sink.wait_for(one) == [1]
