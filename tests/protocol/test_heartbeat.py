@@ -89,6 +89,17 @@ async def test_a_peer_that_takes_a_long_message_slowly_is_alive(autojump_clock: 
         assert "silent" in str(link.fault), "it took all, and then nothing more"
 
 
+async def test_that_a_buffer_takes_a_little_is_no_sign_of_life(autojump_clock: MockClock) -> None:
+    async with open_watched() as (link, peer):
+        link.notify(LIST_COMPONENTS, b'"%b"' % (b"x" * (SEND_BYTES + SEND_BYTES // 2)))
+        link.flush()
+        await trio.sleep(12)
+        peer._received.clear()  # as a system may enlarge the buffer of a process that is stopped
+        peer._note_change()
+        await link.wait_closed()
+        assert trio.current_time() == pytest.approx(15)
+
+
 async def test_the_end_of_a_link_ends_its_heartbeat(autojump_clock: MockClock) -> None:
     ours, _ = memory_stream_pair()
     link = Link(ours, side=Side.RUNTIME, name="server", limits=Limits())
