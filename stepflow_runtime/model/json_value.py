@@ -21,6 +21,17 @@ def is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, list | tuple)
 
 
+def count_values(value: object) -> int:
+    """How many values there are in a value, itself included."""
+    count, rest = 1, [value]
+    while rest:
+        one = rest.pop()
+        members = list(one.values()) if is_object(one) else one if is_array(one) else []
+        count += len(members)
+        rest += [member for member in members if is_object(member) or is_array(member)]
+    return count
+
+
 def is_equal(left: object, right: object) -> bool:
     """Whether two values are the same JSON: `1` equals `1.0`, as numbers do, but not `true`."""
     if isinstance(left, bool) or isinstance(right, bool):

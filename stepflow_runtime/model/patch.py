@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
-from stepflow_runtime.model.json_value import is_array, is_equal, is_object
+from stepflow_runtime.model.json_value import count_values, is_array, is_equal, is_object
 from stepflow_runtime.model.pointer import split
 
 MAX_COPIED: Final = 100_000
@@ -45,26 +45,13 @@ def json_patch(target: Any, operations: Any) -> Any:
     for index, operation in enumerate(operations):
         try:
             if is_object(operation) and operation.get("op") == "copy":
-                copied += _count(_find(value, _read_pointer(operation, "from")))
+                copied += count_values(_find(value, _read_pointer(operation, "from")))
                 if copied > MAX_COPIED:
                     raise PatchError(f"The copies of this patch hold more than {MAX_COPIED} values; make fewer.")
             value = _operate(value, operation)
         except (PatchError, ValueError) as error:
             raise PatchError(f"Operation {index} cannot be applied: {error}") from None
     return value
-
-
-def _count(value: Any) -> int:
-    """How many values there are in a value, itself included."""
-    count, rest = 0, [value]
-    while rest:
-        one = rest.pop()
-        count += 1
-        if is_object(one):
-            rest.extend(one.values())
-        elif is_array(one):
-            rest.extend(one)
-    return count
 
 
 def _operate(document: Any, operation: Any) -> Any:

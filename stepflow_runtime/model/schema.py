@@ -1,18 +1,35 @@
-"""JSON Schemas: what a flow says its input and variables look like. Nothing is ever fetched for one."""
+"""JSON Schemas: what a flow says its input and variables look like. Nothing is ever fetched for one.
+
+A check cannot be interrupted, so how long it may take is known before: `schema_cost`. What would take longer counts as
+not fitting, and says why. Regular expressions take time in proportion to the text, or have a budget.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import jsonschema_rs
 import msgspec
 from msgspec import UNSET
 
 from protocol.errors import ItemErrorCode
+from stepflow_runtime.model.json_value import count_values
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.pointer import extend
+from stepflow_runtime.model.schema_cost import Costs
 
-_MAX_MESSAGE = 500
+MAX_SCHEMA_STEPS: Final = 100_000_000
+"""What one check may take: a second or two. `maxSchemaSteps` in errors."""
+
+MAX_DESCRIBED_STEPS: Final = 200_000
+"""A check of more is not repeated to say what is wrong where."""
+
+MAX_BACKTRACKS: Final = 100_000
+"""Of a pattern with look-around or back-references on one text; a text that takes more does not match."""
+
+_MAX_MESSAGE: Final = 500
+
+_PATTERNS: Final = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS)
 
 
 class SchemaError(ValueError):
@@ -29,20 +46,51 @@ class Schema:
         SchemaError: It cannot be used.
     """
 
-    __slots__ = ("_validator", "is_valid")
+    __slots__ = ("_costs", "_steps_per_value", "_validator")
 
     def __init__(self, schema: Any) -> None:
         try:
-            self._validator = jsonschema_rs.validator_for(schema, retriever=_refuse_retrieval)
+            self._validator = jsonschema_rs.validator_for(
+                schema, retriever=_refuse_retrieval, pattern_options=_PATTERNS
+            )
+            self._costs = Costs(schema)
         except (ValueError, RecursionError) as error:
             message = getattr(error, "message", None) or str(error)
             raise SchemaError(f"The schema cannot be used: {_shorten(message)}") from None
-        self.is_valid = self._validator.is_valid
-        """Whether a JSON value fits; the fast question."""
+        self._steps_per_value = self._costs.steps_per_value
+
+    def is_valid(self, value: Any, size: int | None = None) -> bool:
+        """Whether a JSON value fits; the fast question. What would take over `MAX_SCHEMA_STEPS` does not.
+
+        Args:
+            value: What is checked.
+            size: How many values there are in it, or more; by default they are counted.
+        """
+        return self.can_check(value, size) and self._validator.is_valid(value)
+
+    def can_check(self, value: Any, size: int | None = None) -> bool:
+        """Whether a check surely ends within `MAX_SCHEMA_STEPS`."""
+        each = self._steps_per_value
+        if each is not None:
+            if size is not None and each * size <= MAX_SCHEMA_STEPS:
+                return True
+            if each * count_values(value) <= MAX_SCHEMA_STEPS:
+                return True
+        steps = self._costs.count(value)
+        return steps is not None and steps <= MAX_SCHEMA_STEPS
 
     def find_misfits(self, value: Any) -> list[tuple[list[str | int], str]]:
         """Where a JSON value does not fit, as keys from its root, and why."""
+        if not self.can_check(value):
+            return [([], f"checking it could take more than {MAX_SCHEMA_STEPS} steps (maxSchemaSteps)")]
+        if not self._can_describe(value):
+            return [] if self._validator.is_valid(value) else [([], "something in it does not fit")]
         return [(list(error.instance_path), _shorten(error.message)) for error in self._validator.iter_errors(value)]
+
+    def _can_describe(self, value: Any) -> bool:
+        """Whether there is room for all that may be wrong: what each step finds is kept, and quotes its value."""
+        steps = self._steps_per_value or self._costs.count(value) or MAX_SCHEMA_STEPS
+        return steps * count_values(value) <= MAX_DESCRIBED_STEPS
 
 
 def _refuse_retrieval(uri: str) -> Any:
@@ -73,8 +121,17 @@ class InputChecker:
             return Failure(
                 ItemErrorCode.INVALID_INPUT, f"The input cannot be checked against the flow's schema: {error}."
             )
-        if self._schema.is_valid(value):
+        size = len(input) // 2 + 1
+        if self._schema.is_valid(value, size):
             return None
+        if not self._schema.can_check(value, size):
+            message = (
+                f"Checking the input against the flow's schema could take more than {MAX_SCHEMA_STEPS} steps; make the "
+                "input smaller, or have the schema send each value down one branch."
+            )
+            return Failure(
+                ItemErrorCode.LIMIT_EXCEEDED, message, {"limit": "maxSchemaSteps", "value": MAX_SCHEMA_STEPS}
+            )
         issues = [
             {"path": extend("", *path), "message": message} for path, message in self._schema.find_misfits(value)[:20]
         ]
