@@ -47,6 +47,18 @@ class IdempotencyKey(Struct, frozen=True, array_like=True):
     """Hash of what must be the same for the key to give the first run again."""
 
 
+class RunWebhook(Struct, frozen=True, array_like=True):
+    """Who is told about one run, as its submission said.
+
+    Args:
+        sealed: The secret that signs, unreadable here.
+    """
+
+    url: str
+    events: tuple[str, ...]
+    sealed: str
+
+
 class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was submitted, resolved once and for all: everything a run needs besides its inputs.
 
@@ -71,6 +83,8 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_by: str | None = None
     created_at_ms: int
     secrets: dict[str, SecretReference] = {}
+    job_run_id: str | None = None
+    webhook: RunWebhook | None = None
 
 
 class Event(Struct, frozen=True, array_like=True, tag_field="e"):

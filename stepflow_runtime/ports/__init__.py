@@ -8,6 +8,15 @@ write, effects from run to run are outbox messages, and all reads may wait.
 from __future__ import annotations
 
 from stepflow_runtime.ports.calling import ComponentCaller, Execution, ExecutionSink
+from stepflow_runtime.ports.delivering import (
+    Announcer,
+    Deliveries,
+    Delivery,
+    DeliveryFilter,
+    Sealer,
+    Sender,
+    SendFailed,
+)
 from stepflow_runtime.ports.records import (
     SEGMENT_ITEMS,
     SHARDS,
@@ -27,18 +36,22 @@ from stepflow_runtime.ports.records import (
     RunWrite,
     WatchFor,
 )
+from stepflow_runtime.ports.registry import Entry, Key, Kind, Registry
 from stepflow_runtime.ports.storage import BlobStore, Store, StoreCorrupt, StoreUnavailable
 from stepflow_runtime.ports.world import Clock, Ids, SecretSource
 
 __all__ = [
-    "SEGMENT_ITEMS",
-    "SHARDS",
+    "Announcer",
     "BlobStore",
     "Clock",
     "CommitResult",
     "Committed",
     "ComponentCaller",
     "Conflict",
+    "Deliveries",
+    "Delivery",
+    "DeliveryFilter",
+    "Entry",
     "Execution",
     "ExecutionSink",
     "Fenced",
@@ -46,14 +59,22 @@ __all__ = [
     "InputSegment",
     "ItemRef",
     "JournalRow",
+    "Key",
+    "Kind",
     "Lease",
     "Message",
+    "Registry",
     "ResultChunk",
     "RunFilter",
     "RunProgress",
     "RunRecord",
     "RunWrite",
+    "SEGMENT_ITEMS",
+    "SHARDS",
+    "Sealer",
     "SecretSource",
+    "SendFailed",
+    "Sender",
     "Store",
     "StoreCorrupt",
     "StoreUnavailable",

@@ -11,6 +11,7 @@ from msgspec import Struct
 from protocol.types import RunState
 from stepflow_runtime.model.events import AnyEvent, RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.ports.delivering import Delivery
 
 
 SHARDS: Final = 256
@@ -116,6 +117,7 @@ class RunWrite(Struct, kw_only=True):
         chunks: Result chunks that changed, whole.
         snapshot: Engine state as of the last event, if it is due.
         outbox: Messages that begin to exist with this commit.
+        deliveries: Of its events, to webhooks.
     """
 
     run_id: RunId
@@ -130,6 +132,7 @@ class RunWrite(Struct, kw_only=True):
     chunks: Sequence[ResultChunk] = ()
     snapshot: bytes | None = None
     outbox: Sequence[Message] = ()
+    deliveries: Sequence[Delivery] = ()
 
 
 class Committed(Struct, frozen=True):
@@ -166,6 +169,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     flow_name: str | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    job_run_id: str | None = None
     labels: dict[str, str] | None = None
     created_after_ms: int | None = None
     created_before_ms: int | None = None

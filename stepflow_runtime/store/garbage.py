@@ -24,7 +24,14 @@ from stepflow_runtime.store.sql import QUERIES
 _BLOB_ID: Final = re.compile(rb"blake3:[0-9a-f]{64}")
 _ESCAPE: Final = re.compile(rb"\\u00([0-7][0-9a-fA-F])")
 
-_PLACES: Final = ("named_by_specs", "named_by_journals", "named_by_inputs", "named_by_snapshots", "named_by_outbox")
+_PLACES: Final = (
+    "named_by_specs",
+    "named_by_journals",
+    "named_by_inputs",
+    "named_by_snapshots",
+    "named_by_outbox",
+    "named_by_registry",
+)
 
 
 class Collected(Struct, frozen=True):

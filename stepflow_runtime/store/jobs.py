@@ -60,6 +60,17 @@ class SettleJob(Job):
         self.messages = [(message.run_id, message.seq) for message in messages]
 
 
+class RowsJob(Job):
+    """Rows for statements, by their names, in order: what `registry` writes."""
+
+    __slots__ = ("rows", "weight")
+
+    def __init__(self, rows: Sequence[tuple[str, Sequence[tuple[Any, ...]]]]) -> None:
+        super().__init__()
+        self.rows = rows
+        self.weight = sum(len(some) for _, some in rows)
+
+
 class DeleteJob(Job):
     """`Store.delete`."""
 

@@ -34,6 +34,7 @@ from stepflow_runtime.ports import (
 from stepflow_runtime.store import conflicts
 from stepflow_runtime.store.content import check_blob_id, verify_content
 from stepflow_runtime.store.leases import find_shard, grant_all
+from stepflow_runtime.store.memory_registry import MemoryDeliveries, MemoryRegistry
 from stepflow_runtime.store.watch import WatchHub, is_due
 
 _LIVE = frozenset(RunState) - {RunState.FAILED, RunState.CANCELLED}
@@ -68,6 +69,8 @@ class MemoryStore:
         self._by_idempotency_key: dict[tuple[str, str], RunId] = {}
         self._outbox: dict[tuple[RunId, int], Message] = {}
         self._blobs: dict[BlobId, tuple[bytes, BlobType]] = {}
+        self.registry = MemoryRegistry()
+        self.deliveries = MemoryDeliveries()
         self.hub = WatchHub()
 
     # --- writing ---
@@ -101,6 +104,7 @@ class MemoryStore:
         if write.snapshot is not None:
             run.snapshot = (progress.seq, write.snapshot)
         self._outbox.update(((message.run_id, message.seq), message) for message in write.outbox)
+        self.deliveries.add(write.deliveries)
         self.hub.notify(write.run_id, progress)
         return Committed(progress.seq)
 
@@ -145,6 +149,7 @@ class MemoryStore:
                 raise conflicts.not_ended(run.record.spec.run_id)
         for run in runs:
             self._delete_one(run.record)
+            await self.deliveries.forget(run.record.spec.run_id)
 
     def _delete_one(self, record: RunRecord) -> None:
         spec = record.spec
@@ -274,6 +279,7 @@ def _matches(record: RunRecord, where: RunFilter) -> bool:
         and where.flow_name in (None, spec.flow_name)
         and where.parent_run_id in (None, parent_run_id)
         and where.root_run_id in (None, spec.root_run_id)
+        and where.job_run_id in (None, spec.job_run_id)
         and (where.labels or {}).items() <= spec.labels.items()
         and (where.created_after_ms is None or spec.created_at_ms > where.created_after_ms)
         and (where.created_before_ms is None or spec.created_at_ms < where.created_before_ms)

@@ -1,5 +1,6 @@
 -- Every statement of the SQLite store, by name (`sql.py` loads them). The columns of a run's progress are always in
--- the order of `ports.RunProgress`; {record} stands for the columns that make a `RunRecord`.
+-- the order of `ports.RunProgress`; {record} stands for the columns that make a `RunRecord`, {delivery} for those of a
+-- `Delivery`.
 
 -- name: read_epoch
 SELECT epoch FROM boot;
@@ -19,7 +20,10 @@ SELECT ifnull(max(run_no), 0) FROM runs;
 -- === writing: the rows of a commit ===
 
 -- name: insert_run
-INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?);
+INSERT INTO runs (
+    run_no, run_id, root_run_id, shard, parent_run_id, item_index, step_id, child_key, flow_id, flow_name, principal,
+    idempotency_key, created_at_ms, {progress}, job_run_id
+) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?);
 
 -- name: insert_spec
 INSERT INTO specs VALUES (?, ?);
@@ -48,6 +52,9 @@ INSERT INTO snapshots VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.
 
 -- name: insert_message
 INSERT INTO outbox VALUES (NULL, ?, ?, ?, ?);
+
+-- name: insert_delivery
+INSERT INTO deliveries ({delivery}) VALUES (?,?,?,?,?,?,?,?,?,?,?);
 
 -- === writing: the rest ===
 
@@ -82,6 +89,25 @@ DELETE FROM snapshots WHERE run_no = ?;
 
 -- name: delete_messages
 DELETE FROM outbox WHERE run_id = ?;
+
+-- name: add_entry
+INSERT INTO registry (kind, id, is_active, body) VALUES (?, ?, ?, ?);
+
+-- name: save_entry
+INSERT INTO registry (kind, id, is_active, body) VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET is_active = excluded.is_active, body = excluded.body;
+
+-- name: remove_entry
+DELETE FROM registry WHERE kind = ? AND id = ?;
+
+-- name: note_delivery
+UPDATE deliveries SET state = ?, attempts = ?, due_ms = ?, last_at_ms = ?, last_error = ? WHERE delivery_id = ?;
+
+-- name: forget_deliveries
+DELETE FROM deliveries WHERE webhook_id = ?;
+
+-- name: forget_delivered
+DELETE FROM deliveries WHERE state = 'delivered' AND last_at_ms < ?;
 
 -- === what a write meets ===
 
@@ -170,6 +196,34 @@ SELECT data, type FROM blobs WHERE blob_id = ?;
 -- name: blob_ids
 SELECT blob_id FROM blobs WHERE blob_id > ? ORDER BY blob_id LIMIT ?;
 
+-- === jobs, schedules, webhooks ===
+
+-- name: entry
+SELECT kind, id, is_active, body FROM registry WHERE kind = ? AND id = ?;
+
+-- name: entries
+SELECT kind, id, is_active, body FROM registry
+WHERE kind = ?1 AND (?2 IS NULL OR id < ?2) ORDER BY id DESC LIMIT ?3;
+
+-- name: active_entries
+SELECT kind, id, is_active, body FROM registry WHERE kind = ? AND is_active ORDER BY id;
+
+-- name: deliveries
+SELECT {delivery} FROM deliveries;
+
+-- name: delivery
+SELECT {delivery} FROM deliveries WHERE delivery_id = ?;
+
+-- name: due_deliveries
+SELECT {delivery} FROM deliveries
+WHERE state = 'pending' AND due_ms <= ?
+    AND delivery_id NOT IN (SELECT value FROM json_each(?)) AND webhook_id NOT IN (SELECT value FROM json_each(?))
+ORDER BY due_ms, delivery_no LIMIT ?;
+
+-- name: next_due
+SELECT min(due_ms) FROM deliveries
+WHERE state = 'pending' AND delivery_id NOT IN (SELECT value FROM json_each(?));
+
 -- === blobs that nothing can reach ===
 
 -- name: flows_of_runs
@@ -192,6 +246,9 @@ SELECT data FROM snapshots;
 
 -- name: named_by_outbox
 SELECT body FROM outbox;
+
+-- name: named_by_registry
+SELECT body FROM registry;
 
 -- name: blob_content
 SELECT data FROM blobs WHERE blob_id = ?;

@@ -66,6 +66,14 @@ class Reader:
     def _records(self, query: str, *values: Any) -> list[RunRecord]:
         return [_make_record(row) for row in self._all(QUERIES[query], values)]
 
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All that a named query finds."""
+        return self._all(QUERIES[query], values)
+
+    def select(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All that a statement finds which was put together from named ones."""
+        return self._all(sql, values)
+
     # --- runs ---
 
     def progress(self, run_id: RunId) -> RunProgress | None:
@@ -89,6 +97,7 @@ class Reader:
             "flow_name = ?": where.flow_name,
             "parent_run_id = ?": where.parent_run_id,
             "root_run_id = ?": where.root_run_id,
+            "job_run_id = ?": where.job_run_id,
             "created_at_ms > ?": where.created_after_ms,
             "created_at_ms < ?": where.created_before_ms,
         }

@@ -6,7 +6,7 @@ import re
 from importlib.resources import files
 from typing import Final
 
-from stepflow_runtime.ports import RunProgress
+from stepflow_runtime.ports import Delivery, RunProgress
 
 _HERE: Final = files("stepflow_runtime.store")
 
@@ -18,6 +18,7 @@ def _load_queries() -> dict[str, str]:
     text = (_HERE / "queries.sql").read_text("utf-8")
     progress = ", ".join(PROGRESS_COLUMNS)
     text = text.replace("{record}", f"spec, {progress}").replace("{progress}", progress)
+    text = text.replace("{delivery}", ", ".join(Delivery.__struct_fields__))
     blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: _strip(body) for name, body in zip(blocks[1::2], blocks[2::2], strict=True)}
 

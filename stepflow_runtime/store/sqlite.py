@@ -30,6 +30,7 @@ from stepflow_runtime.store.database import Synchronous
 from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
 from stepflow_runtime.store.leases import find_shard, grant_all
 from stepflow_runtime.store.reader import Reader
+from stepflow_runtime.store.registry import SqliteDeliveries, SqliteRegistry
 from stepflow_runtime.store.transaction import Transactor
 from stepflow_runtime.store.view import SqliteView
 from stepflow_runtime.store.watch import WatchHub, is_due
@@ -42,6 +43,8 @@ class SqliteStore(SqliteView):
     Attributes:
         after_clean_stop: Whether the runtime that had the database before ended in order, or there was none.
         stops_cleanly: To be set before the end if that is in order.
+        registry: Jobs, schedules and webhooks.
+        deliveries: Of webhooks.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class SqliteStore(SqliteView):
         self._leases = leases
         self._writer = writer
         self.hub = hub
+        self.registry = SqliteRegistry(reader, writer)
+        self.deliveries = SqliteDeliveries(reader, writer)
 
     @property
     def transactions(self) -> int:

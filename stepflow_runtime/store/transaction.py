@@ -30,7 +30,7 @@ from stepflow_runtime.ports import (
 from stepflow_runtime.store import conflicts
 from stepflow_runtime.store.connection import Connection, Row
 from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
-from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
+from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, RowsJob, SettleJob
 from stepflow_runtime.store.sql import QUERIES
 
 _encode_spec = msgspec.json.Encoder().encode
@@ -45,6 +45,7 @@ _ROWS_OF_A_COMMIT: Final = (
     "put_chunk",
     "put_snapshot",
     "insert_message",
+    "insert_delivery",
 )
 _ROWS_OF_A_RUN: Final = (
     "delete_run",
@@ -162,6 +163,8 @@ class Transactor:
             rows["put_snapshot"].append((run_no, progress.seq, write.snapshot))
         for message in write.outbox:
             rows["insert_message"].append(astuple(message))
+        for delivery in write.deliveries:
+            rows["insert_delivery"].append(astuple(delivery))
 
     def _add_run(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> int:
         spec = write.spec
@@ -183,6 +186,7 @@ class Transactor:
                 None if key is None else key.key,
                 spec.created_at_ms,
                 *astuple(progress),
+                spec.job_run_id,
             )
         )
         rows["insert_spec"].append((run_no, _encode_spec(spec)))
@@ -205,6 +209,9 @@ class Transactor:
                 self._db.run(QUERIES["put_blob"], job.row)
             case SettleJob():
                 self._db.run_many(QUERIES["delete_message"], job.messages)
+            case RowsJob():
+                for query, rows in job.rows:
+                    self._db.run_many(QUERIES[query], rows)
             case DeleteJob():
                 self._delete(job.run_ids)
             case _:
@@ -222,6 +229,7 @@ class Transactor:
             for name in _ROWS_OF_A_RUN:
                 db.run(QUERIES[name], (run_no,))
             db.run(QUERIES["delete_messages"], (run_id,))
+            db.run(QUERIES["forget_deliveries"], (run_id,))  # to the webhook of its own
             self._run_nos.pop(run_id, None)
 
     # --- one by one ---

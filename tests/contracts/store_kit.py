@@ -54,6 +54,7 @@ def specify(
     labels: dict[str, str] | None = None,
     created_at_ms: int = 1000,
     variables: dict[str, Raw] | None = None,
+    job_run_id: str | None = None,
 ) -> RunSpec:
     return RunSpec(
         run_id=run_id,
@@ -65,6 +66,7 @@ def specify(
         variables=variables or {},
         idempotency=None if key is None else IdempotencyKey("alice", key, "content"),
         created_at_ms=created_at_ms,
+        job_run_id=job_run_id,
     )
 
 
