@@ -74,9 +74,10 @@ class Dispatcher:
             RpcError: What is to be answered: what the handler raised, or that there is no such method, that the params
                 do not fit, or that something failed here. The last says no more than that; the log has the rest.
         """
-        call = self._find_call(method, params, context)
+        call = self._find_call(method, params, context)()
+        del params  # the handler may let go of them before it has ended
         try:
-            return encode_params(await call())
+            return encode_params(await call)
         except RpcError:
             raise
         except Exception:

@@ -30,7 +30,7 @@ class HandlingLimits(Struct, frozen=True):
     Args:
         max_handled: Requests that are worked on.
         max_parked: Requests that wait, see `parked`.
-        max_handled_bytes: Of the params of both together.
+        max_handled_bytes: Of the params of both together, but for those that were let go of.
     """
 
     max_handled: int = 2_000
@@ -41,10 +41,11 @@ class HandlingLimits(Struct, frozen=True):
 class _Work:
     """One request that has a task."""
 
-    __slots__ = ("handlers", "is_parked", "scope")
+    __slots__ = ("handlers", "is_parked", "scope", "size")
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, size: int) -> None:
         self.handlers = handlers
+        self.size = size
         self.scope = trio.CancelScope()
         self.is_parked = False
 
@@ -53,10 +54,13 @@ _current: ContextVar[_Work | None] = ContextVar("protocol.handling.current", def
 
 
 @contextmanager
-def parked() -> Generator[None]:
+def parked(*, over_limit: bool = False) -> Generator[None]:
     """Declares that the request being handled only waits, and does not count as handled meanwhile.
 
     Outside of a request, and inside another `parked()`, it does nothing.
+
+    Args:
+        over_limit: Whether it may wait however many do: other waits may end only when this one has.
 
     Raises:
         RpcError: `THROTTLED` if too many of this connection wait already.
@@ -65,11 +69,18 @@ def parked() -> Generator[None]:
     if work is None or work.is_parked:
         yield
         return
-    work.handlers.park(work)
+    work.handlers.park(work, over_limit=over_limit)
     try:
         yield
     finally:
         work.handlers.unpark(work)
+
+
+def let_go_of_params() -> None:
+    """Declares that the params of the request being handled are no longer held, and do not count."""
+    work = _current.get()
+    if work is not None:
+        work.handlers.let_go(work)
 
 
 class Handlers:
@@ -112,16 +123,15 @@ class Handlers:
         if refusal is not None:
             self._respond_error(request, refusal)
             return
-        self._count(+1, len(request.params))
-        work = _Work(self)
+        work = self._begin(len(request.params))
         self._works.setdefault(request.id, []).append(work)
         nursery.start_soon(self._handle, request, work, name=request.method)
 
     def start_notification(self, nursery: trio.Nursery, notification: NotificationReceived) -> None:
         """Gives a notification a task; one too many is dropped, as there is nobody to tell."""
         if self._find_refusal(notification.method, len(notification.params)) is None:
-            self._count(+1, len(notification.params))
-            nursery.start_soon(self._handle_notification, notification, _Work(self), name=notification.method)
+            work = self._begin(len(notification.params))
+            nursery.start_soon(self._handle_notification, notification, work, name=notification.method)
 
     def cancel(self, id: RequestId) -> bool:
         """Cancels the requests with this id.
@@ -147,9 +157,9 @@ class Handlers:
         if self._works:
             await self._finished.wait()
 
-    def park(self, work: _Work) -> None:
+    def park(self, work: _Work, *, over_limit: bool) -> None:
         """See `parked`."""
-        if self.parked >= self._limits.max_parked:
+        if self.parked >= self._limits.max_parked and not over_limit:
             raise _throttled("maxParkedRequests", self._limits.max_parked)
         if self._finished is not None:
             work.scope.cancel()
@@ -163,6 +173,11 @@ class Handlers:
         self.parked -= 1
         self.handled += 1
 
+    def let_go(self, work: _Work) -> None:
+        """See `let_go_of_params`."""
+        self._handled_bytes -= work.size
+        work.size = 0
+
     def _find_refusal(self, method: str, size: int) -> RpcError | None:
         if self._dispatcher is None or not self._dispatcher.knows(method):
             return RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {method} here.", method=method)
@@ -172,9 +187,14 @@ class Handlers:
             return _throttled("maxHandledBytes", self._limits.max_handled_bytes)
         return None
 
-    def _count(self, change: int, size: int) -> None:
-        self.handled += change
-        self._handled_bytes += change * size
+    def _begin(self, size: int) -> _Work:
+        self.handled += 1
+        self._handled_bytes += size
+        return _Work(self, size)
+
+    def _end(self, work: _Work) -> None:
+        self.handled -= 1
+        self.let_go(work)
 
     async def _handle(self, request: RequestReceived, work: _Work) -> None:
         assert self._dispatcher is not None
@@ -182,7 +202,7 @@ class Handlers:
         try:
             with work.scope:
                 try:
-                    result = await self._dispatcher.dispatch(request.method, request.params, self._context)
+                    result = await self._dispatcher.dispatch(request.method, _take_params(request), self._context)
                 except RpcError as error:
                     self._respond_error(request, error)
                 else:
@@ -190,7 +210,7 @@ class Handlers:
             if work.scope.cancelled_caught:
                 self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
         finally:
-            self._count(-1, len(request.params))
+            self._end(work)
             works = self._works[request.id]
             works.remove(work)
             if not works:
@@ -204,7 +224,13 @@ class Handlers:
         try:
             await self._dispatcher.notify(notification.method, notification.params, self._context)
         finally:
-            self._count(-1, len(notification.params))
+            self._end(work)
+
+
+def _take_params(request: RequestReceived) -> bytes:
+    """The params; whoever handles them decides how long they are held."""
+    params, request.params = request.params, b""
+    return params
 
 
 def _throttled(limit: str, value: int) -> RpcError:

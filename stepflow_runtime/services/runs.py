@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.handling import parked
+from protocol.handling import let_go_of_params, parked
 from protocol.types import (
     AppendParams,
     AppendResult,
@@ -134,6 +134,7 @@ class RunService:
             self._waiting.parked(execution) if params.wait else nullcontext()
         ):  # a wait that is refused leaves no run behind
             record, is_new = await self._creator.find_or_create(execution, params, principal, connection, secrets)
+            _let_go(params)
             if params.wait:
                 record = await self._wait(record.spec.run_id, params.timeout_ms)
         status = make_status(record)
@@ -275,6 +276,12 @@ class RunService:
         except StoreUnavailable as error:
             raise refuse_unstored("the deletion", error, may_wait=False) from error
         return Empty()
+
+
+def _let_go(params: SubmitParams) -> None:
+    """Drops what a submission brought, once the run has it: who waits holds little memory, however much that was."""
+    params.inputs, params.variables, params.overrides = [], None, None
+    let_go_of_params()
 
 
 def _attach(status: RunStatus, page: Page) -> None:

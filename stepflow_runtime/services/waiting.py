@@ -1,4 +1,8 @@
-"""Requests that wait: they take no server slot, and count in a bound of their own."""
+"""Requests that wait: they take no server slot, and count in a bound of their own.
+
+What an execution waits for may be executed on the same connection, and wait in turn. So one wait of each execution is
+never refused, however many there are: else those that wait would hold the places that end their waits.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,9 @@ class Waiting:
         """The request waits; with it the execution that made it, if that is known.
 
         Raises:
-            RpcError: `THROTTLED` if too many requests of the connection wait.
+            RpcError: `THROTTLED` if too many requests of the connection wait, and the execution in another one.
         """
-        with parked():
+        with parked(over_limit=execution is not None and not execution.waiting):
             if execution is None:
                 yield
                 return
@@ -42,9 +46,10 @@ class Waiting:
         if not waits or execution is not None or server is None:
             yield
             return
-        server.load -= 1
-        self._executor.caller.flush()
-        try:
-            yield
-        finally:
-            server.load += 1
+        with parked(over_limit=server.load > 0):
+            server.load -= 1
+            self._executor.caller.flush()
+            try:
+                yield
+            finally:
+                server.load += 1

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from protocol.dispatch import Dispatcher
 from protocol.errors import ErrorCode, RpcError
-from protocol.handling import HandlingLimits, parked
+from protocol.handling import HandlingLimits, let_go_of_params, parked
 from protocol.link import Link
 from protocol.methods import CANCEL_REQUEST, EXECUTE, GET_RUN, PING, Side
 from protocol.peer import Answer
@@ -199,3 +199,55 @@ async def test_an_error_inside_parked_is_the_answer() -> None:
         with pytest.raises(RpcError, match="There is no such run"):
             await server.call(GET_RUN, GetRunParams("r"))
         assert (runtime.handled_requests, runtime.parked_requests) == (0, 0)
+
+
+async def test_a_wait_that_others_hang_on_is_never_refused_and_counts_all_the_same() -> None:
+    entered = 0
+    release = trio.Event()
+
+    async def get_run(params: GetRunParams, context: object) -> dict[str, str]:
+        nonlocal entered
+        with parked(over_limit=params.run_id == "promised"):
+            entered += 1
+            await release.wait()
+        return {"runId": params.run_id}
+
+    answers: list[Answer] = []
+    dispatcher = Dispatcher({GET_RUN.name: get_run}, Side.RUNTIME)
+    limits = HandlingLimits(max_handled=1, max_parked=1)
+    async with open_links({"dispatcher": dispatcher, "handling_limits": limits}, {"on_answers": answers.extend}) as (
+        runtime,
+        server,
+    ):
+        for token, run_id in enumerate(["promised", "promised", "promised", "r"]):
+            server.post(GET_RUN, GetRunParams(run_id), token)
+            await wait_all_tasks_blocked()
+        assert (entered, runtime.parked_requests, runtime.handled_requests) == (3, 3, 0)
+        assert codes(answers) == [(3, ErrorCode.THROTTLED)]
+        release.set()
+        await wait_all_tasks_blocked()
+        assert (len(answers), runtime.parked_requests, runtime.handled_requests) == (4, 0, 0)
+
+
+async def test_params_that_were_let_go_of_are_not_held_and_do_not_count() -> None:
+    release = trio.Event()
+
+    async def get_run(params: GetRunParams, context: object) -> dict[str, str]:
+        with parked():
+            let_go_of_params()
+            await release.wait()
+        return {}
+
+    answers: list[Answer] = []
+    dispatcher = Dispatcher({GET_RUN.name: get_run}, Side.RUNTIME)
+    async with open_links(
+        {"dispatcher": dispatcher, "handling_limits": HandlingLimits(max_handled_bytes=100)},
+        {"on_answers": answers.extend},
+    ) as (_, server):
+        for _ in range(5):
+            server.post(GET_RUN, GetRunParams("r" * 90), None)
+            await wait_all_tasks_blocked()
+        assert not answers
+        release.set()
+        await wait_all_tasks_blocked()
+        assert [answer.error for answer in answers] == [None] * 5

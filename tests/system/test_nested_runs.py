@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.conformance.wire import Json, RawClient, make_flow, serve
 from tests.system.servers import NESTING, config
 
+LIMITS: Final = {
+    "many slots": {},
+    "one slot": {"maxInFlight": 1},
+    "one of everything": {"maxInFlight": 1, "maxHandledRequests": 1, "maxParkedRequests": 1, "maxHandledBytes": 700},
+}
 
-@pytest.fixture(params=["one slot", "many slots"])
+
+@pytest.fixture(params=LIMITS)
 def client(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[RawClient]:
-    limits = {"limits": {"maxInFlight": 1}} if request.param == "one slot" else {}
-    with serve(tmp_path, {**config(tmp_path, NESTING, storage=True), **limits}) as runtime, runtime.connect() as client:
+    parts = {**config(tmp_path, NESTING, storage=True), "limits": LIMITS[request.param]}
+    with serve(tmp_path, parts) as runtime, runtime.connect() as client:
         yield client
 
 
