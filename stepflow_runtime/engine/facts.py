@@ -55,9 +55,10 @@ class ItemRecord:
         cancelling: Whether only the answers in flight are still waited for.
         stops: How often in a row it may have taken the runtime down, without getting on in between.
         held: Whether it waits for its turn because of that.
+        idle: How many of its steps took no action.
     """
 
-    __slots__ = ("cancel_reason", "cancelling", "held", "index", "progress", "since", "steps", "stops")
+    __slots__ = ("cancel_reason", "cancelling", "held", "idle", "index", "progress", "since", "steps", "stops")
 
     def __init__(self, index: int, since: int) -> None:
         self.index = index
@@ -68,6 +69,7 @@ class ItemRecord:
         self.cancel_reason: str | None = None
         self.stops = 0
         self.held = False
+        self.idle = 0
 
     @property
     def active(self) -> list[str]:
@@ -149,6 +151,7 @@ class RunFacts:
                 cancelling={item.index: item.cancel_reason for item in self.live.values() if item.cancelling},
                 stops={item.index: item.stops for item in self.live.values() if item.stops},
                 held=[item.index for item in self.live.values() if item.held],
+                idle={item.index: item.idle for item in self.live.values() if item.idle},
             )
         )
 
@@ -173,6 +176,8 @@ class RunFacts:
             facts.live[index].stops = stops
         for index in saved.held:
             facts.live[index].held = True
+        for index, idle in saved.idle.items():
+            facts.live[index].idle = idle
         return facts
 
     def restore_results(self, chunks: Iterable[ResultChunk]) -> None:
@@ -217,6 +222,10 @@ class RunFacts:
             item = self.live[event.item]
             item.steps[event.step].ended = seq
             item.stops = 0
+
+    def _step_idled(self, event: ev.StepIdled, seq: int) -> None:
+        self.live[event.item].idle += 1
+        self._step_succeeded(event, seq)
 
     def _step_failed(self, event: ev.StepFailed, seq: int) -> None:
         item = self.live[event.item]
@@ -267,11 +276,13 @@ class RunFacts:
         self.next_item = index
 
     def _end(self, index: int, seq: int, how: ItemRef) -> None:
-        self.live.pop(index, None)
+        item = self.live.pop(index, None)
         self.results.end(index, seq, how)
         progress = self.progress
         if how is ItemRef.SUCCESS:
             progress.success += 1
+            if item is not None and item.idle and item.idle == len(item.steps):
+                progress.no_action += 1
         elif how is ItemRef.FAILED:
             progress.failed += 1
         else:
@@ -324,6 +335,7 @@ class RunFacts:
         ev.RunStopped: _run_stopped,
         ev.RunRecovered: _recovered,
         ev.RunStarted: _run_started,
+        ev.StepIdled: _step_idled,
     }
 
 
@@ -346,6 +358,7 @@ class Snapshot(Struct, kw_only=True):
     cancelling: dict[int, str | None]
     stops: dict[int, int] = {}
     held: list[int] = []
+    idle: dict[int, int] = {}
 
 
 _encode = msgspec.json.Encoder().encode

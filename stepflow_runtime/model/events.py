@@ -229,6 +229,12 @@ class RunStarted(Event, frozen=True, tag=18):
     """The first item is about to start."""
 
 
+class StepIdled(StepSucceeded, frozen=True, tag=29):
+    """A step succeeded and took no action; its `value` is `null`, and it never ends the item by itself."""
+
+    reason: str | None = None
+
+
 AnyEvent = (
     RunCreated
     | RunAppended
@@ -248,6 +254,7 @@ AnyEvent = (
     | RunStopped
     | RunRecovered
     | RunStarted
+    | StepIdled
 )
 
 _encoder = msgspec.json.Encoder()

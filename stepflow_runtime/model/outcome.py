@@ -23,5 +23,16 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     data: Any = UNSET
 
 
+class NoAction(Struct, frozen=True):
+    """The component found nothing to do: the step succeeds, its output is `null`. The reason is for people."""
+
+    reason: str | None = None
+
+
+NULL: Final = b"null"
+
 Outcome = bytes | Failure
 """The output as raw JSON, or why there is none."""
+
+Answer = Outcome | NoAction
+"""What comes of one execution."""

@@ -7,6 +7,14 @@ write, effects from run to run are outbox messages, and all reads may wait.
 
 from __future__ import annotations
 
+from stepflow_runtime.ports.byproducts import (
+    ArtifactRecord,
+    Byproducts,
+    ByproductStore,
+    Checkpoint,
+    StreamState,
+    StreamWrite,
+)
 from stepflow_runtime.ports.calling import ComponentCaller, Execution, ExecutionSink
 from stepflow_runtime.ports.delivering import (
     Announcer,
@@ -41,8 +49,14 @@ from stepflow_runtime.ports.storage import BlobStore, Store, StoreCorrupt, Store
 from stepflow_runtime.ports.world import Clock, Ids, SecretSource
 
 __all__ = [
+    "SEGMENT_ITEMS",
+    "SHARDS",
     "Announcer",
+    "ArtifactRecord",
     "BlobStore",
+    "ByproductStore",
+    "Byproducts",
+    "Checkpoint",
     "Clock",
     "CommitResult",
     "Committed",
@@ -69,8 +83,6 @@ __all__ = [
     "RunProgress",
     "RunRecord",
     "RunWrite",
-    "SEGMENT_ITEMS",
-    "SHARDS",
     "Sealer",
     "SecretSource",
     "SendFailed",
@@ -78,5 +90,7 @@ __all__ = [
     "Store",
     "StoreCorrupt",
     "StoreUnavailable",
+    "StreamState",
+    "StreamWrite",
     "WatchFor",
 ]

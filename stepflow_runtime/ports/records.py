@@ -11,8 +11,8 @@ from msgspec import Struct
 from protocol.types import RunState
 from stepflow_runtime.model.events import AnyEvent, RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.ports.byproducts import Byproducts
 from stepflow_runtime.ports.delivering import Delivery
-
 
 SHARDS: Final = 256
 
@@ -28,7 +28,8 @@ class Lease(Struct, frozen=True):
 class RunProgress(Struct):
     """The projection of a run's journal that queries see; written with every commit.
 
-    `completions` counts the items that ended. `running` are items that hold a slot.
+    `completions` counts the items that ended. `running` are items that hold a slot. `no_action` are those of the
+    successful ones of which no step took any action.
     """
 
     seq: int = 0
@@ -46,6 +47,7 @@ class RunProgress(Struct):
     started_at_ms: int | None = None
     updated_at_ms: int | None = None
     completed_at_ms: int | None = None
+    no_action: int = 0
 
     @property
     def completions(self) -> int:
@@ -110,7 +112,7 @@ class RunWrite(Struct, kw_only=True):
 
     Args:
         expected_seq: The last sequence number that the writer knows; another one is a `Conflict`.
-        events: At least one; the first gets `expected_seq + 1`.
+        events: The first gets `expected_seq + 1`; there may be none if there are byproducts.
         at_ms: Wall time of all events.
         spec: Given with the first write, which creates the run.
         segments: Inputs that came with it.
@@ -118,6 +120,7 @@ class RunWrite(Struct, kw_only=True):
         snapshot: Engine state as of the last event, if it is due.
         outbox: Messages that begin to exist with this commit.
         deliveries: Of its events, to webhooks.
+        byproducts: What the run made besides.
     """
 
     run_id: RunId
@@ -133,6 +136,7 @@ class RunWrite(Struct, kw_only=True):
     snapshot: bytes | None = None
     outbox: Sequence[Message] = ()
     deliveries: Sequence[Delivery] = ()
+    byproducts: Byproducts | None = None
 
 
 class Committed(Struct, frozen=True):

@@ -149,6 +149,9 @@ def _translate_small(event: AnyEvent) -> list[Public]:
             return public
         case ev.StepStarted(item=item, step=step, attempt=attempt):
             return [("step.started", item, step, {"attempt": attempt})]
+        case ev.StepIdled(item=item, step=step, attempt=attempt, reason=reason):
+            data = {"attempt": attempt, "outcome": Outcome.SUCCESS, "noAction": True, **_reason(reason)}
+            return [("step.completed", item, step, data)]
         case ev.StepSucceeded(item=item, step=step, attempt=attempt, since=since):
             completed: Public = ("step.completed", item, step, {"attempt": attempt, "outcome": Outcome.SUCCESS})
             return [completed, _item_completed(item, Outcome.SUCCESS)] if since else [completed]

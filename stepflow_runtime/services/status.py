@@ -47,7 +47,7 @@ def make_status(record: RunRecord) -> RunStatus:
 def _find_detail(record: RunRecord) -> str | None:
     progress = record.progress
     if progress.status in TERMINAL_RUN_STATES:
-        return None
+        return "noActionTaken" if progress.total and progress.no_action == progress.total else None
     if progress.cancel_requested:
         return "cancelling"
     if not progress.sealed:

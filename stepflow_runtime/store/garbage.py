@@ -29,6 +29,9 @@ _PLACES: Final = (
     "named_by_journals",
     "named_by_inputs",
     "named_by_snapshots",
+    "named_by_streams",
+    "named_by_checkpoints",
+    "named_by_artifacts",
     "named_by_outbox",
     "named_by_registry",
 )

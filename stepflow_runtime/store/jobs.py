@@ -36,7 +36,9 @@ class CommitJob(Job):
         self.writes = writes
         self.progress = progress
         self.results: list[CommitResult] = []
-        self.weight = sum(len(write.events) for write in writes)
+        self.weight = sum(
+            len(write.events) + (0 if write.byproducts is None else write.byproducts.weight) for write in writes
+        )
 
 
 class PutJob(Job):

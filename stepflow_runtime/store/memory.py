@@ -34,6 +34,7 @@ from stepflow_runtime.ports import (
 from stepflow_runtime.store import conflicts
 from stepflow_runtime.store.content import check_blob_id, verify_content
 from stepflow_runtime.store.leases import find_shard, grant_all
+from stepflow_runtime.store.memory_byproducts import MemoryByproducts
 from stepflow_runtime.store.memory_registry import MemoryDeliveries, MemoryRegistry
 from stepflow_runtime.store.watch import WatchHub, is_due
 
@@ -70,6 +71,7 @@ class MemoryStore:
         self._outbox: dict[tuple[RunId, int], Message] = {}
         self._blobs: dict[BlobId, tuple[bytes, BlobType]] = {}
         self.registry = MemoryRegistry()
+        self.byproducts = MemoryByproducts(self)
         self.deliveries = MemoryDeliveries()
         self.hub = WatchHub()
 
@@ -95,10 +97,11 @@ class MemoryStore:
             run = self._create(RunRecord(write.spec, progress))
         assert run is not None
         run.record = RunRecord(run.record.spec, progress)
-        run.journal.append(
-            JournalRow(write.expected_seq + 1, progress.seq, write.at_ms, write.completions_before, events)
-        )
-        run.ends.append(progress.completions)
+        if write.events:
+            run.journal.append(
+                JournalRow(write.expected_seq + 1, progress.seq, write.at_ms, write.completions_before, events)
+            )
+            run.ends.append(progress.completions)
         run.inputs.extend(write.segments)
         run.chunks.update((chunk.chunk, chunk) for chunk in write.chunks)
         if write.snapshot is not None:
@@ -106,6 +109,8 @@ class MemoryStore:
         self._outbox.update(((message.run_id, message.seq), message) for message in write.outbox)
         self.deliveries.add(write.deliveries)
         self.hub.notify(write.run_id, progress)
+        if write.byproducts is not None:
+            self.byproducts.add(write.run_id, write.byproducts)
         return Committed(progress.seq)
 
     def _find_conflict(self, write: RunWrite, run: _Run | None) -> Conflict | None:
@@ -165,6 +170,7 @@ class MemoryStore:
             del self._by_idempotency_key[spec.idempotency.principal, spec.idempotency.key]
         for key in [key for key in self._outbox if key[0] == spec.run_id]:
             del self._outbox[key]
+        self.byproducts.forget(spec.run_id)
         self.hub.forget(spec.run_id)
 
     # --- runs ---

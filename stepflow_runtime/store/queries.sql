@@ -23,7 +23,7 @@ SELECT ifnull(max(run_no), 0) FROM runs;
 INSERT INTO runs (
     run_no, run_id, root_run_id, shard, parent_run_id, item_index, step_id, child_key, flow_id, flow_name, principal,
     idempotency_key, created_at_ms, {progress}, job_run_id
-) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?);
+) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,{progress_values},?);
 
 -- name: insert_spec
 INSERT INTO specs VALUES (?, ?);
@@ -32,11 +32,7 @@ INSERT INTO specs VALUES (?, ?);
 INSERT INTO labels VALUES (?, ?, ?, ?);
 
 -- name: update_progress
-UPDATE runs SET
-    seq = ?, status = ?, total = ?, sealed = ?, running = ?, success = ?, failed = ?, cancelled = ?,
-    started_through = ?, cancel_requested = ?, cancel_reason = ?, current_step = ?, started_at_ms = ?,
-    updated_at_ms = ?, completed_at_ms = ?
-WHERE run_no = ? AND seq = ?;
+UPDATE runs SET ({progress}) = ({progress_values}) WHERE run_no = ? AND seq = ?;
 
 -- name: insert_journal
 INSERT INTO journal VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?);
@@ -52,6 +48,20 @@ INSERT INTO snapshots VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = excluded.
 
 -- name: insert_message
 INSERT INTO outbox VALUES (NULL, ?, ?, ?, ?);
+
+-- name: insert_stream_write
+INSERT INTO stream_writes (run_no, last_index, namespace, first_index, count, encoding, writer, key, data)
+VALUES (?,?,?,?,?,?,?,?,?);
+
+-- name: put_stream
+INSERT INTO streams VALUES (?,?,?,?,?)
+ON CONFLICT DO UPDATE SET tail = excluded.tail, size = excluded.size, closed = excluded.closed;
+
+-- name: insert_checkpoint
+INSERT INTO checkpoints VALUES (?,?,?,?,?);
+
+-- name: insert_artifact
+INSERT INTO artifacts VALUES (NULL,?,?,?,?,?,?,?,?,?);
 
 -- name: insert_delivery
 INSERT INTO deliveries ({delivery}) VALUES (?,?,?,?,?,?,?,?,?,?,?);
@@ -86,6 +96,18 @@ DELETE FROM chunks WHERE run_no = ?;
 
 -- name: delete_snapshot
 DELETE FROM snapshots WHERE run_no = ?;
+
+-- name: delete_stream_writes
+DELETE FROM stream_writes WHERE run_no = ?;
+
+-- name: delete_streams
+DELETE FROM streams WHERE run_no = ?;
+
+-- name: delete_checkpoints
+DELETE FROM checkpoints WHERE run_no = ?;
+
+-- name: delete_artifacts
+DELETE FROM artifacts WHERE run_no = ?;
 
 -- name: delete_messages
 DELETE FROM outbox WHERE run_id = ?;
@@ -187,6 +209,39 @@ WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND first_index <= ? O
 -- name: snapshot
 SELECT seq, data FROM snapshots WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?);
 
+-- name: streams
+SELECT namespace, tail, size, closed FROM streams
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) ORDER BY namespace;
+
+-- name: stream
+SELECT tail, size, closed, status FROM runs LEFT JOIN streams ON streams.run_no = runs.run_no AND namespace = ?
+WHERE run_id = ?;
+
+-- name: stream_writes
+SELECT namespace, first_index, count, encoding, writer, key, data FROM stream_writes
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND namespace = ? AND last_index >= ?
+ORDER BY last_index LIMIT ?;
+
+-- name: stream_writes_of
+SELECT namespace, first_index, count, encoding, writer, key, data FROM stream_writes
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND namespace = ? AND writer = ? AND key IS NULL
+ORDER BY last_index;
+
+-- name: has_stream_write
+SELECT 1 FROM stream_writes WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND namespace = ? AND key = ?;
+
+-- name: checkpoint
+SELECT value FROM checkpoints
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND item_index = ? AND step_id = ? AND key = ?;
+
+-- name: count_checkpoints
+SELECT count(*) FROM checkpoints
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND item_index = ? AND step_id = ?;
+
+-- name: artifacts
+SELECT artifact_id, item_index, name, type, mime_type, size, blob_id, created_at_ms FROM artifacts
+WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) ORDER BY artifact_no;
+
 -- name: outbox
 SELECT run_id, seq, kind, body FROM outbox ORDER BY message_no;
 
@@ -240,6 +295,15 @@ SELECT events FROM journal;
 
 -- name: named_by_inputs
 SELECT data FROM segments;
+
+-- name: named_by_streams
+SELECT data FROM stream_writes;
+
+-- name: named_by_checkpoints
+SELECT value FROM checkpoints;
+
+-- name: named_by_artifacts
+SELECT CAST(blob_id AS BLOB) FROM artifacts;
 
 -- name: named_by_snapshots
 SELECT data FROM snapshots;

@@ -18,6 +18,7 @@ def _load_queries() -> dict[str, str]:
     text = (_HERE / "queries.sql").read_text("utf-8")
     progress = ", ".join(PROGRESS_COLUMNS)
     text = text.replace("{record}", f"spec, {progress}").replace("{progress}", progress)
+    text = text.replace("{progress_values}", ",".join("?" * len(PROGRESS_COLUMNS)))
     text = text.replace("{delivery}", ", ".join(Delivery.__struct_fields__))
     blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)
     return {name: _strip(body) for name, body in zip(blocks[1::2], blocks[2::2], strict=True)}

@@ -24,6 +24,7 @@ from stepflow_runtime.ports import (
     WatchFor,
 )
 from stepflow_runtime.store import database
+from stepflow_runtime.store.byproducts import SqliteByproducts
 from stepflow_runtime.store.checkpoint import Checkpointer
 from stepflow_runtime.store.content import check_blob_id
 from stepflow_runtime.store.database import Synchronous
@@ -44,6 +45,7 @@ class SqliteStore(SqliteView):
         after_clean_stop: Whether the runtime that had the database before ended in order, or there was none.
         stops_cleanly: To be set before the end if that is in order.
         registry: Jobs, schedules and webhooks.
+        byproducts: Streams, checkpoints and artifacts.
         deliveries: Of webhooks.
     """
 
@@ -57,6 +59,7 @@ class SqliteStore(SqliteView):
         self._writer = writer
         self.hub = hub
         self.registry = SqliteRegistry(reader, writer)
+        self.byproducts = SqliteByproducts(reader, hub)
         self.deliveries = SqliteDeliveries(reader, writer)
 
     @property
@@ -108,6 +111,8 @@ def _tell(hub: WatchHub, job: Job) -> None:
             for write, progress, result in zip(job.writes, job.progress, job.results, strict=True):
                 if isinstance(result, Committed):
                     hub.notify(write.run_id, progress)
+                    for stream in () if write.byproducts is None else write.byproducts.streams:
+                        hub.notify(write.run_id, stream)
         case DeleteJob():
             for run_id in job.run_ids:
                 hub.forget(run_id)

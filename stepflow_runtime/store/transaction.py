@@ -28,6 +28,7 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
 )
 from stepflow_runtime.store import conflicts
+from stepflow_runtime.store.byproducts import make_rows
 from stepflow_runtime.store.connection import Connection, Row
 from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
 from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, RowsJob, SettleJob
@@ -46,6 +47,10 @@ _ROWS_OF_A_COMMIT: Final = (
     "put_snapshot",
     "insert_message",
     "insert_delivery",
+    "insert_stream_write",
+    "put_stream",
+    "insert_checkpoint",
+    "insert_artifact",
 )
 _ROWS_OF_A_RUN: Final = (
     "delete_run",
@@ -55,6 +60,10 @@ _ROWS_OF_A_RUN: Final = (
     "delete_segments",
     "delete_chunks",
     "delete_snapshot",
+    "delete_stream_writes",
+    "delete_streams",
+    "delete_checkpoints",
+    "delete_artifacts",
 )
 
 
@@ -143,18 +152,19 @@ class Transactor:
         first_seq = write.expected_seq + 1
         if write.spec is None:
             rows["update_progress"].append((*astuple(progress), run_no, write.expected_seq))
-        rows["insert_journal"].append(
-            (
-                run_no,
-                first_seq,
-                progress.seq,
-                write.at_ms,
-                write.completions_before,
-                progress.completions,
-                JOURNAL_VERSION,
-                encode_events(write.events),
+        if write.events:
+            rows["insert_journal"].append(
+                (
+                    run_no,
+                    first_seq,
+                    progress.seq,
+                    write.at_ms,
+                    write.completions_before,
+                    progress.completions,
+                    JOURNAL_VERSION,
+                    encode_events(write.events),
+                )
             )
-        )
         for segment in write.segments:
             rows["insert_segment"].append((run_no, *astuple(segment)))
         for chunk in write.chunks:
@@ -165,6 +175,9 @@ class Transactor:
             rows["insert_message"].append(astuple(message))
         for delivery in write.deliveries:
             rows["insert_delivery"].append(astuple(delivery))
+        if write.byproducts is not None:
+            for query, found in make_rows(write.byproducts).items():
+                rows[query].extend([(run_no, *row) for row in found])
 
     def _add_run(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> int:
         spec = write.spec

@@ -1,4 +1,4 @@
-"""Who waits for which run, and what ends the wait. Both stores wake through this.
+"""Who waits for which run, or one of its streams, and what ends the wait. Both stores wake through this.
 
 A waiter is one small object and a parked task, no timer and no trio event; a commit looks only at those who wait for
 its run, and wakes only those whose wait it ended. Used on the trio thread alone; knows nothing of how runs are stored.
@@ -6,13 +6,16 @@ its run, and wakes only those whose wait it ended. Used on the trio thread alone
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import RunProgress, WatchFor
+from stepflow_runtime.ports import RunProgress, StreamState, WatchFor
+
+News = RunProgress | StreamState
 
 
 def is_due(progress: RunProgress, after_seq: int, until: WatchFor) -> bool:
@@ -20,14 +23,18 @@ def is_due(progress: RunProgress, after_seq: int, until: WatchFor) -> bool:
     return progress.seq > after_seq and (until is WatchFor.CHANGE or progress.status in TERMINAL_RUN_STATES)
 
 
-class _Waiter:
-    __slots__ = ("after_seq", "progress", "task", "until")
+def is_further(stream: StreamState, tail: int) -> bool:
+    """Whether a stream that stands like this ends a wait for more than `tail` chunks."""
+    return stream.closed or stream.tail > tail
 
-    def __init__(self, task: trio.lowlevel.Task, after_seq: int, until: WatchFor) -> None:
+
+class _Waiter:
+    __slots__ = ("ends", "news", "task")
+
+    def __init__(self, task: trio.lowlevel.Task, ends: Callable[[News], bool]) -> None:
         self.task = task
-        self.after_seq = after_seq
-        self.until = until
-        self.progress: RunProgress | None = None
+        self.ends = ends
+        self.news: News | None = None
 
 
 class WatchHub:
@@ -47,7 +54,23 @@ class WatchHub:
 
         Cancellation: safe at any time.
         """
-        waiter = _Waiter(trio.lowlevel.current_task(), after_seq, until)
+        news = await self._park(run_id, lambda news: isinstance(news, RunProgress) and is_due(news, after_seq, until))
+        assert not isinstance(news, StreamState)
+        return news
+
+    async def wait_stream(self, run_id: RunId, namespace: str, tail: int) -> None:
+        """Waits until `notify` tells of more than `tail` chunks, of the stream's end or of its run's, or `forget` was
+        called. The rest is as for `wait`."""
+
+        def ends(news: News) -> bool:
+            if isinstance(news, StreamState):
+                return news.namespace == namespace and is_further(news, tail)
+            return news.status in TERMINAL_RUN_STATES
+
+        await self._park(run_id, ends)
+
+    async def _park(self, run_id: RunId, ends: Callable[[News], bool]) -> News | None:
+        waiter = _Waiter(trio.lowlevel.current_task(), ends)
         self._waiters.setdefault(run_id, {})[waiter] = None
 
         def abort(_: Any) -> trio.lowlevel.Abort:
@@ -55,15 +78,15 @@ class WatchHub:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-        return waiter.progress
+        return waiter.news
 
-    def notify(self, run_id: RunId, progress: RunProgress) -> None:
-        """A commit brought the run here."""
+    def notify(self, run_id: RunId, news: News) -> None:
+        """A commit brought the run, or a stream of it, here."""
         waiters = self._waiters.get(run_id)
         if waiters:
-            for waiter in [w for w in waiters if is_due(progress, w.after_seq, w.until)]:
+            for waiter in [waiter for waiter in waiters if waiter.ends(news)]:
                 self._remove(run_id, waiter)
-                waiter.progress = progress
+                waiter.news = news
                 trio.lowlevel.reschedule(waiter.task)
 
     def forget(self, run_id: RunId) -> None:

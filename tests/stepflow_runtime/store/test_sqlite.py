@@ -336,10 +336,11 @@ async def test_the_queries_know_which_states_are_final(path: Path) -> None:
             await store.delete([spec.run_id, name_run(500)] if not holds_its_key else [spec.run_id])
 
 
-async def test_the_columns_of_progress_are_its_fields_in_order(path: Path) -> None:
+async def test_the_columns_of_progress_are_its_fields(path: Path) -> None:
     await fill(path)
     columns = [row[1] for row in execute(path, "PRAGMA table_info(runs)")]
-    assert tuple(columns[-len(PROGRESS_COLUMNS) :]) == PROGRESS_COLUMNS == RunProgress.__struct_fields__
+    assert PROGRESS_COLUMNS == RunProgress.__struct_fields__
+    assert set(PROGRESS_COLUMNS) <= set(columns)
 
 
 async def test_a_page_of_runs_is_read_through_an_index(path: Path) -> None:
