@@ -1,4 +1,4 @@
-"""What a run makes beside its results: streams, artifacts, checkpoints. Written with the run's commits, deleted with it.
+"""What a run makes beside its results: streams, artifacts, checkpoints. Written with its commits, and deleted with it.
 
 They are no events: nothing in a run follows from them, so a journal is folded without them. As they are part of a
 `RunWrite`, they are written under the run's lease, in the order of its journal, and never after its end.

@@ -10,12 +10,16 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec.structs import fields
+
 from protocol.types import BlobType
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.ports import InputSegment, JournalRow, Message, ResultChunk, RunFilter, RunRecord
+from stepflow_runtime.ports import InputSegment, JournalRow, Message, ResultChunk, RunFilter, RunProgress, RunRecord
 from stepflow_runtime.store import database
+from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.content import verify_content
 from stepflow_runtime.store.reader import Reader
+from stepflow_runtime.store.sql import MIGRATIONS
 
 
 class SqliteView:
@@ -74,6 +78,17 @@ class SqliteView:
         return self._reader.blob_ids(after, limit)
 
 
+def _supply_columns(connection: Connection) -> None:
+    """Lets an older database be read as it is: what it does not say of a run's progress has its default."""
+    there = {name for (_, name, *_) in connection.rows("PRAGMA table_info(runs)")}
+    missing = [field for field in fields(RunProgress) if field.name not in there]
+    if missing:
+        supplied = ", ".join(f"{field.default or 0:d} AS {field.name}" for field in missing)
+        connection.set("query_only", 0)
+        connection.run(f"CREATE TEMP VIEW runs AS SELECT *, {supplied} FROM main.runs")
+        connection.set("query_only", 1)
+
+
 @contextmanager
 def open_view(path: Path) -> Generator[SqliteView]:
     """Opens a database for reading, also while a runtime has it.
@@ -84,7 +99,8 @@ def open_view(path: Path) -> Generator[SqliteView]:
     """
     connection = database.connect_reader(path)
     try:
-        database.identify(connection, path)
+        if database.identify(connection, path) < len(MIGRATIONS):
+            _supply_columns(connection)
         connection.run("BEGIN")
         yield SqliteView(Reader(connection, str(path)))
     finally:
