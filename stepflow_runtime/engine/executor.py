@@ -16,6 +16,7 @@ import trio
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
+from stepflow_runtime.engine.cancellation import disown_children, end_grace, request_cancel
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
@@ -158,7 +159,7 @@ class Executor:
         run = self._runs.get(run_id)
         if run is None:
             return
-        run.state.request_cancel(reason, items)
+        request_cancel(run.state, reason, items)
         self.timers.after(grace_s, partial(self._grace_over, run, items))
         self._touched[run_id] = run
         self.end_turn()
@@ -201,7 +202,7 @@ class Executor:
         ):
             if execution.attempt > 1:
                 claims = execution.claims or {}
-                run.state.disown_children(execution.item_index, execution.step_id, execution.attempt, claims.values())
+                disown_children(run.state, execution.item_index, execution.step_id, execution.attempt, claims.values())
             self._touched[execution.run_id] = run
 
     def end_turn(self) -> None:
@@ -296,7 +297,7 @@ class Executor:
         self.end_turn()
 
     def _grace_over(self, run: ActiveRun, items: Sequence[int] | None) -> None:
-        run.state.grace_over(items)
+        end_grace(run.state, items)
         self._touched[run.spec.run_id] = run
         self.end_turn()
 

@@ -17,6 +17,7 @@ from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.revival import revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
 from stepflow_runtime.model.events import AnyEvent, decode_events
@@ -60,7 +61,8 @@ async def recover_runs(
             continue
         spec, committed, now_ms = state.spec, copy.copy(facts.progress), clock.wall_ms()
         suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
-        state.recover(
+        revive(
+            state,
             *await _read_live_items(store, facts),
             now_ms,
             suspects=suspects,

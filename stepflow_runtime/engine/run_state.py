@@ -5,38 +5,36 @@ to a run. Each records journal events, which change the facts at once, and leave
 wait until these events are durable, in `now` those that follow from what is durable already. The shell (`executor`)
 commits the events of a turn together, a result and the starts that it makes possible in one transaction.
 
+What happens all the time is here. What happens seldom is told with the same few verbs elsewhere: how a run is asked to
+end in `cancellation`, how another runtime takes it up again in `revival`.
+
 No clock, no randomness, no I/O: times come in as arguments, attempts are numbered here, execution ids are the shell's.
 Items hold their slot of `maxConcurrency` from start to end; server slots are not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
-from protocol.errors import ItemErrorCode
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.commands import (
     Abort,
-    AwaitTurn,
     CancelledChildren,
     Command,
     Effect,
     EffectKind,
     Execute,
-    Interrupt,
     LoadInputs,
-    UnclaimedChildren,
     Wake,
 )
 from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
 from stepflow_runtime.engine.inputs import InputWindow
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.engine.retry import RetryPolicy, decide
-from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, blame, find_held
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
 from stepflow_runtime.model.ids import RunId
@@ -52,8 +50,6 @@ ALONE_AFTER: Final = 2
 FAILURE_POLICY: Final = "failurePolicy"
 RUN_TIMEOUT: Final = "runTimeout"
 """Reasons for which a run stops by itself."""
-
-LOST: Final = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
 
 InputCheck = Callable[[bytes], Failure | None]
 
@@ -141,7 +137,7 @@ class RunState:
         missing = self.inputs.missing(facts.next_item, self.durable_total)
         if missing is not None and not self.is_stopping:
             self.now.append(LoadInputs(missing))
-        self._end_run_if_over()
+        self.end_run_if_over()
 
     def _start_stretch(self) -> bool:
         """Starts as many of the next items as can begin with one common event; tells whether there were any."""
@@ -157,12 +153,12 @@ class RunState:
         if not stretch:
             return False
         if facts.progress.status is RunStatus.PENDING:
-            self._record(ev.RunStarted())
+            self.record(ev.RunStarted())
         last = first + len(stretch) - 1
         attempt = facts.attempt_of_start(first)
         if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:
-            self._record(ev.WindowOpened(min(last + 1 + self._lead, total)))
-        self._record(ev.ItemsStarted(first, last, steps, attempt))
+            self.record(ev.WindowOpened(min(last + 1 + self._lead, total)))
+        self.record(ev.ItemsStarted(first, last, steps, attempt))
         is_known = attempt == 1 and last < self.durable_through  # what began before must not seem never to have begun
         commands = self.now if is_known else self.after
         for index, (progress, advance) in enumerate(stretch, first):
@@ -173,7 +169,7 @@ class RunState:
             for step, value in advance.ready:
                 commands.append(Execute(index, step, attempt, value, begins_item=True))
             if advance.failed or advance.result is not None:
-                self._follow(item, Advance(failed=advance.failed, result=advance.result))
+                self.follow(item, Advance(failed=advance.failed, result=advance.result))
         return True
 
     def _evaluate_stretch(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
@@ -221,11 +217,11 @@ class RunState:
         if type(outcome) is bytes:
             advance = progress.ended(step, outcome)
             if advance.result is outcome:  # the item's value is this very output: one event for both
-                self._record(ev.StepSucceeded(index, step, attempt, Raw(outcome), item.since))
+                self.record(ev.StepSucceeded(index, step, attempt, Raw(outcome), item.since))
                 self._abort(item)
                 return True
-            self._record(ev.StepSucceeded(index, step, attempt, Raw(outcome)))
-            self._follow(item, advance)
+            self.record(ev.StepSucceeded(index, step, attempt, Raw(outcome)))
+            self.follow(item, advance)
         else:
             assert isinstance(outcome, Failure)
             self._step_failed(item, step, record, outcome, now_ms)
@@ -244,21 +240,22 @@ class RunState:
                 jitter_of=f"{self.spec.run_id}/{item.index}/{step}/{record.attempt}",
             )
         if retry is not None:
-            self._retry(item, step, record, failure, retry.cause, now_ms + retry.delay_ms)
+            self.retry(item, step, record, failure, retry.cause, now_ms + retry.delay_ms)
         elif item.cancelling:
-            self._record(ev.StepFailed(item.index, step, record.attempt, failure))
-            self._cancel_item(item)
+            self.record(ev.StepFailed(item.index, step, record.attempt, failure))
+            self.cancel_item(item)
         else:
             assert item.progress is not None
             default = planned.default
-            self._record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
-            self._follow(item, item.progress.ended(step, failure if default is None else default))
+            self.record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
+            self.follow(item, item.progress.ended(step, failure if default is None else default))
 
-    def _retry(
+    def retry(
         self, item: ItemRecord, step: str, record: StepRecord, error: Failure, cause: RetryCause, due_ms: int
     ) -> None:
+        """Ends the current attempt of a step; the next one begins at `due_ms`, wall time."""
         attempt = record.attempt + 1
-        self._record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
+        self.record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
         self.after.append(Wake(item.index, step, attempt, due_ms))
 
     def retry_due(self, index: int, step: str, attempt: int) -> None:
@@ -270,42 +267,38 @@ class RunState:
         assert isinstance(value, bytes), "a step that was ready stays ready"
         self.now.append(Execute(index, step, attempt, value, alone=record.transport_failures >= ALONE_AFTER))
 
-    def _follow(self, item: ItemRecord, advance: Advance) -> None:
+    def follow(self, item: ItemRecord, advance: Advance) -> None:
         """Records what follows from an item's evaluation: steps that begin, steps without input, the item's end."""
         for step, failure in advance.failed:
             defaulted = self.plan.steps[step].default is not None
-            self._record(ev.StepFailed(item.index, step, 0, failure, defaulted))
+            self.record(ev.StepFailed(item.index, step, 0, failure, defaulted))
         if advance.result is not None:
-            self._end_item(item, advance.result)
+            self.end_item(item, advance.result)
         elif item.cancelling:
             if not item.active:
-                self._cancel_item(item)
+                self.cancel_item(item)
         else:
             for step, value in advance.ready:
-                self._record(ev.StepStarted(item.index, step, 1))
+                self.record(ev.StepStarted(item.index, step, 1))
                 self.after.append(Execute(item.index, step, 1, value))
-
-    def disown_children(self, index: int, step: str, attempt: int, claimed: Iterable[RunId]) -> None:
-        """After a step executed again has ended: sub-runs that only earlier attempts submitted are nobody's now."""
-        if self.current(index, step, attempt + 1) is None:
-            body = msgspec.json.encode(UnclaimedChildren(index, step, list(claimed)))
-            self.effects.append(Effect(EffectKind.CANCEL_UNCLAIMED, body))
 
     # --- items end ---
 
-    def _end_item(self, item: ItemRecord, result: Outcome) -> None:
+    def end_item(self, item: ItemRecord, result: Outcome) -> None:
+        """Its value is known, or why it has none."""
         self._abort(item)
         if isinstance(result, bytes):
-            self._record(ev.ItemSucceeded(item.index, Raw(result), item.since))
+            self.record(ev.ItemSucceeded(item.index, Raw(result), item.since))
             return
-        self._record(ev.ItemFailed(item.index, result, item.since))
+        self.record(ev.ItemFailed(item.index, result, item.since))
         bearable = self.spec.max_failures
         if bearable is not None and self.facts.progress.failed > bearable:
             self.stop(FAILURE_POLICY)
 
-    def _cancel_item(self, item: ItemRecord) -> None:
+    def cancel_item(self, item: ItemRecord) -> None:
+        """It ends without a result, at once."""
         self._abort(item)
-        self._record(ev.ItemCancelled(item.index, item.cancel_reason, item.since))
+        self.record(ev.ItemCancelled(item.index, item.cancel_reason, item.since))
 
     def _abort(self, item: ItemRecord) -> None:
         """Nobody needs what of this item is still in flight."""
@@ -313,7 +306,8 @@ class RunState:
             if record.execution is not None and not record.ended:
                 self.after.append(Abort(record.execution))
 
-    def _end_run_if_over(self) -> None:
+    def end_run_if_over(self) -> None:
+        """The run has ended with its last item."""
         facts, progress = self.facts, self.facts.progress
         if facts.is_terminal or not progress.sealed or progress.completions < progress.total:
             return
@@ -322,157 +316,43 @@ class RunState:
             status = RunStatus.CANCELLED
         elif progress.failed or facts.stopped is not None:
             status = RunStatus.FAILED
-        self._record(ev.RunCompleted(status))
+        self.record(ev.RunCompleted(status))
 
     # --- the run is told something ---
 
     def append(self, total: int, sealed: bool) -> None:
         """Inputs were added to an open run, or it was sealed; offer the inputs, then `start_items`."""
-        self._record(ev.RunAppended(total, sealed))
+        self.record(ev.RunAppended(total, sealed))
 
     def child_created(self, item: int | None, step: str | None, child: RunId) -> None:
         """An execution of this run submitted a run."""
-        self._record(ev.ChildCreated(item, step, child))
-
-    def request_cancel(self, reason: str | None, items: Iterable[int] | None = None) -> None:
-        """Stops scheduling and asks for the end of what is in flight; `grace_over` ends what has not ended by then."""
-        facts = self.facts
-        if facts.is_terminal:
-            return
-        chosen = None if items is None else tuple(sorted(set(items)))
-        self._record(ev.CancelRequested(reason, chosen))
-        parents = None if chosen is None else tuple([index for index in chosen if index in facts.live])
-        if parents != ():  # an item that has ended leaves its sub-runs
-            self._cancel_children(reason, parents)
-        if chosen is None:
-            self._cancel_pending(reason)
-        else:
-            for index in chosen:
-                if facts.next_item <= index < facts.progress.total and index not in facts.skipped:
-                    self._record(ev.ItemCancelled(index, reason, self.facts.seq + 1))
-        for index in list(facts.live) if chosen is None else chosen:
-            item = facts.live.get(index)
-            if item is not None:
-                self._interrupt(item)
-        self._end_run_if_over()
-
-    def _cancel_children(self, reason: str | None, items: tuple[int, ...] | None) -> None:
-        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, msgspec.json.encode(CancelledChildren(reason, items))))
-
-    def _cancel_pending(self, reason: str | None) -> None:
-        facts, first = self.facts, self.facts.next_item
-        for skipped in [*sorted(facts.skipped), facts.progress.total]:
-            if first < skipped:
-                self._record(ev.ItemsCancelled(first, skipped - 1, reason))
-            first = skipped + 1
-
-    def _interrupt(self, item: ItemRecord) -> None:
-        in_flight = [step.execution for step in item.steps.values() if step.execution is not None and not step.ended]
-        if not in_flight:
-            self._cancel_item(item)
-        self.after.extend(Interrupt(execution) for execution in in_flight)
-
-    def grace_over(self, items: Iterable[int] | None = None) -> None:
-        """Ends those of the items (all by default) whose cancellation was asked for and that have not ended since."""
-        live = self.facts.live
-        for index in list(live) if items is None else items:
-            item = live.get(index)
-            if item is not None and item.cancelling:
-                self._cancel_item(item)
-        self._end_run_if_over()
+        self.record(ev.ChildCreated(item, step, child))
 
     def stop(self, reason: str) -> None:
         """Cancels at once whatever has not ended; the run fails."""
         if self.is_stopping or self.facts.is_terminal:
             return
-        self._record(ev.RunStopped(reason))
-        self._cancel_pending(reason)
+        self.record(ev.RunStopped(reason))
+        self.cancel_pending(reason)
         live = list(self.facts.live.values())
         for item in live:
             item.cancel_reason = reason
-            self._cancel_item(item)
-        self._cancel_children(reason, tuple([item.index for item in live]))
+            self.cancel_item(item)
+        self.cancel_children(reason, tuple([item.index for item in live]))
 
-    # --- recovery ---
+    def cancel_pending(self, reason: str | None) -> None:
+        """No item begins any more."""
+        facts, first = self.facts, self.facts.next_item
+        for skipped in [*sorted(facts.skipped), facts.progress.total]:
+            if first < skipped:
+                self.record(ev.ItemsCancelled(first, skipped - 1, reason))
+            first = skipped + 1
 
-    def recover(
-        self,
-        inputs: Mapping[int, bytes],
-        outcomes: Mapping[int, AnyEvent],
-        now_ms: int,
-        *,
-        suspects: Collection[int] = (),
-        held_with: Collection[int] = (),
-        max_stops: int = DEFAULT_MAX_STOPS,
-    ) -> None:
-        """Takes a run up again after its runtime stopped: what was in flight goes again, as the next attempt.
+    def cancel_children(self, reason: str | None, items: tuple[int, ...] | None) -> None:
+        """The sub-runs of these items, or all that the run has, are cancelled once this is durable."""
+        self.effects.append(Effect(EffectKind.CANCEL_CHILDREN, msgspec.json.encode(CancelledChildren(reason, items))))
 
-        Args:
-            inputs: The inputs of all live items.
-            outcomes: The events that ended steps of live items, by sequence number.
-            now_ms: Wall time.
-            suspects: Items that may have taken the runtime down, see `suspicion`.
-            held_with: Items whose sub-runs have items that wait for their turn.
-            max_stops: An item that was suspect so often in a row is failed.
-        """
-        facts = self.facts
-        if facts.is_terminal:
-            return
-        self.durable_total = facts.progress.total
-        held = find_held(facts.live.values(), suspects, held_with)
-        self._record(ev.RunRecovered(facts.progress.started_through, tuple(suspects), held))
-        for item in list(facts.live.values()):
-            if item.index not in facts.live:  # the failure of one before it stopped the run
-                continue
-            ended = {
-                step: self._outcome(step, outcomes[record.ended]) for step, record in item.steps.items() if record.ended
-            }
-            item.progress = Progress.restore(self.plan, inputs[item.index], self.spec.variables, ended)
-            advance = item.progress.start()
-            if item.cancelling:
-                self._cancel_item(item)
-                continue
-            self._follow(item, Advance(failed=advance.failed, result=advance.result))
-            if advance.result is not None:
-                continue
-            if failure := blame(item, max_stops):
-                self._give_up(item, failure)
-                continue
-            if item.held:
-                self.after.append(AwaitTurn(item.index))
-                continue
-            for step, _ in advance.ready:
-                record = item.steps.get(step) or StepRecord(0)
-                self._retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
-        if self.is_stopping:
-            self._cancel_pending(facts.progress.cancel_reason)
-        self.start_items()
-
-    def begin_turn(self, index: int, now_ms: int) -> bool:
-        """The turn of an item has come that waited for it: it goes again. Tells whether it is still there to do so."""
-        item = self.facts.live.get(index)
-        if item is None or not item.held:
-            return False
-        for step in item.active:
-            record = item.steps[step]
-            self._retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
-        return True
-
-    def _give_up(self, item: ItemRecord, failure: Failure) -> None:
-        for step in item.active:
-            self._record(ev.StepFailed(item.index, step, item.steps[step].attempt, failure))
-        self._end_item(item, failure)
-
-    def _outcome(self, step: str, event: AnyEvent) -> Outcome:
-        match event:
-            case ev.StepSucceeded(value=value):
-                return bytes(value)
-            case ev.StepFailed(error=error, defaulted=defaulted):
-                default = self.plan.steps[step].default
-                return default if defaulted and default is not None else error
-            case _:
-                raise AssertionError(f"{type(event).__name__} does not end a step")
-
-    def _record(self, event: AnyEvent) -> None:
+    def record(self, event: AnyEvent) -> None:
+        """It happened; the next commit makes it durable."""
         self.facts.fold(event)
         self.events.append(event)

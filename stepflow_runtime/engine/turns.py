@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 from itertools import count
 
 from stepflow_runtime.engine.active_run import ActiveRun
+from stepflow_runtime.engine.revival import begin_turn
 
 
 class Turns:
@@ -27,7 +28,7 @@ class Turns:
         """Gives the turn to the next one if nobody has it; returns the run in which something goes again."""
         while self._waiting and not self._is_taken():
             _, _, run, index = heappop(self._waiting)
-            if run.state.begin_turn(index, now_ms):
+            if begin_turn(run.state, index, now_ms):
                 self._current = run, index
                 return run
         return None

@@ -16,6 +16,7 @@ from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.revival import begin_turn, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import ALONE_AFTER_STOPS, find_suspects
 from stepflow_runtime.model import events as ev
@@ -57,7 +58,7 @@ class Machine:
         else:
             state = RunState(self.fold(), plan, RetryPolicy())
             suspects = () if after_clean_stop else find_suspects(state.facts.live.values(), (), 0)
-            state.recover(dict(enumerate(inputs)), {}, 0, suspects=suspects, max_stops=MAX_STOPS)
+            revive(state, dict(enumerate(inputs)), {}, 0, suspects=suspects, max_stops=MAX_STOPS)
         for segment in make_segments(0, inputs):
             state.inputs.offer(segment)
         return self._execute(state)
@@ -79,7 +80,7 @@ class Machine:
                 return self.fold()
             for execute in at_work:
                 state.step_ended(execute.item, execute.step, execute.attempt, execute.input, 0)
-            if not at_work and not (waiting and state.begin_turn(waiting.pop(0), 0)):
+            if not at_work and not (waiting and begin_turn(state, waiting.pop(0), 0)):
                 return self.fold()
             at_work = []
 

@@ -149,7 +149,7 @@ def reuse_attempts() -> AbstractContextManager[None]:
 
 def trust_the_clock() -> AbstractContextManager[None]:
     """After a restart, a retry whose time seems to lie ahead is believed not to have begun."""
-    real = RunState._retry
+    real = RunState.retry
 
     def retry(
         self: RunState,
@@ -165,7 +165,7 @@ def trust_the_clock() -> AbstractContextManager[None]:
         else:
             real(self, item, step, record, error, cause, due_ms)
 
-    return _replace((RunState, "_retry", retry))
+    return _replace((RunState, "retry", retry))
 
 
 def forget_idempotency_keys() -> AbstractContextManager[None]:

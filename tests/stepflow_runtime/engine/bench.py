@@ -13,12 +13,14 @@ import msgspec
 
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun
+from stepflow_runtime.engine.cancellation import end_grace, request_cancel
 from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.engine.recovery import load_facts
 from stepflow_runtime.engine.results import decode_refs
 from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.revival import revive
 from stepflow_runtime.engine.run_state import InputCheck, RunState
 from stepflow_runtime.model.events import AnyEvent, RunSpec, StepFailed, StepSucceeded, completions, decode_events
 from stepflow_runtime.model.flow import parse_flow
@@ -130,7 +132,7 @@ class Bench:
         inputs = {index: self._read(index) for index in facts.live}
         self.state = RunState(facts, self.plan, self.policy, self.check)
         self.state.durable_total = facts.progress.total
-        self.state.recover(inputs, outcomes, self.now_ms)
+        revive(self.state, inputs, outcomes, self.now_ms)
         self.run = ActiveRun(self.state, self.store.lease(RUN), committed)
         self.turn()
 
@@ -195,7 +197,7 @@ class Bench:
         self.turn()
 
     def cancel(self, items: Iterable[int] | None = None, reason: str | None = "enough") -> None:
-        self.state.request_cancel(reason, items)
+        request_cancel(self.state, reason, items)
         self.turn()
 
     def stop(self, reason: str) -> None:
@@ -203,7 +205,7 @@ class Bench:
         self.turn()
 
     def end_grace(self) -> None:
-        self.state.grace_over()
+        end_grace(self.state)
         self.turn()
 
     def finish(self, outcome: Outcome = b"1") -> None:

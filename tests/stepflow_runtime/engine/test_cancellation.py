@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from stepflow_runtime.engine.cancellation import end_grace
 from stepflow_runtime.engine.commands import CancelledChildren, EffectKind
 from tests.stepflow_runtime.engine.bench import Bench
 from tests.stepflow_runtime.engine.world import BOOM, ONE
@@ -42,7 +43,7 @@ def test_a_grace_that_is_over_ends_only_the_items_it_was_given_for() -> None:
     bench.commit()
     bench.cancel([0])
     bench.cancel([1])
-    bench.state.grace_over([0])
+    end_grace(bench.state, [0])
     assert bench.live == [1, 2]
-    bench.state.grace_over([1, 7])
+    end_grace(bench.state, [1, 7])
     assert bench.live == [2]
