@@ -1,7 +1,8 @@
 """The runtime's door: connections of clients and of component servers that dial in, over TCP or a Unix socket.
 
-Each gets a link with the runtime's methods, once it has shown a token if one is asked for. A connection whose first
-line is no JSON-RPC is closed without an answer. What other machines can reach asks for a token, and over TLS.
+Each gets a link with the runtime's methods, once it has shown a token if one is asked for, and loses it when that token
+is taken back. A connection whose first line is no JSON-RPC is closed without an answer. What other machines can reach
+asks for a token, and over TLS.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ MAX_AT_DOOR: Final = 256
 """Connections that may be at the handshake of TLS or at their first line at once; what they can cost is bounded."""
 
 
+TOKEN_CHECK_S: Final = 2.0
+"""How often it is looked whether tokens were taken back."""
+
+
 class Listener:
     """Accepts connections on one address.
 
@@ -62,6 +67,7 @@ class Listener:
         self._tokens = tokens
         self._tls = tls
         self._at_door = 0
+        self._inside: set[Connection] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled; `started` gives the address as it is bound.
@@ -73,16 +79,32 @@ class Listener:
         """
         if isinstance(self._address, str):
             with _bind_unix(self._address) as sock:
-                task_status.started(f"unix:{self._address}")
-                await trio.serve_listeners(self._serve, [trio.SocketListener(sock)])
+                await self._serve_on([trio.SocketListener(sock)], f"unix:{self._address}", task_status)
             return
         host, port = self._address
         listeners = await trio.open_tcp_listeners(port, host=host)
+        port = listeners[-1].socket.getsockname()[1]
+        await self._serve_on(listeners, f"[{host}]:{port}" if ":" in host else f"{host}:{port}", task_status)
+
+    async def _serve_on(
+        self, listeners: list[trio.SocketListener], bound: str, task_status: trio.TaskStatus[str]
+    ) -> None:
         async with trio.open_nursery() as nursery:
+            if self._tokens is not None:
+                nursery.start_soon(self._take_back, self._tokens)
             for listener in listeners:
-                port = listener.socket.getsockname()[1]
                 nursery.start_soon(partial(trio.serve_listeners, self._serve, [listener]))
-            task_status.started(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+            task_status.started(bound)
+
+    async def _take_back(self, tokens: TokenFile) -> None:
+        """Ends the connections of those whose tokens are gone."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(TOKEN_CHECK_S)
+                for connection in self._inside:
+                    if connection.grant is not None and not tokens.stands(connection.grant):
+                        log.info("connection ended", peer=connection.name, reason="its token was taken back")
+                        nursery.start_soon(connection.link.aclose)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         connection = Connection(_name_peer(stream))
@@ -96,7 +118,12 @@ class Listener:
         finally:
             self._at_door -= 1
         if opened is not None:
-            await self._links.make(opened, connection, check_first_line=True).run()
+            link = self._links.make(opened, connection, check_first_line=True)
+            self._inside.add(connection)
+            try:
+                await link.run()
+            finally:
+                self._inside.discard(connection)
 
     async def _open(self, stream: trio.SocketStream, connection: Connection) -> ByteStream | None:
         """The stream of a peer that is let in, as what it is let in; `None` if it is not."""

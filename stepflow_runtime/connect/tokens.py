@@ -7,7 +7,8 @@ A token file has a token a line, and after it, if it is not a client's, what it 
     77d0…5b  role=server name=gpu-workers
 
 Several are valid at once, so that one can be replaced without a gap: add the new one, hand it out, remove the old one.
-The file is read again when it has changed. Only hashes are kept, and nothing here ever tells a token.
+The file is read again when it has changed, and who came in with a token that is gone, or is for something else now, is
+shut out again (`listener`). Only hashes are kept, and nothing here ever tells a token.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ class Grant(Struct, frozen=True):
     Args:
         role: A `read-only` peer is a client that changes nothing.
         name: The name under which a server introduces itself; `None` for the others.
+        token_hash: Of which token.
     """
 
     role: Role = "client"
     name: str | None = None
+    token_hash: bytes = b""
 
     def check(self, params: ConnectParams) -> None:
         """Whether a peer with this token may introduce itself so.
@@ -83,10 +86,15 @@ class TokenFile:
         self._refresh()
         offered = _hash(token)
         found: Grant | None = None
-        for known, grant in self._grants:
-            if hmac.compare_digest(known, offered):
+        for grant in self._grants:
+            if hmac.compare_digest(grant.token_hash, offered):
                 found = grant
         return found
+
+    def stands(self, grant: Grant) -> bool:
+        """Whether what was granted once is granted still. A file that cannot be used takes nothing back."""
+        self._refresh()
+        return grant in self._grants or not self._grants
 
     def _refresh(self) -> None:
         try:
@@ -141,7 +149,7 @@ def _read_version(path: Path) -> tuple[int, ...] | None:
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
-def _read_grants(path: Path) -> tuple[tuple[bytes, Grant], ...]:
+def _read_grants(path: Path) -> tuple[Grant, ...]:
     grants = tuple(
         _read_line(line.split(), f"The token file {path}, line {number}")
         for number, line in enumerate(read_secret_file(path, "token file").splitlines(), 1)
@@ -152,7 +160,7 @@ def _read_grants(path: Path) -> tuple[tuple[bytes, Grant], ...]:
     return grants
 
 
-def _read_line(words: list[str], place: str) -> tuple[bytes, Grant]:
+def _read_line(words: list[str], place: str) -> Grant:
     token, *bindings = words
     if len(token) < MIN_TOKEN_CHARACTERS:
         raise ValueError(f"{place}: a token has at least {MIN_TOKEN_CHARACTERS} characters; make it longer.")
@@ -169,7 +177,7 @@ def _read_line(words: list[str], place: str) -> tuple[bytes, Grant]:
         raise ValueError(f"{place}: role=server and name=NAME go together: a server's token is for one name.")
     match role:
         case "server" | "read-only" | "client":
-            return _hash(token), Grant(role, name)
+            return Grant(role, name, _hash(token))
         case _:
             raise AssertionError(role)
 

@@ -28,6 +28,12 @@ from tests.stepflow_runtime.connect.doors import (
     write_tokens,
 )
 
+
+def found(file: TokenFile, token: str) -> tuple[str, str | None] | None:
+    grant = file.find(token)
+    return None if grant is None else (grant.role, grant.name)
+
+
 DEEP = b'{"jsonrpc":"2.0","method":"connect","params":' + b"[" * 4000 + b"\n"
 
 # --- the file --------------------------------------------------------------------------------------------------------
@@ -35,9 +41,9 @@ DEEP = b'{"jsonrpc":"2.0","method":"connect","params":' + b"[" * 4000 + b"\n"
 
 def test_a_token_is_for_one_role_and_a_servers_for_one_name(tmp_path: Path) -> None:
     file = TokenFile(write_tokens(tmp_path))
-    assert file.find(CLIENT) == Grant("client")
-    assert file.find(READER) == Grant("read-only")
-    assert file.find(SERVER) == Grant("server", "workers")
+    assert found(file, CLIENT) == ("client", None)
+    assert found(file, READER) == ("read-only", None)
+    assert found(file, SERVER) == ("server", "workers")
     assert file.find(CLIENT[:-1]) is file.find("") is file.find("\ud800") is None
 
 
@@ -45,20 +51,23 @@ def test_tokens_rotate_without_a_gap_and_without_a_restart(tmp_path: Path) -> No
     path = write_tokens(tmp_path, "old-" + "o" * 32)
     file = TokenFile(path)
     write_tokens(tmp_path, "old-" + "o" * 32 + "\nnew-" + "n" * 32)
-    assert file.find("old-" + "o" * 32) == file.find("new-" + "n" * 32) == Grant()
+    assert found(file, "old-" + "o" * 32) == found(file, "new-" + "n" * 32) == ("client", None)
     write_tokens(tmp_path, "new-" + "n" * 32)
     assert file.find("old-" + "o" * 32) is None
-    assert file.find("new-" + "n" * 32) == Grant()
+    assert found(file, "new-" + "n" * 32) == ("client", None)
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o640), os.unlink, lambda path: path.write_text("short")])
 def test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can(tmp_path: Path, spoil: object) -> None:
     path = write_tokens(tmp_path)
     file = TokenFile(path)
+    grant = file.find(CLIENT)
+    assert grant is not None
     spoil(path)  # type: ignore[operator]
     assert file.find(CLIENT) is None
+    assert file.stands(grant), "who is inside stays until it is known who may"
     write_tokens(tmp_path)
-    assert file.find(CLIENT) == Grant()
+    assert found(file, CLIENT) == ("client", None)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +211,26 @@ async def test_a_peer_that_is_in_cannot_become_something_else(tmp_path: Path) ->
         await peer.receive()
         answer = await peer.ask("connect", protocolVersion=1, role="server", name="workers", token=SERVER)
         assert answer["error"]["code"] == -32002
+
+
+async def test_who_came_in_with_a_token_that_is_taken_back_is_shut_out_and_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(listener, "TOKEN_CHECK_S", 0.01)
+    path = write_tokens(tmp_path, f"{CLIENT}\n{READER} role=read-only\n{SERVER} role=server name=workers")
+    async with open_door(path) as (_, address):
+        async with knock(address) as client, knock(address) as reader, knock(address) as server:
+            for peer, said in ((client, hello(CLIENT)), (reader, hello(READER))):
+                await peer.send(said)
+                assert "result" in await peer.receive()
+            await server.send(hello(SERVER, role="server", name="workers"))
+            assert "result" in await server.receive()
+            assert (await server.receive())["method"] == "initialize"
+            write_tokens(tmp_path, f"{CLIENT}\n{READER} role=client")
+            assert await server.receive() == {}
+            assert await reader.receive() == {}, "what it is for has changed"
+            assert "result" in await client.ask("ping")
+    assert "its token was taken back" in "".join(capfd.readouterr())
 
 
 async def test_a_unix_socket_is_its_owners_and_asks_for_tokens_too(tmp_path: Path) -> None:
