@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from component_sdk.errors import CannotConnectError, SdkError
+from protocol.exposure import check_exposure
 from protocol.streams import ByteStream, open_tcp_stream, open_unix_stream
 
 DEFAULT_ADDRESS = "127.0.0.1:7837"
@@ -49,6 +50,19 @@ async def dial(address: str) -> ByteStream:
         raise CannotConnectError(
             f"Nobody answers at {address} ({error.strerror or error}); is `stepflow serve` running there?"
         ) from error
+
+
+def check_protection(address: str, host: str, *, token: str | None, certificate: os.PathLike[str] | None) -> None:
+    """Refuses to listen where other machines can connect, without a token to ask for or without TLS.
+
+    Raises:
+        SdkError: The message says what is missing.
+    """
+    options = (("--token-file", token), ("--tls-cert", certificate))
+    try:
+        check_exposure(address, host, missing=[option for option, given in options if given is None])
+    except ValueError as error:
+        raise SdkError(str(error)) from None
 
 
 def read_token(token_file: str | os.PathLike[str] | None) -> str | None:

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import trio
 
-from component_sdk.address import dial, read_token, split_address
+from component_sdk.address import check_protection, dial, read_token, split_address
 from component_sdk.component import Component, make_component
-from component_sdk.errors import CannotConnectError, RegistrationError
+from component_sdk.errors import CannotConnectError, RegistrationError, SdkError
 from component_sdk.failure import iterate_leaves
 from protocol.errors import RpcError
 from protocol.methods import PROTOCOL_VERSION
@@ -119,6 +119,8 @@ class ComponentServer:
             trio.run(self._run, options, stop)
         except* RpcError as refusals:
             raise SystemExit(f"The runtime refused: {next(iterate_leaves(refusals))}") from None
+        except* SdkError as errors:
+            raise SystemExit(str(next(iterate_leaves(errors)))) from None
         finally:
             stop.end()
 
@@ -176,8 +178,10 @@ class ComponentServer:
                 nursery.cancel_scope.cancel()
 
     async def _listen(self, options: argparse.Namespace, backends: Backends) -> None:
-        open_stream = _make_opener(options)
+        host, port = split_address(options.tcp)
         token = read_token(options.token_file)
+        check_protection(options.tcp, host, token=token, certificate=options.tls_cert)
+        open_stream = _make_opener(options)
 
         async def accept(tcp: trio.SocketStream) -> None:
             try:
@@ -188,7 +192,6 @@ class ComponentServer:
             else:
                 await self._make_session(stream, backends, "the runtime", True, token).run()
 
-        host, port = split_address(options.tcp)
         listeners = await trio.open_tcp_listeners(port, host=host)
         bound = listeners[0].socket.getsockname()
         print(f"listening on {bound[0]}:{bound[1]}", file=sys.stderr, flush=True)

@@ -8,7 +8,6 @@ asks for a token, and over TLS.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import ssl
@@ -21,6 +20,7 @@ from typing import Final
 import structlog
 import trio
 
+from protocol.exposure import check_exposure
 from protocol.streams import ByteStream, adopt_socket_stream
 from protocol.tls import TlsStream
 from stepflow_runtime.connect.connection import Connection
@@ -172,24 +172,9 @@ def check_protection(address: str, *, has_tokens: bool, has_tls: bool) -> None:
         ValueError: Other machines can reach it and tokens or TLS are missing; or it cannot be read.
     """
     parsed = parse_address(address)
-    if isinstance(parsed, str) or (has_tokens and has_tls) or _is_loopback(parsed[0]):
-        return
-    missing = " and ".join(
-        [f"`listen.{name}`" for name, is_there in (("tokenFile", has_tokens), ("tls", has_tls)) if not is_there]
-    )
-    raise ValueError(
-        f'"{address}" can be reached from other machines, and {missing} is missing; configure it, '
-        "or listen on 127.0.0.1."
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not isinstance(parsed, str):
+        protections = (("tokenFile", has_tokens), ("tls", has_tls))
+        check_exposure(address, parsed[0], missing=[f"`listen.{name}`" for name, given in protections if not given])
 
 
 def _name_peer(stream: trio.SocketStream) -> str:

@@ -55,15 +55,22 @@ class ProcessLimits(Struct, frozen=True, kw_only=True, rename="camel", forbid_un
         memory_mb: Of address space, in MiB; more cannot be allocated.
         cpu_seconds: Of computing; then the process is killed.
         open_files: Descriptors at once.
+        file_mb: Of each file that it writes, in MiB; then the process is killed.
     """
 
     memory_mb: Positive | None = None
     cpu_seconds: Positive | None = None
     open_files: Positive | None = None
+    file_mb: Positive | None = None
 
     def wrap(self, program: str) -> list[str]:
         """The command that starts a program within these limits."""
-        limits = (("-v", self.memory_mb and self.memory_mb * 1024), ("-t", self.cpu_seconds), ("-n", self.open_files))
+        limits = (
+            ("-v", self.memory_mb and self.memory_mb * 1024),
+            ("-t", self.cpu_seconds),
+            ("-n", self.open_files),
+            ("-f", self.file_mb and self.file_mb * 2048),  # counted in blocks of 512 bytes
+        )
         settings = [f"ulimit {option} {value}" for option, value in limits if value is not None]
         return ["/bin/sh", "-c", " && ".join([*settings, 'exec "$@"']), "sh", program] if settings else [program]
 

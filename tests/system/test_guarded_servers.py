@@ -121,6 +121,27 @@ async def test_a_server_that_listens_asks_for_a_certificate_and_a_token(
                 assert "w" * 32 not in repr(failed)
 
 
+@pytest.mark.parametrize(
+    ("protected_by", "missing"),
+    [((), "--token-file and --tls-cert are missing"), (("token",), "--tls-cert is"), (("tls",), "--token-file is")],
+)
+async def test_a_server_does_not_listen_for_other_machines_without_a_token_and_tls(
+    tmp_path: Path, certificates: Certificates, protected_by: tuple[str, ...], missing: str
+) -> None:
+    options = {
+        "token": ["--token-file", str(write_secret(tmp_path, "token", "t" * 32))],
+        "tls": ["--tls-cert", str(certificates.server.cert)],
+    }
+    given = [word for name in protected_by for word in options[name]]
+    with trio.fail_after(30):
+        async with spawn(tmp_path, "--tcp", "0.0.0.0:0", *given) as process:
+            assert await process.wait() != 0
+            assert process.stderr is not None
+            said = (await process.stderr.receive_some()).decode()
+    assert missing in said
+    assert "Traceback" not in said
+
+
 async def test_a_server_dials_in_over_tls_with_the_token_for_its_name(
     tmp_path: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

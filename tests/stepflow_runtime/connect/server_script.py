@@ -28,7 +28,7 @@ def do(what):
         return sorted(int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}"))
     if "limits" in what:
         import resource
-        kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+        kinds = (resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)
         return [list(resource.getrlimit(kind)) for kind in kinds] + [[os.getpgid(0), os.getsid(0)]]
     if "env" in what:
         return os.environ.get(what["env"])

@@ -169,10 +169,10 @@ async def test_a_process_sees_only_the_environment_that_is_allowed(
 
 
 async def test_a_process_keeps_to_its_limits(tmp_path: Path) -> None:
-    limits = ProcessLimits(memory_mb=512, cpu_seconds=60, open_files=64)
+    limits = ProcessLimits(memory_mb=512, cpu_seconds=60, open_files=64, file_mb=8)
     async with open_world(server(tmp_path, limits=limits)) as world:
-        memory, cpu, files, (group, _) = await ask(world, '{"limits": true}')
-        assert (memory, cpu, files) == ([512 << 20] * 2, [60] * 2, [64] * 2)
+        memory, cpu, files, file_size, (group, _) = await ask(world, '{"limits": true}')
+        assert (memory, cpu, files, file_size) == ([512 << 20] * 2, [60] * 2, [64] * 2, [8 << 20] * 2)
         assert group == await ask(world, '{"pid": true}')
 
 

@@ -218,18 +218,22 @@ async def test_who_came_in_with_a_token_that_is_taken_back_is_shut_out_and_other
 ) -> None:
     monkeypatch.setattr(listener, "TOKEN_CHECK_S", 0.01)
     path = write_tokens(tmp_path, f"{CLIENT}\n{READER} role=read-only\n{SERVER} role=server name=workers")
-    async with open_door(path) as (_, address):
-        async with knock(address) as client, knock(address) as reader, knock(address) as server:
-            for peer, said in ((client, hello(CLIENT)), (reader, hello(READER))):
-                await peer.send(said)
-                assert "result" in await peer.receive()
-            await server.send(hello(SERVER, role="server", name="workers"))
-            assert "result" in await server.receive()
-            assert (await server.receive())["method"] == "initialize"
-            write_tokens(tmp_path, f"{CLIENT}\n{READER} role=client")
-            assert await server.receive() == {}
-            assert await reader.receive() == {}, "what it is for has changed"
-            assert "result" in await client.ask("ping")
+    async with (
+        open_door(path) as (_, address),
+        knock(address) as client,
+        knock(address) as reader,
+        knock(address) as server,
+    ):
+        for peer, said in ((client, hello(CLIENT)), (reader, hello(READER))):
+            await peer.send(said)
+            assert "result" in await peer.receive()
+        await server.send(hello(SERVER, role="server", name="workers"))
+        assert "result" in await server.receive()
+        assert (await server.receive())["method"] == "initialize"
+        write_tokens(tmp_path, f"{CLIENT}\n{READER} role=client")
+        assert await server.receive() == {}
+        assert await reader.receive() == {}, "what it is for has changed"
+        assert "result" in await client.ask("ping")
     assert "its token was taken back" in "".join(capfd.readouterr())
 
 
