@@ -27,16 +27,25 @@ _ALL = 1_000_000_000
 
 
 class Executions:
-    """Which attempts were executed, as the components saw it."""
+    """Which attempts were executed, as the components saw it.
+
+    Attributes:
+        begun: How often each attempt was begun.
+        last_begun_ms: When a step was last begun, where that is known.
+    """
 
     def __init__(self) -> None:
         self.begun: Counter[Attempt] = Counter()
+        self.last_begun_ms: dict[tuple[str, int, str], int] = {}
         self._running: dict[Attempt, object] = {}
 
-    def begin(self, attempt: Attempt, where: object) -> None:
-        """A component begins, on this connection."""
+    def begin(self, attempt: Attempt, where: object, at_ms: int | None = None) -> None:
+        """A component begins, on this connection; at this wall time, if the runtime has the same clock."""
         self.begun[attempt] += 1
         self._running[attempt] = where
+        if at_ms is not None:
+            step = attempt[:3]
+            self.last_begun_ms[step] = max(at_ms, self.last_begun_ms.get(step, 0))
 
     def end(self, attempt: Attempt) -> None:
         """It ended, or was cancelled."""
@@ -197,6 +206,11 @@ async def audit_store(
             events = decode_events(row.events)
             audit.read(events)
             outputs = [event for event in events if isinstance(event, ev.StepSucceeded)]
+            complaints += [
+                f"{record.spec.run_id}/{event.item}/{event.step} was begun again after it had succeeded"
+                for event in outputs
+                if executions.last_begun_ms.get((record.spec.run_id, event.item, event.step), 0) > row.at_ms
+            ]
             complaints += [f"{record.spec.run_id}: {wrong}" for event in outputs if (wrong := check_output(event))]
         complaints += audit.complaints
         complaints += await _compare_fold(store, record)

@@ -307,8 +307,8 @@ engine-crash [FAULTS 1] Dying before or after any commit, or any settled message
     crash/test_crash_points.py::test_after_many_deaths_the_work_is_done_once
 engine-properties [DESIGN, The five ideas] Random scripts over a run keep every promise, and every journal folds to what is live.
     stepflow_runtime/engine/test_run_properties.py::test_a_run_keeps_its_promises
-engine-kill [DESIGN, Concurrency; FAULTS 1, 2] After `kill -9` all results are there, no committed step runs again, no sub-run is made twice.
-    system/test_kill.py::test_nothing_is_lost_or_done_again_when_the_runtime_is_killed
+engine-kill [DESIGN, Concurrency; FAULTS 1, 2, 3, 6, G1-G3, G7] After a hundred kills and stops of the runtime and its servers under load all results are there, no committed step has run again, no sub-run was made twice, and no process or descriptor is left.
+    system/test_kill.py::test_nothing_is_lost_repeated_or_left_behind_in_a_hundred_faults
 engine-depth [PROTOCOL §4; FAULTS 22, 23] Runs nest 16 deep with `maxConcurrency` 1 and one process; a 17th level is refused.
     system/test_nested_runs.py::test_sixteen_levels_end_with_one_process_and_a_concurrency_of_one
     system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly

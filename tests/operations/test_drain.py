@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance.wire import PATIENCE_S, RawClient, ServedRuntime, make_flow, serve
+from tests.system.processes import await_that
 from tests.system.servers import config
 
 GATED: Final = '''
@@ -47,14 +47,6 @@ async def parent(input: int, ctx: StepflowContext) -> int:
 if __name__ == "__main__":
     server.run()
 '''
-
-
-def await_that(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (value := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return value
 
 
 @pytest.fixture

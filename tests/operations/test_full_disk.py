@@ -24,7 +24,8 @@ from stepflow_runtime.store.view import open_view
 from tests.conformance.wire import RawClient, make_flow, serve
 from tests.contracts.store_kit import addition, create, end, name_run, step
 from tests.operations.test_db import check
-from tests.operations.test_drain import GATED, await_that, begun
+from tests.operations.test_drain import GATED, begun
+from tests.system.processes import await_that
 from tests.system.servers import config
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ import trio
 
 from stepflow_runtime.connect.leftovers import MARK, mark, sweep
 from tests.conformance.wire import PATIENCE_S, make_flow, serve
-from tests.operations.test_drain import await_that
+from tests.system.processes import await_that
 from tests.system.servers import config
 
 STUBBORN: Final = """

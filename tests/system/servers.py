@@ -138,6 +138,8 @@ if __name__ == "__main__":
 
 TRACKED: Final = '''
 import os
+import subprocess
+import time
 from typing import Any
 
 import trio
@@ -145,31 +147,59 @@ import trio
 from component_sdk import ComponentServer, StepflowContext
 
 server = ComponentServer()
-LEAVES = {"name": "leaves", "steps": [{"id": "l", "component": "/python/leaf", "input": {"$input": "$"}}],
-          "output": {"$step": "l"}}
+LEAVES = {
+    "name": "leaves",
+    "steps": [
+        {"id": "left", "component": "/python/leaf", "input": {"$input": "$"}},
+        {"id": "right", "component": "/python/leaf", "input": {"$input": "$"}},
+        {"id": "sum", "component": "/python/add", "input": [{"$step": "left"}, {"$step": "right"}]},
+    ],
+    "output": {"$step": "sum"},
+}
+NODES = {
+    "name": "nodes",
+    "steps": [{"id": "node", "component": "/python/node", "input": {"$input": "$"}}],
+    "output": {"$step": "node"},
+}
 
 
-def track(*words: object) -> None:
+def track(ctx: StepflowContext) -> None:
     """Outside of any store, in one write each: what was really executed."""
+    words = (ctx.run_id, ctx.item_index, ctx.step_id, ctx.attempt, time.time_ns() // 1_000_000)
     fd = os.open(os.environ["TRACK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, (" ".join(map(str, words)) + "\\n").encode())
     os.close(fd)
 
 
 @server.component
-async def leaf(input: dict, ctx: StepflowContext) -> int:
-    track("begun", ctx.run_id, ctx.item_index, ctx.attempt)
-    await trio.sleep(0.1)
-    return input["n"]
+async def leaf(input: int, ctx: StepflowContext) -> int:
+    track(ctx)
+    await trio.sleep(0.01 * (1 + input % 3))
+    return input
 
 
 @server.component
-async def parent(input: Any, ctx: StepflowContext) -> dict:
-    status = await ctx.submit_run(flow=LEAVES, inputs=[{"n": n} for n in range(40)], wait=True, max_concurrency=4)
-    return {"child": status.run_id, "sum": sum(entry.result.value for entry in status.results)}
+async def add(input: list[int], ctx: StepflowContext) -> int:
+    track(ctx)
+    return sum(input)
+
+
+@server.component
+async def node(input: dict, ctx: StepflowContext) -> dict:
+    """Two nodes below this one, or leaves below the lowest."""
+    track(ctx)
+    levels = input["levels"]
+    if levels:
+        status = await ctx.submit_run(flow=NODES, inputs=[{"levels": levels - 1}] * 2, wait=True)
+        return {"sum": sum(entry.result.value["sum"] for entry in status.results), "run": status.run_id}
+    status = await ctx.submit_run(flow=LEAVES, inputs=list(range(8)), wait=True, max_concurrency=4)
+    return {"sum": sum(entry.result.value for entry in status.results), "run": status.run_id}
 
 
 if __name__ == "__main__":
+    if "STUBBORN" in os.environ:  # a process of its own, which outlives the end of its stdin, and SIGTERM
+        command = ["/bin/sh", "-c", "trap '' TERM; sleep 600"]
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     server.run()
 '''
 
