@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from protocol import automation as a
 from protocol import types as t
 
 PROTOCOL_VERSION: Final = 1
@@ -84,6 +85,10 @@ LIST_STEPS = _runtime("runs/steps", t.ListStepsParams, t.ListStepsResult, "Steps
 CANCEL_RUN = _runtime("runs/cancel", t.CancelRunParams, t.CancelRunResult, "Cancels a run, or some of its items.")
 DELETE_RUN = _runtime("runs/delete", t.RunParams, t.Empty, "Deletes an ended run and its descendants.")
 LIST_EVENTS = _runtime("runs/events", t.EventsParams, t.EventsResult, "What happened in a run, in order.")
+SUBMIT_JOB = _runtime("jobs/submit", a.SubmitJobParams, a.JobStatus, "Runs in order; a failure stops the rest.")
+GET_JOB = _runtime("jobs/get", a.GetJobParams, a.JobStatus, "Status of a job and of its runs.")
+LIST_JOBS = _runtime("jobs/list", a.ListJobsParams, a.ListJobsResult, "Jobs, newest first.")
+CANCEL_JOB = _runtime("jobs/cancel", a.CancelJobParams, a.JobStatus, "Cancels a job with the run that it is at.")
 VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
 FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
 FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
@@ -100,7 +105,7 @@ READING: Final = frozenset(
     method.name
     for method in (
         PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
-        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH,
+        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS,
     )
 )  # fmt: skip
 """The methods that change nothing: all that a peer with a read-only token may call (PROTOCOL §1)."""

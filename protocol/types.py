@@ -274,6 +274,7 @@ class RunStatus(CamelWire, kw_only=True):
     completed_at: Timestamp | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    job_run_id: str | None = None
     labels: dict[str, str] | None = None
     created_by: str | None = None
     cancel_reason: str | None = None
@@ -334,6 +335,7 @@ class ListRunsParams(CamelWire):
     flow_name: str | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    job_run_id: str | None = None
     labels: dict[str, str] | None = None
     created_after: Timestamp | None = None
     created_before: Timestamp | None = None

@@ -160,6 +160,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_in_flight: Executions at once in one process of a component server.
         max_run_depth: How deeply runs nest; a root has depth 1.
         max_descendants: Sub-runs of one root, at all depths.
+        max_job_runs: Runs of one job.
         max_handled_requests: Requests of one connection that are worked on at once.
         max_parked_requests: Requests of one connection that only wait.
         max_handled_bytes: Of the params of both together.
@@ -180,6 +181,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_in_flight: _Positive = 1000
     max_run_depth: _Positive = 16
     max_descendants: _Count = 100_000
+    max_job_runs: _Positive = 1000
     max_handled_requests: _Positive = 2000
     max_parked_requests: _Positive = 10_000
     max_handled_bytes: _Positive = 64 * 1024 * 1024

@@ -60,13 +60,14 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.loader import load_document
-from stepflow_runtime.ports import BlobStore, Clock, Ids, Store
+from stepflow_runtime.ports import BlobStore, Clock, Deliveries, Ids, Registry, Store
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.callbacks import ServiceCallbacks
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.handlers import make_handlers
+from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.submission import SubmitLimits
@@ -78,10 +79,16 @@ log = structlog.get_logger(__name__)
 
 
 class RunsAndBlobs(Store, BlobStore, Protocol):
-    """Both ports in one object, as the stores offer them, and how the runtime before ended, and this one will."""
+    """All that is stored, as the stores offer it, and how the runtime before ended, and this one will."""
 
     after_clean_stop: bool
     stops_cleanly: bool
+
+    @property
+    def registry(self) -> Registry: ...
+
+    @property
+    def deliveries(self) -> Deliveries: ...
 
 
 class Runtime:
@@ -110,6 +117,13 @@ class Runtime:
         self.executor = Executor(
             store, self._clock, ids, config.retry, open_run_timeout_s=limits.open_run_timeout_ms / 1000
         )
+        submit_limits = SubmitLimits(
+            limits.max_concurrency,
+            limits.max_items_per_submit,
+            limits.max_run_depth,
+            limits.max_descendants,
+            limits.max_job_runs,
+        )
         runs = RunService(
             self.executor,
             store,
@@ -117,15 +131,16 @@ class Runtime:
             self._connections,
             self._clock,
             ids,
-            SubmitLimits(
-                limits.max_concurrency, limits.max_items_per_submit, limits.max_run_depth, limits.max_descendants
-            ),
+            submit_limits,
             limits.max_frame_bytes,
             self._secrets,
         )
         blobs = BlobService(store, self._connections)
         self._callbacks = ServiceCallbacks(runs, blobs)
         visibility = Visibility(self._connections)
+        self.jobs = JobService(
+            self.executor, store, store.registry, runs.creator, self._connections, self._clock, ids, submit_limits
+        )
         acceptors: dict[str, Acceptor] = {}
         handlers = make_handlers(
             Introduction(acceptors, runtime_version=__version__, limits=wire_limits),
@@ -135,6 +150,7 @@ class Runtime:
             blobs,
             FlowService(self.programs, self.executor),
             CompatService(runs, self.programs, limits.max_frame_bytes),
+            self.jobs,
         )
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),
@@ -222,6 +238,7 @@ class Runtime:
             recovered = await recover_runs(self.executor, self.store, self.programs, self._clock, last_stop)
             if recovered:
                 log.info("runs taken up again", runs=recovered)
+            await nursery.start(self.jobs.run)
             task_status.started()
 
     async def drain(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 import trio
 
 from protocol.errors import ErrorCode, RpcError
@@ -18,7 +19,7 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Program, Programs
 from stepflow_runtime.model.events import RetryCause, RunSpec
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.model.secret import Secrets
+from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.ports import (
     Clock,
     CommitResult,
@@ -118,24 +119,7 @@ class RunCreator:
         program = await self._programs.get(BlobId(params.flow_id), params.overrides)
         inputs = copy_inputs(params.inputs, self._limits)
         parent = await self._find_parent(execution, params.observability, connection)
-        spec = make_spec(
-            params,
-            program,
-            run_id=self._ids.run_id(),
-            created_at_ms=self._clock.wall_ms(),
-            principal=principal,
-            parent=parent,
-            execution=execution,
-            child_key=child_key,
-            limits=self._limits,
-            secrets=issue_tokens(
-                program,
-                self._secrets,
-                secrets,
-                is_trusted=connection is not None and connection.role != "server",
-                make_id=self._ids.execution_id,
-            ),
-        )
+        spec = self._specify(params, program, principal, connection, secrets, parent, execution, child_key)
         existing = await self._find_idempotent(spec)
         if existing is not None:
             return existing, False
@@ -163,6 +147,65 @@ class RunCreator:
             self._executor.child_created(spec.parent, spec.run_id)
             await self._follow_parent(spec, spec.parent.run_id)
         return await self._lookup.require(spec.run_id), True
+
+    def _specify(
+        self,
+        params: SubmitParams,
+        program: Program,
+        principal: str,
+        connection: Connection | None,
+        secrets: Secrets,
+        parent: RunSpec | None = None,
+        execution: Execution | None = None,
+        child_key: str | None = None,
+    ) -> RunSpec:
+        """What a new run of this submission would be."""
+        return make_spec(
+            params,
+            program,
+            run_id=self._ids.run_id(),
+            created_at_ms=self._clock.wall_ms(),
+            principal=principal,
+            parent=parent,
+            execution=execution,
+            child_key=child_key,
+            limits=self._limits,
+            secrets=issue_tokens(
+                program,
+                self._secrets,
+                secrets,
+                is_trusted=connection is not None and connection.role != "server",
+                make_id=self._ids.execution_id,
+            ),
+        )
+
+    async def freeze(
+        self, params: SubmitParams, connection: Connection, job_run_id: str
+    ) -> tuple[RunSpec, list[bytes]]:
+        """Checks and resolves a submission now, for a run of a job that begins later.
+
+        Returns:
+            All that the run will be but its id, and its inputs; for `launch`.
+
+        Raises:
+            RpcError: As for a run that begins at once.
+        """
+        program = await self._programs.get(BlobId(params.flow_id), params.overrides)
+        inputs = copy_inputs(params.inputs, self._limits)
+        spec = self._specify(params, program, connection.plugin or "", connection, NO_SECRETS)
+        return msgspec.structs.replace(spec, job_run_id=job_run_id), inputs
+
+    async def launch(self, frozen: RunSpec, run_id: RunId, inputs: list[bytes]) -> None:
+        """Makes a run of what was frozen; there is none with this id yet.
+
+        Raises:
+            RpcError: Its flow is gone.
+            StoreUnavailable: There is no such run.
+        """
+        program = await self._programs.get(frozen.flow_id, frozen.overrides)
+        now_ms = self._clock.wall_ms()
+        spec = msgspec.structs.replace(frozen, run_id=run_id, root_run_id=run_id, created_at_ms=now_ms)
+        await self._executor.submit(spec, inputs, sealed=True, program=program)
 
     async def _store_run(
         self, spec: RunSpec, inputs: list[bytes], sealed: bool, program: Program, execution: Execution | None

@@ -16,6 +16,7 @@ from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
+from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 
@@ -28,6 +29,7 @@ def make_handlers(
     blobs: BlobService,
     flows: FlowService,
     compat: CompatService,
+    jobs: JobService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
     handlers: dict[str, Handler] = {
@@ -43,6 +45,10 @@ def make_handlers(
         m.LIST_ITEMS.name: listing.items,
         m.LIST_STEPS.name: listing.steps,
         m.LIST_EVENTS.name: events.events,
+        m.SUBMIT_JOB.name: jobs.submit,
+        m.GET_JOB.name: jobs.get,
+        m.LIST_JOBS.name: jobs.list,
+        m.CANCEL_JOB.name: jobs.cancel,
         m.VALIDATE_FLOW.name: flows.validate,
         m.FLOW_VARIABLES.name: flows.variables,
         m.FLOW_GRAPH.name: flows.graph,

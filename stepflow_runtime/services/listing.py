@@ -78,6 +78,7 @@ class ListingService:
             flow_name=params.flow_name,
             parent_run_id=params.parent_run_id,
             root_run_id=params.root_run_id,
+            job_run_id=params.job_run_id,
             labels=params.labels,
             created_after_ms=None if after is None else parse_time(after, "createdAfter"),
             created_before_ms=None if until is None else parse_time(until, "createdBefore"),

@@ -73,6 +73,9 @@ class RunService:
         limits: Of submissions.
         max_frame_bytes: Of one answer.
         secrets: The values of secret variables; without it none has one.
+
+    Attributes:
+        creator: Makes runs, also for jobs and schedules.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class RunService:
         self._visibility = Visibility(connections)
         self._waiting = Waiting(executor)
         self._lookup = RunLookup(executor, store)
-        self._creator = RunCreator(
+        self.creator = RunCreator(
             executor, store, programs, self._lookup, self._waiting, self._visibility, clock, ids, limits, secrets
         )
         self._limits = limits
@@ -133,7 +136,7 @@ class RunService:
         with (
             self._waiting.parked(execution) if params.wait else nullcontext()
         ):  # a wait that is refused leaves no run behind
-            record, is_new = await self._creator.find_or_create(execution, params, principal, connection, secrets)
+            record, is_new = await self.creator.find_or_create(execution, params, principal, connection, secrets)
             _let_go(params)
             if params.wait:
                 record = await self._wait(record.spec.run_id, params.timeout_ms)
@@ -202,7 +205,7 @@ class RunService:
         record = self._visibility.require(connection, await self._lookup.find(run_id), run_id, params.observability)
         progress = record.progress if run is None else run.state.facts.progress
         if run is not None and not progress.sealed and params.at_index == progress.total:
-            await self._creator.refuse_while_draining(execution)
+            await self.creator.refuse_while_draining(execution)
             await self._executor.append(run, inputs, sealed=bool(params.sealed))
             return AppendResult(end)
         is_repeat = end <= progress.total and (progress.sealed or not params.sealed)

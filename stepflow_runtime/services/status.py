@@ -10,7 +10,7 @@ from functools import lru_cache
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import ItemCounts, RunState, RunStatus, Timestamp
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import RunRecord
+from stepflow_runtime.ports import RunProgress, RunRecord
 
 
 def make_status(record: RunRecord) -> RunStatus:
@@ -24,23 +24,29 @@ def make_status(record: RunRecord) -> RunStatus:
         status=progress.status,
         status_detail=_find_detail(record),
         current_state_name=progress.current_step,
-        items=ItemCounts(
-            total=progress.total,
-            pending=progress.total - progress.running - progress.completions,
-            running=progress.running,
-            success=progress.success,
-            failed=progress.failed,
-            cancelled=progress.cancelled,
-        ),
+        items=make_counts(progress),
         created_at=format_time(spec.created_at_ms),
         started_at=_format_optional(progress.started_at_ms),
         updated_at=_format_optional(progress.updated_at_ms),
         completed_at=_format_optional(progress.completed_at_ms),
         parent_run_id=spec.parent.run_id if spec.parent is not None else None,
         root_run_id=spec.root_run_id if spec.parent is not None else None,
+        job_run_id=spec.job_run_id,
         labels=spec.labels or None,
         created_by=spec.created_by,
         cancel_reason=progress.cancel_reason,
+    )
+
+
+def make_counts(progress: RunProgress) -> ItemCounts:
+    """How many items there are in each state."""
+    return ItemCounts(
+        total=progress.total,
+        pending=progress.total - progress.running - progress.completions,
+        running=progress.running,
+        success=progress.success,
+        failed=progress.failed,
+        cancelled=progress.cancelled,
     )
 
 
@@ -109,6 +115,17 @@ def decode_index_cursor(cursor: str | None, size: int = 1) -> tuple[int, ...]:
     if len(numbers) != size or min(numbers) < 0:
         raise bad_cursor()
     return numbers
+
+
+def decode_text_cursor(cursor: str | None) -> str | None:
+    """The one text that a cursor stands for."""
+    if cursor is None:
+        return None
+    match decode_cursor(cursor):
+        case [position]:
+            return position
+        case _:
+            raise bad_cursor()
 
 
 def bad_cursor() -> RpcError:

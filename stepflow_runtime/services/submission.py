@@ -31,12 +31,14 @@ class SubmitLimits(Struct, frozen=True):
         max_items_per_submit: Inputs in one submission, or in one append.
         max_run_depth: How deeply runs nest; a root has depth 1.
         max_descendants: Sub-runs of one root, at all depths.
+        max_job_runs: Runs of one job.
     """
 
     max_concurrency: int = 1000
     max_items_per_submit: int = 1_000_000
     max_run_depth: int = 16
     max_descendants: int = 100_000
+    max_job_runs: int = 1000
 
 
 def make_spec(

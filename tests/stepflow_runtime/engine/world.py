@@ -40,9 +40,10 @@ from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.flow import Backoff, BackoffKind
 from stepflow_runtime.model.ids import ExecutionId, RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
-from stepflow_runtime.ports import CommitResult, Execution, Message, RunWrite, Store
+from stepflow_runtime.ports import CommitResult, Entry, Execution, Key, Message, Registry, RunWrite, Store
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.submission import SubmitLimits
@@ -234,13 +235,14 @@ class HookedStore:
     """A store whose writes a test can watch, delay and refuse; all else is the inner store's.
 
     Attributes:
-        writes: Calls of `commit` and `settle` so far.
+        writes: Calls of `commit` and `settle` so far, and writes of the registry.
         commits: The groups that were committed.
         before, after: Awaited around every write, with its number (from 1).
     """
 
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
+    def __init__(self, inner: Any) -> None:
+        self._inner: Store = inner
+        self.registry = HookedRegistry(self, inner.registry)
         self.writes = 0
         self.is_settling = False
         self.commits: list[Sequence[RunWrite]] = []
@@ -251,31 +253,55 @@ class HookedStore:
         return getattr(self._inner, name)
 
     async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
-        number = await self._begin()
+        number = await self.begin()
         results = await self._inner.commit(writes)
         self.commits.append(writes)
-        await self._end(number)
+        await self.end(number)
         return results
 
     async def settle(self, messages: Iterable[Message]) -> None:
         self.is_settling = True
         try:
-            number = await self._begin()
+            number = await self.begin()
         finally:
             self.is_settling = False
         await self._inner.settle(messages)
-        await self._end(number)
+        await self.end(number)
 
-    async def _begin(self) -> int:
+    async def begin(self) -> int:
+        """A write begins; its number."""
         self.writes += 1
         number = self.writes
         if self.before is not None:
             await self.before(number)
         return number
 
-    async def _end(self, number: int) -> None:
+    async def end(self, number: int) -> None:
+        """A write is done."""
         if self.after is not None:
             await self.after(number)
+
+
+class HookedRegistry:
+    """The registry of a store whose writes a test can watch: they count as the store's."""
+
+    def __init__(self, store: HookedStore, inner: Registry) -> None:
+        self._store = store
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def add(self, entries: Sequence[Entry]) -> bool:
+        number = await self._store.begin()
+        added = await self._inner.add(entries)
+        await self._store.end(number)
+        return added
+
+    async def save(self, entries: Sequence[Entry], removed: Sequence[Key] = ()) -> None:
+        number = await self._store.begin()
+        await self._inner.save(entries, removed)
+        await self._store.end(number)
 
 
 class World:
@@ -309,6 +335,16 @@ class World:
         self.listing = ListingService(self.executor, ported, self.programs, visibility)
         self.events = EventService(self.executor, ported, visibility)
         self.blobs = BlobService(ported, self.connections)
+        self.jobs = JobService(
+            self.executor,
+            ported,
+            cast(Registry, self.store.registry),
+            self.runs.creator,
+            self.connections,
+            self.clock,
+            ids,
+            limits,
+        )
 
     async def put_flow(self, flow: dict[str, Any]) -> str:
         return await self.blobs.put_raw(msgspec.json.encode(flow), BlobType.FLOW)
@@ -376,6 +412,7 @@ async def open_world(
         nursery.start_soon(world.executor.run)
         nursery.start_soon(deliver_effects, world.executor, cast(Store, world.store))
         await recover_runs(world.executor, cast(Store, world.store), world.programs, world.clock)
+        await nursery.start(world.jobs.run)
         yield world
         nursery.cancel_scope.cancel()
 
