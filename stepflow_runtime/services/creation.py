@@ -120,9 +120,10 @@ class RunCreator:
         inputs = copy_inputs(params.inputs, self._limits)
         parent = await self._find_parent(execution, params.observability, connection)
         spec = self._specify(params, program, principal, connection, secrets, parent, execution, child_key)
-        existing = await self._find_idempotent(spec)
-        if existing is not None:
-            return existing, False
+        if parent is not None or self._executor.is_draining:  # else the commit finds it, and nothing is refused before
+            existing = await self._find_idempotent(spec)
+            if existing is not None:
+                return existing, False
         await self.refuse_while_draining(execution)
         if parent is not None:
             self._refuse_if_stopping(parent)

@@ -65,7 +65,12 @@ def _find_detail(record: RunRecord) -> str | None:
 def format_time(wall_ms: int) -> Timestamp:
     """RFC 3339, UTC, milliseconds, `Z`."""
     seconds, milliseconds = divmod(wall_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
+    return f"{_format_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(64)
+def _format_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def _format_optional(wall_ms: int | None) -> Timestamp | None:

@@ -5,12 +5,14 @@ A job goes from the trio thread to the one that writes and back; `transaction` f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protocol.types import BlobType
+from stepflow_runtime.model.events import encode_events
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.ports import CommitResult, Message, RunProgress, RunWrite
+from stepflow_runtime.ports import CommitResult, JournalRow, Message, RunProgress, RunWrite
 
 
 class Job:
@@ -26,16 +28,42 @@ class Job:
         self.task: Any = None
 
 
+class Part:
+    """One run's part of a commit, on its way.
+
+    Attributes:
+        write: What its owner wants.
+        progress: How the run stands after it, out of its owner's hands.
+        row: Its events, once they are encoded; `None` if there are none.
+        result: What became of it.
+    """
+
+    __slots__ = ("progress", "result", "row", "write")
+
+    def __init__(self, write: RunWrite) -> None:
+        self.write = write
+        self.progress: RunProgress = copy.copy(write.progress)
+        self.progress.seq = write.expected_seq + len(write.events)
+        self.row: JournalRow | None = None
+        self.result: CommitResult | None = None
+
+    def encode(self) -> None:
+        """Encodes the events, where the transaction runs."""
+        write = self.write
+        if write.events and self.row is None:
+            events = encode_events(write.events)
+            first = write.expected_seq + 1
+            self.row = JournalRow(first, self.progress.seq, write.at_ms, write.completions_before, events)
+
+
 class CommitJob(Job):
-    """`Store.commit`. `progress` holds what watchers are told, as of each write."""
+    """`Store.commit`."""
 
-    __slots__ = ("progress", "results", "weight", "writes")
+    __slots__ = ("parts", "weight")
 
-    def __init__(self, writes: Sequence[RunWrite], progress: Sequence[RunProgress]) -> None:
+    def __init__(self, writes: Sequence[RunWrite]) -> None:
         super().__init__()
-        self.writes = writes
-        self.progress = progress
-        self.results: list[CommitResult] = []
+        self.parts = [Part(write) for write in writes]
         self.weight = sum(
             len(write.events) + (0 if write.byproducts is None else write.byproducts.weight) for write in writes
         )

@@ -1,12 +1,11 @@
 """The store in one SQLite file: durable when a method that writes returns, and after kill -9 as it was then.
 
-Composes `writer` and `transaction` (what is written), `view` (what is read) and `watch` (who is woken). One runtime
-uses a database at a time; the lock beside the file and the epoch in every transaction see to that.
+Composes `writer` and `transaction` (what is written), `view` and `recent` (what is read) and `watch` (who is woken).
+One runtime uses a database at a time; the lock beside the file and the epoch in every transaction see to that.
 """
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -17,9 +16,12 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import (
     CommitResult,
     Committed,
+    JournalRow,
     Lease,
     Message,
+    ResultChunk,
     RunProgress,
+    RunRecord,
     RunWrite,
     WatchFor,
 )
@@ -31,6 +33,7 @@ from stepflow_runtime.store.database import Synchronous
 from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
 from stepflow_runtime.store.leases import find_shard, grant_all
 from stepflow_runtime.store.reader import Reader
+from stepflow_runtime.store.recent import MAX_BYTES, RecentRuns
 from stepflow_runtime.store.registry import SqliteDeliveries, SqliteRegistry
 from stepflow_runtime.store.transaction import Transactor
 from stepflow_runtime.store.view import SqliteView
@@ -50,13 +53,21 @@ class SqliteStore(SqliteView):
     """
 
     def __init__(
-        self, leases: Sequence[Lease], reader: Reader, writer: Writer, hub: WatchHub, *, after_clean_stop: bool
+        self,
+        leases: Sequence[Lease],
+        reader: Reader,
+        writer: Writer,
+        recent: RecentRuns,
+        hub: WatchHub,
+        *,
+        after_clean_stop: bool,
     ) -> None:
         self.after_clean_stop = after_clean_stop
         self.stops_cleanly = False
         super().__init__(reader)
         self._leases = leases
         self._writer = writer
+        self._recent = recent
         self.hub = hub
         self.registry = SqliteRegistry(reader, writer)
         self.byproducts = SqliteByproducts(reader, hub)
@@ -75,9 +86,9 @@ class SqliteStore(SqliteView):
     async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
         if not writes:
             return []
-        job = CommitJob(writes, [_settle_progress(write) for write in writes])
+        job = CommitJob(writes)
         await self._writer.write(job)
-        return job.results
+        return [part.result for part in job.parts if part.result is not None]
 
     async def settle(self, messages: Iterable[Message]) -> None:
         await self._writer.write(SettleJob(messages))
@@ -90,30 +101,49 @@ class SqliteStore(SqliteView):
         await self._writer.write(PutJob(blob_id, data, blob_type))
 
     async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
-        progress = self._reader.progress(run_id)
+        recent = self._recent.find(run_id)
+        progress = self._reader.progress(run_id) if recent is None else recent.progress
         if progress is None or is_due(progress, after_seq, until):
             return progress
         return await self.hub.wait(run_id, after_seq, until)
 
+    # --- reading what was just written ---
 
-def _settle_progress(write: RunWrite) -> RunProgress:
-    """The progress as of a write, out of its caller's hands: the writer's thread reads it later."""
-    progress = copy.copy(write.progress)
-    progress.seq = write.expected_seq + len(write.events)
-    return progress
+    async def run(self, run_id: RunId) -> RunRecord | None:
+        recent = self._recent.find(run_id)
+        return await super().run(run_id) if recent is None else recent.record
+
+    async def journal(self, run_id: RunId, from_seq: int, max_rows: int) -> list[JournalRow]:
+        recent = self._recent.find(run_id)
+        return (
+            await super().journal(run_id, from_seq, max_rows) if recent is None else recent.journal(from_seq, max_rows)
+        )
+
+    async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
+        recent = self._recent.find(run_id)
+        if recent is None:
+            return await super().journal_at_completion(run_id, ordinal, max_rows)
+        return recent.journal_at_completion(ordinal, max_rows)
+
+    async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
+        recent = self._recent.find(run_id)
+        return await super().chunks(run_id, first, last) if recent is None else recent.chunks(first, last)
 
 
-def _tell(hub: WatchHub, job: Job) -> None:
+def _tell(recent: RecentRuns, hub: WatchHub, job: Job) -> None:
     if job.error is not None:
         return
     match job:
         case CommitJob():
-            for write, progress, result in zip(job.writes, job.progress, job.results, strict=True):
-                if isinstance(result, Committed):
-                    hub.notify(write.run_id, progress)
-                    for stream in () if write.byproducts is None else write.byproducts.streams:
-                        hub.notify(write.run_id, stream)
+            for part in job.parts:
+                if isinstance(part.result, Committed):
+                    recent.note(part)
+                    hub.notify(part.write.run_id, part.progress)
+                    byproducts = part.write.byproducts
+                    for stream in () if byproducts is None else byproducts.streams:
+                        hub.notify(part.write.run_id, stream)
         case DeleteJob():
+            recent.forget(job.run_ids)
             for run_id in job.run_ids:
                 hub.forget(run_id)
         case _:
@@ -126,6 +156,7 @@ async def open_sqlite(
     *,
     synchronous: Synchronous = "FULL",
     inline_only: bool = False,
+    recent_bytes: int = MAX_BYTES,
 ) -> AsyncGenerator[SqliteStore, None]:
     """Opens a database, and makes it if it is not there.
 
@@ -133,6 +164,7 @@ async def open_sqlite(
         path: The file. Beside it lie `-wal`, `-shm` and `.lock`.
         synchronous: `FULL` survives a loss of power.
         inline_only: Write on the trio thread only, without threads, for simulations under a clock that jumps.
+        recent_bytes: How much of the latest runs is kept in memory to be read; 0 for nothing.
 
     Raises:
         StoreUnavailable: Another runtime has the database, or the medium refused.
@@ -141,7 +173,7 @@ async def open_sqlite(
     Cancellation: at the end, what is under way is written first.
     """
     path = Path(path)
-    hub = WatchHub()
+    recent, hub = RecentRuns(recent_bytes), WatchHub()
     with ExitStack() as stack:
         stack.enter_context(database.hold_lock(path))
         boot = database.prepare(path)
@@ -157,10 +189,12 @@ async def open_sqlite(
         writer = Writer(
             Transactor(connection, str(path), leases),
             checkpointer,
-            lambda job: _tell(hub, job),
+            lambda job: _tell(recent, hub, job),
             inline_only=inline_only,
         )
-        store = SqliteStore(leases, Reader(reader, str(path)), writer, hub, after_clean_stop=boot.after_clean_stop)
+        store = SqliteStore(
+            leases, Reader(reader, str(path)), writer, recent, hub, after_clean_stop=boot.after_clean_stop
+        )
         try:
             yield store
         finally:

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from protocol.types import RunState
-from stepflow_runtime.model.events import JOURNAL_VERSION, encode_events
+from stepflow_runtime.model.events import JOURNAL_VERSION
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
@@ -31,7 +31,7 @@ from stepflow_runtime.store import conflicts
 from stepflow_runtime.store.byproducts import make_rows
 from stepflow_runtime.store.connection import Connection, Row
 from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
-from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, RowsJob, SettleJob
+from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, Part, PutJob, RowsJob, SettleJob
 from stepflow_runtime.store.sql import QUERIES
 
 _encode_spec = msgspec.json.Encoder().encode
@@ -112,30 +112,28 @@ class Transactor:
     # --- a group as a whole ---
 
     def _write_whole(self, jobs: Sequence[Job]) -> None:
-        writes: list[tuple[RunWrite, RunProgress]] = []
+        parts: list[Part] = []
         for job in jobs:
             match job:
                 case CommitJob():
-                    job.results = [self._judge(write) for write in job.writes]
-                    writes.extend(
-                        pair
-                        for pair, result in zip(zip(job.writes, job.progress, strict=True), job.results, strict=True)
-                        if isinstance(result, Committed)
-                    )
+                    for part in job.parts:
+                        part.result = self._judge(part)
+                        if isinstance(part.result, Committed):
+                            parts.append(part)
                 case _:
                     self._write_other(job)
-        if writes:
-            self._write_runs(writes)
+        if parts:
+            self._write_runs(parts)
 
-    def _judge(self, write: RunWrite) -> CommitResult:
-        if write.lease != self._leases[write.lease.shard]:
-            return Fenced()
-        return Committed(write.expected_seq + len(write.events))
+    def _judge(self, part: Part) -> CommitResult:
+        lease = part.write.lease
+        return Committed(part.progress.seq) if lease == self._leases[lease.shard] else Fenced()
 
-    def _write_runs(self, writes: Sequence[tuple[RunWrite, RunProgress]]) -> None:
+    def _write_runs(self, parts: Sequence[Part]) -> None:
         rows: dict[str, list[Row]] = {name: [] for name in _ROWS_OF_A_COMMIT}
-        for write, progress in writes:
-            self._add_rows(rows, write, progress)
+        for part in parts:
+            part.encode()
+            self._add_rows(rows, part)
         db = self._db
         for name in _ROWS_OF_A_COMMIT:
             if rows[name]:
@@ -143,26 +141,26 @@ class Transactor:
                 db.run_many(QUERIES[name], rows[name])
                 if name == "update_progress" and db.count_changes() - before != len(rows[name]):
                     raise _Mismatch
-        for write, progress in writes:
-            if progress.status in TERMINAL_RUN_STATES:
-                self._run_nos.pop(write.run_id, None)
+        for part in parts:
+            if part.progress.status in TERMINAL_RUN_STATES:
+                self._run_nos.pop(part.write.run_id, None)
 
-    def _add_rows(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> None:
+    def _add_rows(self, rows: dict[str, list[Row]], part: Part) -> None:
+        write, progress, row = part.write, part.progress, part.row
         run_no = self._find_run_no(write) if write.spec is None else self._add_run(rows, write, progress)
-        first_seq = write.expected_seq + 1
         if write.spec is None:
             rows["update_progress"].append((*astuple(progress), run_no, write.expected_seq))
-        if write.events:
+        if row is not None:
             rows["insert_journal"].append(
                 (
                     run_no,
-                    first_seq,
-                    progress.seq,
-                    write.at_ms,
-                    write.completions_before,
+                    row.first_seq,
+                    row.last_seq,
+                    row.at_ms,
+                    row.completions_before,
                     progress.completions,
                     JOURNAL_VERSION,
-                    encode_events(write.events),
+                    row.events,
                 )
             )
         for segment in write.segments:
@@ -252,8 +250,8 @@ class Transactor:
             try:
                 with self._db.savepoint():
                     if isinstance(job, CommitJob):
-                        pairs = zip(job.writes, job.progress, strict=True)
-                        job.results = [self._write_alone(write, progress) for write, progress in pairs]
+                        for part in job.parts:
+                            part.result = self._write_alone(part)
                     else:
                         self._write_other(job)
             except MEDIUM_ERRORS:
@@ -261,13 +259,13 @@ class Transactor:
             except Exception as error:
                 job.error = error
 
-    def _write_alone(self, write: RunWrite, progress: RunProgress) -> CommitResult:
-        result = self._judge(write)
+    def _write_alone(self, part: Part) -> CommitResult:
+        write, result = part.write, self._judge(part)
         if isinstance(result, Fenced):
             return result
         try:
             with self._db.savepoint():
-                self._write_runs([(write, progress)])
+                self._write_runs([part])
         except (_Mismatch, apsw.ConstraintError) as error:
             self._run_nos.pop(write.run_id, None)
             conflict = self._find_conflict(write)
@@ -299,6 +297,7 @@ class Transactor:
 def _fence(jobs: Iterable[Job]) -> None:
     for job in jobs:
         if isinstance(job, CommitJob):
-            job.results = [Fenced() for _ in job.writes]
+            for part in job.parts:
+                part.result = Fenced()
         else:
             job.error = StoreUnavailable("Another runtime has taken the database over; this one must stop.")

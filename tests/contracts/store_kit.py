@@ -25,7 +25,7 @@ FLOW: Final = BlobId("blake3:" + "f" * 64)
 
 @asynccontextmanager
 async def open_kind(kind: Kind, path: Path) -> AsyncGenerator[AnyStore, None]:
-    """A store of this kind. The memory one begins empty each time."""
+    """A store of this kind. The memory one begins empty each time, and the inline one always reads its database."""
     match kind:
         case "memory":
             async with open_memory() as memory:
@@ -34,7 +34,7 @@ async def open_kind(kind: Kind, path: Path) -> AsyncGenerator[AnyStore, None]:
             async with open_sqlite(path) as sqlite:
                 yield sqlite
         case "sqlite-inline":
-            async with open_sqlite(path, inline_only=True) as inline:
+            async with open_sqlite(path, inline_only=True, recent_bytes=0) as inline:
                 yield inline
 
 
