@@ -76,11 +76,13 @@ async def read_by_index(store: Store, run_id: RunId, offset: int, limit: int, to
 
 async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> AsyncGenerator[list[tuple[int, int]]]:
     """`(index, ref)` of the ended items from `offset` on, a chunk at a time; see `ItemRef`."""
-    for number in range(offset // SEGMENT_ITEMS, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
+    first = offset // SEGMENT_ITEMS
+    for number in range(first, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
+        if number > first:
+            await trio.lowlevel.checkpoint()
         for chunk in await store.chunks(run_id, number, number):
             base = number * SEGMENT_ITEMS
             yield [(index, ref) for index, ref in enumerate(decode_refs(chunk.refs), base) if ref and index >= offset]
-        await trio.lowlevel.checkpoint()
 
 
 async def _read_entries(store: Store, run_id: RunId, refs: list[tuple[int, int]]) -> list[ItemEntry]:

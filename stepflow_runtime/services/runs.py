@@ -174,7 +174,9 @@ class RunService:
         return status
 
     async def _wait(self, run_id: RunId, timeout_ms: int | None) -> RunRecord:
-        with trio.move_on_after(float("inf") if timeout_ms is None else timeout_ms / 1000):
+        if timeout_ms is None:
+            return await self._ended(run_id)
+        with trio.move_on_after(timeout_ms / 1000):
             return await self._ended(run_id)
         return await self._lookup.require(run_id)
 
