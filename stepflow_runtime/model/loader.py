@@ -55,7 +55,10 @@ class Document(Struct, frozen=True):
 
     def locate(self, pointer: str) -> str:
         """The place of a value as `flow.yaml:3:5`, counted from 1; if it is not there, of what it would be in."""
-        node = yaml.compose(self.text, Loader=_Loader)
+        try:
+            node = yaml.compose(self.text, Loader=_Loader)
+        except yaml.YAMLError:  # not all JSON is YAML: its escapes may write a character as two surrogates
+            return self.source
         for token in json_pointer.split(pointer):
             member = _find_member(node, token)
             if member is None:
