@@ -139,6 +139,11 @@ class Link:
         return self._peer.dropped
 
     @property
+    def unanswered(self) -> list[object]:
+        """The tokens of posted calls that have no answer yet."""
+        return [token for token in self._peer.unanswered() if not isinstance(token, _Waiter)]
+
+    @property
     def handled_requests(self) -> int:
         """Requests of the peer that handlers work on, parked ones not counted."""
         return self._handlers.handled

@@ -306,6 +306,10 @@ class Peer:
         """`count` bytes have left."""
         self.queued_bytes -= count
 
+    def unanswered(self) -> list[Any]:
+        """The tokens of all calls that have no answer yet."""
+        return list(self._pending.values())
+
     def close(self) -> list[Any]:
         """Ends the conversation.
 
@@ -314,7 +318,7 @@ class Peer:
         """
         if not self.is_over:
             self._move(ConnectionEvent.CLOSE)
-        tokens = list(self._pending.values())
+        tokens = self.unanswered()
         self._pending.clear()
         return tokens
 

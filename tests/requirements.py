@@ -149,6 +149,11 @@ connect-silent [PROTOCOL §1] A silent server on a socket that declared `ping` i
     stepflow_runtime/connect/test_supervisor.py::test_a_silent_server_that_declared_ping_is_lost_in_time_and_opened_again
     stepflow_runtime/connect/test_supervisor.py::test_a_server_that_did_not_declare_ping_may_be_silent
     system/test_silent_servers.py::test_a_stopped_server_is_lost_within_a_bound_and_is_back_when_it_goes_on
+connect-stubborn [DESIGN, Limits] A component that goes on after its time-out or cancellation ends with its process, after a while in which the rest there may end.
+    stepflow_runtime/connect/test_supervisor.py::test_a_server_that_goes_on_with_what_was_cancelled_is_opened_again
+    stepflow_runtime/connect/test_supervisor.py::test_what_does_not_end_beside_a_stubborn_component_is_lost
+    stepflow_runtime/connect/test_supervisor.py::test_who_is_wanted_or_stops_in_time_is_left_alone
+    system/test_stubborn_components.py::test_a_component_that_outlasts_its_time_out_ends_with_its_process
 connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and quoted in errors.
     stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
     stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr

@@ -168,6 +168,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_unclean_stops: How often the runtime may die under an item before the item fails.
         unavailable_timeout_ms: How long a step waits while no server of its plugin is there.
         initialize_timeout_ms: How long a server may take to answer `initialize`.
+        cancel_timeout_ms: How long a component may go on after it was cancelled; then its process is stopped.
         ping_after_ms: So long without a sign of life, and a server on a socket that declared `ping` is pinged.
         ping_timeout_ms: So long after a ping a server that gave no sign of life is lost.
         open_run_timeout_ms: After so long without an append an open run is sealed.
@@ -189,6 +190,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_unclean_stops: _Positive = 5
     unavailable_timeout_ms: _Count = 300_000
     initialize_timeout_ms: _Positive = 10_000
+    cancel_timeout_ms: _Positive = 30_000
     ping_after_ms: _Positive = 15_000
     ping_timeout_ms: _Positive = 30_000
     open_run_timeout_ms: _Positive = 3_600_000

@@ -109,7 +109,6 @@ class Runtime:
         self._connections, self._answers = Connections(), AnswerQueue()
         self._secrets = ConfiguredSecrets(config.secrets, os.environ)
         self._grace_s = GRACE_S
-        self._heartbeat = Heartbeat(limits.ping_after_ms / 1000, limits.ping_timeout_ms / 1000)
         self._mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
         self.has_failed = False
 
@@ -194,19 +193,21 @@ class Runtime:
                     scrub=self._secrets.scrub,
                     grace_s=lambda: self._grace_s,
                 )
-                return self._make_server_plugin(name, [origin] * config.processes)
+                return self._make_server_plugin(name, [origin] * config.processes, are_processes=True)
             case DialConfig(url=url, tls=tls, token_file=token_file):
-                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file, self._heartbeat)
+                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
             case AcceptConfig():
-                return self._make_server_plugin(name, [], heartbeat=self._heartbeat)
+                return self._make_server_plugin(name, [])
 
     def _make_server_plugin(
         self,
         name: str,
         origins: list[StdioOrigin] | list[SocketOrigin],
         token_file: Path | None = None,
-        heartbeat: Heartbeat | None = None,
+        *,
+        are_processes: bool = False,
     ) -> ServerPlugin:
+        limits = self.config.limits
         return ServerPlugin(
             name,
             origins,
@@ -214,9 +215,10 @@ class Runtime:
             connections=self._connections,
             links=self._links,
             jitter=random.random,
-            unavailable_timeout_ms=self.config.limits.unavailable_timeout_ms,
-            initialize_timeout_ms=self.config.limits.initialize_timeout_ms,
-            heartbeat=heartbeat,
+            unavailable_timeout_ms=limits.unavailable_timeout_ms,
+            initialize_timeout_ms=limits.initialize_timeout_ms,
+            heartbeat=None if are_processes else Heartbeat(limits.ping_after_ms / 1000, limits.ping_timeout_ms / 1000),
+            cancel_timeout_ms=limits.cancel_timeout_ms if are_processes else None,
             secrets=self._secrets,
             read_token=None if token_file is None else partial(read_token, token_file),
         )

@@ -23,6 +23,7 @@ from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
+from stepflow_runtime.connect.patience import wait_until_idle, wait_until_ignored
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
@@ -69,6 +70,8 @@ class ServerPlugin:
         initialize_timeout_ms: How long a server may take to answer `initialize` and `components/list`.
         backoff: Pauses between restarts.
         heartbeat: How its servers are watched that declare `ping`; `None` if their end is noticed without that.
+        cancel_timeout_ms: How long its servers may go on with what nobody wants any more before their connection is
+            ended; `None` if that would not stop them.
         secrets: Gives its servers the values of secrets.
         read_token: Gives the token that its servers ask the runtime for; `None` if they ask for none.
     """
@@ -86,6 +89,7 @@ class ServerPlugin:
         initialize_timeout_ms: int = 10_000,
         backoff: Backoff | None = None,
         heartbeat: Heartbeat | None = None,
+        cancel_timeout_ms: int | None = None,
         secrets: SecretSource | None = None,
         read_token: Callable[[], str] | None = None,
     ) -> None:
@@ -98,6 +102,7 @@ class ServerPlugin:
         self._jitter = jitter
         self._backoff = backoff or Backoff()
         self._heartbeat = heartbeat
+        self._cancel_timeout_ms = cancel_timeout_ms
         self._secrets = secrets
         self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
@@ -203,7 +208,7 @@ class ServerPlugin:
         self._connections.add(connection)
         self._pool.add(server)
         try:
-            await self._attend(connection.link)
+            await self._attend(server)
         finally:
             self._pool.remove(server)
             self._connections.remove(connection)
@@ -213,13 +218,25 @@ class ServerPlugin:
         )
         return failure
 
-    async def _attend(self, link: Link) -> None:
-        """Waits until a connection has ended; ends it if the server is silent for too long."""
+    async def _attend(self, server: Server) -> None:
+        """Waits until a connection has ended; ends it if the server is silent, or will not stop, for too long."""
+        link = server.link
         async with trio.open_nursery() as nursery:
             if self._heartbeat is not None and "ping" in link.peer_capabilities:
                 nursery.start_soon(self._heartbeat.watch, link)
+            if self._cancel_timeout_ms is not None:
+                nursery.start_soon(self._end_stubborn, server, self._cancel_timeout_ms)
             await link.wait_closed()
             nursery.cancel_scope.cancel()
+
+    async def _end_stubborn(self, server: Server, timeout_ms: int) -> None:
+        """Ends the connection of a server that goes on with what nobody wants; the rest there may end before."""
+        await wait_until_ignored(server.connection, timeout_ms / 1000)
+        self._pool.remove(server)
+        with trio.move_on_after(timeout_ms / 1000):
+            await wait_until_idle(server.connection)
+        message = f"a component went on for {timeout_ms / 1000:g} s after it was cancelled (limits.cancelTimeoutMs)"
+        server.link.give_up(RemoteProtocolError(message, limit="cancelTimeoutMs", value=timeout_ms))
 
     async def _initialize(self, connection: Connection, max_in_flight: int | None) -> Server:
         link = connection.link

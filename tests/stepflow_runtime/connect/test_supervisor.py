@@ -207,3 +207,54 @@ async def test_a_server_that_did_not_declare_ping_may_be_silent(
         assert [message["method"] for message in origin.servers[0].others] == ["initialized"]
         await origin.servers[0].answer_all(1)
         assert await world.sink.wait_for(one) == [1]
+
+
+async def test_a_server_that_goes_on_with_what_was_cancelled_is_opened_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    origin = MemoryOrigin(capabilities=["cancel"])
+    async with open_world(origin, cancel_timeout_ms=10_000) as world:
+        stubborn, other, late = execution(), execution(), execution()
+        world.call(stubborn, other)
+        await origin.servers[0].take()
+        world.router.cancel(stubborn)
+        await trio.sleep(21)
+        world.call(late)
+        await origin.servers[0].answer_all(1)
+        assert await world.sink.wait_for(other) == [1], "what else was there had time to end"
+        server = await wait_until_ready(origin, 2)
+        await server.answer_all(1)
+        assert await world.sink.wait_for(late) == [1], "nothing new was sent to the first"
+        assert trio.current_time() < 22
+
+
+async def test_what_does_not_end_beside_a_stubborn_component_is_lost(autojump_clock: trio.testing.MockClock) -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, cancel_timeout_ms=10_000) as world:
+        stubborn, other = execution(), execution()
+        world.call(stubborn, other)
+        world.router.cancel(stubborn)
+        (failure,) = await world.sink.wait_for(other)
+        assert trio.current_time() <= 31
+        assert failure.code == "UNREACHABLE"
+        assert "a component went on for 10 s after it was cancelled (limits.cancelTimeoutMs)" in failure.message
+        assert failure.data["limit"] == "cancelTimeoutMs"
+        assert stubborn not in world.sink.answers
+
+
+async def test_who_is_wanted_or_stops_in_time_is_left_alone(autojump_clock: trio.testing.MockClock) -> None:
+    origin = MemoryOrigin(capabilities=["cancel"])
+    async with open_world(origin, cancel_timeout_ms=10_000) as world:
+        wanted, in_grace = execution(), execution()
+        world.call(wanted, in_grace)
+        await origin.servers[0].take(2)
+        world.router.interrupt(in_grace)
+        for _ in range(20):
+            cancelled = execution()
+            world.call(cancelled)
+            (message,) = await origin.servers[0].take_messages()
+            world.router.cancel(cancelled)
+            await trio.sleep(9)
+            await origin.servers[0].send(id=message["id"], error={"code": -32800, "message": "cancelled"})
+        assert len(origin.servers) == 1
+        assert not world.sink.answers
