@@ -13,6 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from protocol import automation as a
+from protocol import byproducts as b
 from protocol import types as t
 
 PROTOCOL_VERSION: Final = 1
@@ -89,6 +90,14 @@ SUBMIT_JOB = _runtime("jobs/submit", a.SubmitJobParams, a.JobStatus, "Runs in or
 GET_JOB = _runtime("jobs/get", a.GetJobParams, a.JobStatus, "Status of a job and of its runs.")
 LIST_JOBS = _runtime("jobs/list", a.ListJobsParams, a.ListJobsResult, "Jobs, newest first.")
 CANCEL_JOB = _runtime("jobs/cancel", a.CancelJobParams, a.JobStatus, "Cancels a job with the run that it is at.")
+WRITE_STREAM = _runtime("runs/streams/write", b.WriteStreamParams, b.TailResult, "Adds chunks to a stream of a run.")
+READ_STREAM = _runtime("runs/streams/read", b.ReadStreamParams, b.ReadStreamResult, "Chunks of a stream, in order.")
+CLOSE_STREAM = _runtime("runs/streams/close", b.StreamParams, b.TailResult, "Ends a stream before its run ends.")
+LIST_STREAMS = _runtime("runs/streams/list", t.RunParams, b.ListStreamsResult, "The streams of a run.")
+PUT_ARTIFACT = _runtime("runs/artifacts/put", b.PutArtifactParams, b.Artifact, "Gives a blob a name in a run.")
+LIST_ARTIFACTS = _runtime("runs/artifacts/list", t.RunParams, b.ListArtifactsResult, "The artifacts of a run.")
+GET_ARTIFACT = _runtime("runs/artifacts/get", b.GetArtifactParams, b.Artifact, "One artifact.")
+CHECKPOINT = _runtime("runs/checkpoint", b.CheckpointParams, b.CheckpointResult, "Keeps a value for the next attempts.")
 VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
 FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
 FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
@@ -105,7 +114,8 @@ READING: Final = frozenset(
     method.name
     for method in (
         PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
-        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS,
+        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS, READ_STREAM,
+        LIST_STREAMS, LIST_ARTIFACTS, GET_ARTIFACT,
     )
 )  # fmt: skip
 """The methods that change nothing: all that a peer with a read-only token may call (PROTOCOL §1)."""

@@ -161,6 +161,13 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_run_depth: How deeply runs nest; a root has depth 1.
         max_descendants: Sub-runs of one root, at all depths.
         max_job_runs: Runs of one job.
+        max_stream_chunk_bytes: Of one chunk of a stream, as it is written.
+        max_stream_write_chunks: Chunks in one write to a stream.
+        max_stream_bytes: Of one stream.
+        max_streams: Of one run.
+        max_checkpoint_bytes: Of the value of one checkpoint.
+        max_checkpoints: Of one step of one item.
+        max_artifacts: Of one run.
         max_handled_requests: Requests of one connection that are worked on at once.
         max_parked_requests: Requests of one connection that only wait.
         max_handled_bytes: Of the params of both together.
@@ -183,6 +190,13 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_run_depth: _Positive = 16
     max_descendants: _Count = 100_000
     max_job_runs: _Positive = 1000
+    max_stream_chunk_bytes: _Positive = 1024 * 1024
+    max_stream_write_chunks: _Positive = 1000
+    max_stream_bytes: _Positive = 256 * 1024 * 1024
+    max_streams: _Count = 100
+    max_checkpoint_bytes: _Positive = 1024 * 1024
+    max_checkpoints: _Count = 10_000
+    max_artifacts: _Count = 1000
     max_handled_requests: _Positive = 2000
     max_parked_requests: _Positive = 10_000
     max_handled_bytes: _Positive = 64 * 1024 * 1024

@@ -60,8 +60,10 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.loader import load_document
-from stepflow_runtime.ports import BlobStore, Clock, Deliveries, Ids, Registry, Store
+from stepflow_runtime.ports import BlobStore, ByproductStore, Clock, Deliveries, Ids, Registry, Store
+from stepflow_runtime.services.additions import ByproductLimits
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.byproducts import ByproductService
 from stepflow_runtime.services.callbacks import ServiceCallbacks
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
@@ -69,7 +71,7 @@ from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.handlers import make_handlers
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
-from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
@@ -83,6 +85,9 @@ class RunsAndBlobs(Store, BlobStore, Protocol):
 
     after_clean_stop: bool
     stops_cleanly: bool
+
+    @property
+    def byproducts(self) -> ByproductStore: ...
 
     @property
     def registry(self) -> Registry: ...
@@ -135,6 +140,25 @@ class Runtime:
             self._secrets,
         )
         blobs = BlobService(store, self._connections)
+        byproducts = ByproductService(
+            self.executor,
+            store,
+            store.byproducts,
+            blobs,
+            self._connections,
+            Visibility(self._connections),
+            self._clock,
+            ByproductLimits(
+                limits.max_stream_chunk_bytes,
+                limits.max_stream_write_chunks,
+                limits.max_stream_bytes,
+                limits.max_streams,
+                limits.max_checkpoint_bytes,
+                limits.max_checkpoints,
+                limits.max_artifacts,
+            ),
+            limits.max_frame_bytes - ANSWER_MARGIN,
+        )
         self._callbacks = ServiceCallbacks(runs, blobs)
         visibility = Visibility(self._connections)
         self.jobs = JobService(
@@ -147,6 +171,7 @@ class Runtime:
             ListingService(self.executor, store, self.programs, visibility),
             EventService(self.executor, store, visibility),
             blobs,
+            byproducts,
             FlowService(self.programs, self.executor),
             CompatService(runs, self.programs, limits.max_frame_bytes),
             self.jobs,

@@ -8,6 +8,7 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from stepflow_runtime.engine.byproducts import RunByproducts
 from stepflow_runtime.engine.commands import Command
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.timers import Timer
@@ -63,9 +64,21 @@ class ActiveRun:
         tickets: Who waits for the next commit.
         idle: The timer that seals it, if it is open.
         timeout: The timer that stops it, if it has a time-out.
+        byproducts: What it makes beside its results; `None` until it makes any.
     """
 
-    __slots__ = ("_since_snapshot", "_taken", "committed", "idle", "lease", "segments", "state", "tickets", "timeout")
+    __slots__ = (
+        "_since_snapshot",
+        "_taken",
+        "byproducts",
+        "committed",
+        "idle",
+        "lease",
+        "segments",
+        "state",
+        "tickets",
+        "timeout",
+    )
 
     def __init__(self, state: RunState, lease: Lease, committed: RunProgress) -> None:
         self.state = state
@@ -75,6 +88,7 @@ class ActiveRun:
         self.tickets: list[Ticket] = []
         self.idle: Timer | None = None
         self.timeout: Timer | None = None
+        self.byproducts: RunByproducts | None = None
         self._taken = committed
         self._since_snapshot = 0
 
@@ -98,7 +112,8 @@ class ActiveRun:
         events, commands, tickets = state.events, state.after, self.tickets
         state.events, state.after, self.tickets = [], [], []
         at_ms = max(wall_ms, facts.progress.updated_at_ms or 0)
-        facts.stamp(at_ms)
+        if events:
+            facts.stamp(at_ms)
         before, self._taken = self._taken, copy.copy(facts.progress)
         self._since_snapshot += len(events)
         snapshot = None
@@ -117,6 +132,7 @@ class ActiveRun:
             chunks=facts.results.take_touched(),
             snapshot=snapshot,
             outbox=self._take_messages(),
+            byproducts=None if self.byproducts is None else self.byproducts.take(),
         )
         self.segments = []
         return Taken(self, write, commands, tickets)

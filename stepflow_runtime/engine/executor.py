@@ -27,7 +27,7 @@ from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.model.events import ParentLink, RunSpec
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import Answer, Failure
 from stepflow_runtime.ports import (
     Clock,
     CommitResult,
@@ -179,6 +179,23 @@ class Executor:
             await self._store.watch(run.spec.run_id, run.committed.seq)
             await trio.lowlevel.checkpoint()  # the store may know of a commit before we do
 
+    def is_current(self, execution: Execution) -> bool:
+        """Whether the answer of an execution would still count."""
+        run = self._runs.get(execution.run_id)
+        item = None if run is None else run.state.facts.live.get(execution.item_index)
+        record = None if item is None else item.steps.get(execution.step_id)
+        return record is not None and record.execution is execution
+
+    async def commit_byproducts(self, run: ActiveRun) -> None:
+        """Waits until what was added to a run's byproducts is durable, however long that takes.
+
+        Cancellation: it becomes durable nevertheless.
+        """
+        ticket = Ticket()
+        run.tickets.append(ticket)
+        self._committer.gather(run)
+        await ticket.wait()
+
     def child_created(self, parent: ParentLink, child: RunId) -> None:
         """Notes in a run's journal that one of its executions submitted a run."""
         run = self._runs.get(parent.run_id)
@@ -193,7 +210,7 @@ class Executor:
         if execution.timeout_ms is not None:
             execution.timeout = self.timers.after(execution.timeout_ms / 1000, partial(self._timed_out, execution))
 
-    def answered(self, execution: Execution, outcome: Outcome) -> None:
+    def answered(self, execution: Execution, outcome: Answer) -> None:
         if execution.timeout is not None:
             execution.timeout.cancel()
         run: ActiveRun = execution.owner

@@ -38,7 +38,7 @@ from stepflow_runtime.engine.retry import RetryPolicy, decide
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Outcome
 
 MIN_LEAD: Final = 16
 MAX_LEAD: Final = 4096
@@ -201,7 +201,7 @@ class RunState:
         record = item.steps.get(step)
         return record if record is not None and record.attempt == attempt and not record.ended else None
 
-    def step_ended(self, index: int, step: str, attempt: int, outcome: Outcome, now_ms: int) -> bool:
+    def step_ended(self, index: int, step: str, attempt: int, outcome: Answer, now_ms: int) -> bool:
         """An attempt was answered. A late answer, of another attempt than the current one, changes nothing.
 
         Returns:
@@ -222,6 +222,9 @@ class RunState:
                 return True
             self.record(ev.StepSucceeded(index, step, attempt, Raw(outcome)))
             self.follow(item, advance)
+        elif isinstance(outcome, NoAction):
+            self.record(ev.StepIdled(index, step, attempt, Raw(NULL), 0, outcome.reason))
+            self.follow(item, progress.ended(step, NULL))
         else:
             assert isinstance(outcome, Failure)
             self._step_failed(item, step, record, outcome, now_ms)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Protocol
 
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
-from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.outcome import Answer
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 
 
@@ -13,7 +14,7 @@ class Execution:
     """One attempt of one step of one item, from its dispatch to its answer.
 
     The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` to
-    the caller, `claims` and `submissions` to the service that submits runs.
+    the caller, `claims` and `submissions` to the service that submits runs, `echoes` to that of streams.
 
     Attributes:
         input: Raw JSON.
@@ -24,6 +25,7 @@ class Execution:
         claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
         secrets: What the tokens in its input stand for; empty if there are none.
         submissions: How often it submitted each content, by hash; `None` likewise.
+        echoes: What earlier attempts wrote to streams and this one has not yet; `None` while it wrote nothing.
     """
 
     __slots__ = (
@@ -32,6 +34,7 @@ class Execution:
         "begins_item",
         "claims",
         "component",
+        "echoes",
         "execution_id",
         "flow_id",
         "input",
@@ -84,6 +87,7 @@ class Execution:
         self.timeout: Any = None
         self.claims: dict[str, RunId] | None = None
         self.submissions: dict[str, int] | None = None
+        self.echoes: dict[tuple[RunId, str], Counter[bytes]] | None = None
 
 
 class ExecutionSink(Protocol):
@@ -93,7 +97,7 @@ class ExecutionSink(Protocol):
         """The request was written for a server: time-outs count from here. Called only if `timeout_ms` is set."""
         ...
 
-    def answered(self, execution: Execution, outcome: Outcome) -> None:
+    def answered(self, execution: Execution, outcome: Answer) -> None:
         """The execution ended. Cheap: what follows from it happens in `end_turn`."""
         ...
 

@@ -68,6 +68,11 @@ class BlobService:
         """The content of a blob as raw JSON; a binary one as a string of base64. Raises as `blobs/get` does."""
         return bytes(_encode(*await self._read(id)))
 
+    async def size(self, id: str) -> int:
+        """How many bytes the content of a blob has. Raises as `blobs/get` does."""
+        content, _ = await self._read(id)
+        return len(content)
+
     async def _read(self, id: str) -> tuple[bytes, BlobType]:
         if not is_blob_id(id):
             raise _not_found(id, "an id is `blake3:` and 64 lower-case hex digits")

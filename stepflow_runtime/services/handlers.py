@@ -13,6 +13,7 @@ from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.introduction import Introduction
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.byproducts import ByproductService
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
@@ -27,6 +28,7 @@ def make_handlers(
     listing: ListingService,
     events: EventService,
     blobs: BlobService,
+    byproducts: ByproductService,
     flows: FlowService,
     compat: CompatService,
     jobs: JobService,
@@ -49,6 +51,14 @@ def make_handlers(
         m.GET_JOB.name: jobs.get,
         m.LIST_JOBS.name: jobs.list,
         m.CANCEL_JOB.name: jobs.cancel,
+        m.WRITE_STREAM.name: byproducts.writer.write,
+        m.READ_STREAM.name: byproducts.reader.read,
+        m.CLOSE_STREAM.name: byproducts.writer.close,
+        m.LIST_STREAMS.name: byproducts.reader.list_all,
+        m.PUT_ARTIFACT.name: byproducts.artifacts.put,
+        m.LIST_ARTIFACTS.name: byproducts.artifacts.list_all,
+        m.GET_ARTIFACT.name: byproducts.artifacts.get,
+        m.CHECKPOINT.name: byproducts.checkpoints.checkpoint,
         m.VALIDATE_FLOW.name: flows.validate,
         m.FLOW_VARIABLES.name: flows.variables,
         m.FLOW_GRAPH.name: flows.graph,

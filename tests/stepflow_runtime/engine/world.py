@@ -41,11 +41,13 @@ from stepflow_runtime.model.flow import Backoff, BackoffKind
 from stepflow_runtime.model.ids import ExecutionId, RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import CommitResult, Entry, Execution, Key, Message, Registry, RunWrite, Store
+from stepflow_runtime.services.additions import ByproductLimits
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.byproducts import ByproductService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
-from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
@@ -56,6 +58,7 @@ BOOM: Final = Failure(ItemErrorCode.COMPONENT_FAILED, "boom")
 GONE: Final = Failure(ItemErrorCode.UNREACHABLE, "gone")
 QUICK: Final = RetryPolicy(backoff=Backoff(type=BackoffKind.CONSTANT, min_delay_ms=10, max_delay_ms=10))
 LIMITS: Final = SubmitLimits()
+BYPRODUCT_LIMITS: Final = ByproductLimits()
 
 Work = Callable[[Execution], Awaitable[Outcome]]
 Behaviour = Callable[[Execution], Outcome | Work | None]
@@ -316,6 +319,7 @@ class World:
         boot: int,
         max_frame_bytes: int,
         epoch_ms: int,
+        byproduct_limits: ByproductLimits,
     ) -> None:
         self.store = HookedStore(store)
         ported = cast(Any, self.store)
@@ -335,6 +339,17 @@ class World:
         self.listing = ListingService(self.executor, ported, self.programs, visibility)
         self.events = EventService(self.executor, ported, visibility)
         self.blobs = BlobService(ported, self.connections)
+        self.byproducts = ByproductService(
+            self.executor,
+            ported,
+            ported.byproducts,
+            self.blobs,
+            self.connections,
+            visibility,
+            self.clock,
+            byproduct_limits,
+            max_frame_bytes - ANSWER_MARGIN,
+        )
         self.jobs = JobService(
             self.executor,
             ported,
@@ -400,11 +415,12 @@ async def open_world(
     boot: int = 1,
     max_frame_bytes: int = 32 * 1024 * 1024,
     epoch_ms: int = EPOCH_MS,
+    byproduct_limits: ByproductLimits = BYPRODUCT_LIMITS,
     hooks: tuple[Callable[[int], Awaitable[None]] | None, Callable[[int], Awaitable[None]] | None] = (None, None),
     before_start: Callable[[World], None] = lambda world: None,
 ) -> AsyncGenerator[World, None]:
     """A world over a store, with what was unfinished in it taken up again."""
-    world = World(store, behave, policy, limits, boot, max_frame_bytes, epoch_ms)
+    world = World(store, behave, policy, limits, boot, max_frame_bytes, epoch_ms, byproduct_limits)
     before_start(world)
     world.store.before, world.store.after = hooks
     async with trio.open_nursery() as nursery:
