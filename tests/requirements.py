@@ -443,8 +443,12 @@ ops-drain [FAULTS 6] SIGTERM lets what is in flight end and takes nothing new; t
     operations/test_drain.py::test_what_is_in_flight_may_end_and_nothing_new_begins
     operations/test_drain.py::test_an_execution_that_waits_for_a_sub_run_holds_no_drain_up
     operations/test_drain.py::test_a_drain_ends_after_its_time
+    operations/test_drain.py::test_a_runtime_on_stdio_drains_too_and_answers_who_waits
 ops-force [FAULTS 6] A second SIGTERM or SIGINT stops at once.
     operations/test_drain.py::test_a_second_signal_stops_at_once
+    operations/test_drain.py::test_a_second_signal_stops_a_runtime_on_stdio_at_once
+ops-stubborn [FAULTS 6] A runtime that stops leaves no process, not even of a server that stops for nothing.
+    operations/test_drain.py::test_a_server_that_stops_for_nothing_is_killed_with_all_that_it_started
 ops-checkpoint [FAULTS 6] A runtime that stopped has everything in the database file alone.
     operations/test_drain.py::test_a_runtime_that_stopped_has_all_in_the_database_file
 token-file [PROTOCOL §1] Tokens lie in a file that only its owner may read, several are valid at once, and a changed file counts at once.

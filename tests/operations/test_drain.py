@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
-from contextlib import closing
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.conformance.wire import PATIENCE_S, RawClient, ServedRuntime, make_flow, serve
-from tests.system.processes import await_that
+from tests.conformance.wire import PATIENCE_S, ROOT, RawClient, ServedRuntime, make_flow, serve
+from tests.system.processes import await_that, find_children, find_marked
 from tests.system.servers import config
 
 GATED: Final = '''
@@ -144,6 +151,90 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, parts: dict[str, Any]) ->
         began = time.monotonic()
         assert stop(runtime) == 0
         assert time.monotonic() - began < 10, "drainTimeoutMs is 30 s"
+
+
+class StdioClient(RawClient):
+    """Lines to a runtime that was spawned, over its stdin and stdout."""
+
+    def __init__(self, stdio: socket.socket) -> None:
+        self._socket = stdio
+        self._lines = stdio.makefile("rb")
+        self._last_id = 0
+
+
+@contextmanager
+def serve_stdio(folder: Path, parts: dict[str, Any]) -> Generator[tuple[RawClient, subprocess.Popen[bytes]]]:
+    path = folder / "stepflow-config.json"
+    path.write_text(json.dumps(parts))
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE_S)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepflow_runtime.app.cli", "serve", "--stdio", "--config", path],
+        stdin=theirs.fileno(),
+        stdout=theirs.fileno(),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=folder,
+    )
+    theirs.close()
+    try:
+        with StdioClient(ours) as client:
+            yield client, process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_runtime_on_stdio_drains_too_and_answers_who_waits(tmp_path: Path, parts: dict[str, Any]) -> None:
+    with serve_stdio(tmp_path, parts) as (client, process):
+        run_id = submit(client, "/python/gated", [1, 2, 3], maxConcurrency=2)
+        waited_for = submit(client, "/python/gated", [4])
+        await_that(lambda: begun(tmp_path) == 3)
+        process.terminate()
+        await_draining(client)
+        ask = {"jsonrpc": "2.0", "id": "w", "method": "runs/get", "params": {"runId": waited_for, "wait": True}}
+        client.send(json.dumps(ask).encode() + b"\n")
+        (tmp_path / "gate").touch()
+        answer = json.loads(client.read_line())
+        assert (answer["id"], answer["result"]["status"]) == ("w", "success")
+        assert process.wait(PATIENCE_S) == 0
+    with serve_stdio(tmp_path, parts) as (client, process):
+        status = client.call("runs/get", {"runId": run_id, "wait": True, "includeResults": True})
+        assert [entry["result"]["value"] for entry in status["results"]] == [1, 2, 3]
+        client.end_sending()
+        assert process.wait(PATIENCE_S) == 0
+    assert begun(tmp_path) == 4, "what ended while the runtime drained was committed, and did not go again"
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_stops_a_runtime_on_stdio_at_once(
+    tmp_path: Path, parts: dict[str, Any], second: signal.Signals
+) -> None:
+    with serve_stdio(tmp_path, parts) as (client, process):
+        submit(client, "/python/gated", [1])
+        await_that(lambda: begun(tmp_path) == 1)
+        process.terminate()
+        await_draining(client)
+        began = time.monotonic()
+        process.send_signal(second)
+        assert process.wait(PATIENCE_S) == 0
+        assert time.monotonic() - began < 10, "drainTimeoutMs is 30 s"
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes are looked at in /proc")
+def test_a_server_that_stops_for_nothing_is_killed_with_all_that_it_started(
+    tmp_path: Path, parts: dict[str, Any]
+) -> None:
+    parts["limits"] = {"drainTimeoutMs": 100}
+    with serve(tmp_path, parts) as runtime:
+        with runtime.connect() as client:
+            submit(client, "/python/gated", [1])
+            await_that(lambda: begun(tmp_path) == 1)
+        (server,) = find_children(runtime.process.pid)
+        os.kill(server.pid, signal.SIGSTOP)  # it sees neither the end of its stdin nor SIGTERM
+        began = time.monotonic()
+        assert stop(runtime) == 0
+        assert time.monotonic() - began < 20, "twice 2 s after the drain"
+    assert find_marked(tmp_path / "state.db") == []
 
 
 def test_a_runtime_that_stopped_has_all_in_the_database_file(tmp_path: Path, parts: dict[str, Any]) -> None:
