@@ -71,7 +71,7 @@ def _read_file(path: Path) -> Mapping[str, Any]:
 def _parse_json(path: Path, content: bytes) -> Any:
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FlowFileError(f"The flow {path} is not JSON: {error}.") from error
 
 

@@ -114,7 +114,7 @@ def is_json_rpc(line: bytes) -> bool:
     """Whether a line is an object with `"jsonrpc": "2.0"`, valid otherwise or not."""
     try:
         return bytes(_decode_fields(line).get("jsonrpc", b"")) == b'"2.0"'
-    except (DecodeError, RecursionError):
+    except (DecodeError, RecursionError, UnicodeDecodeError):
         return False
 
 

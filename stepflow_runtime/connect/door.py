@@ -79,7 +79,7 @@ async def _read_line(stream: ByteStream, received: bytearray) -> bytes:
 def _judge(line: bytes, tokens: TokenFile) -> Grant:
     try:
         hello = _decode(line)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         hello = None
     if hello is None or hello.method != CONNECT.name or hello.params.token is None:
         raise refuse("This runtime asks for a token; send it with `connect`, before anything else.")
@@ -103,7 +103,7 @@ async def _turn_away(stream: ByteStream, error: RpcError, received: bytes) -> No
 def _find_id(line: bytes) -> bytes:
     try:
         id = bytes(_decode_fields(line).get("id", NULL_ID))
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return NULL_ID
     return NULL_ID if id[:1] in (b"{", b"[", b"t", b"f") else id
 

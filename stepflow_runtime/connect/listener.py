@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import stat
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -107,7 +108,15 @@ class Listener:
                         nursery.start_soon(connection.link.aclose)
 
     async def _serve(self, stream: trio.SocketStream) -> None:
+        """One connection. A defect that it meets ends it alone."""
         connection = Connection(_name_peer(stream))
+        try:
+            await self._attend(stream, connection)
+        except Exception:
+            log.error("connection failed", peer=connection.name, traceback=traceback.format_exc())
+            await trio.aclose_forcefully(stream)
+
+    async def _attend(self, stream: trio.SocketStream, connection: Connection) -> None:
         if self._at_door >= MAX_AT_DOOR:
             log.info("connection refused", peer=connection.name, reason="too many others have shown no token yet")
             await trio.aclose_forcefully(stream)

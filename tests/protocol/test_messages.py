@@ -172,3 +172,10 @@ def test_an_id_is_found_in_an_answer_that_is_not_quite_json() -> None:
     assert messages.find_answered_id(b'{"jsonrpc": "2.0", "id": 7, "method": "m", "params": NaN}') is None
     assert messages.find_answered_id(b"[NaN]") is None
     assert messages.find_answered_id(b"{" * 100_000) is None
+
+
+def test_a_line_whose_keys_are_no_utf8_is_no_message_and_harms_nothing() -> None:
+    line = b'{"jsonrpc":"2.0","id":1,"\xb0":1}'
+    assert not messages.is_json_rpc(line)
+    with pytest.raises(InvalidMessage):
+        messages.decode(line)

@@ -52,7 +52,7 @@ def read_object(text: str, option: str) -> dict[str, Raw]:
     """
     try:
         return msgspec.json.decode(read_json(text, option), type=dict[str, Raw])
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, UnicodeDecodeError):
         raise CliError(f'{option} takes a JSON object, such as {{"name": "value"}}.') from None
 
 

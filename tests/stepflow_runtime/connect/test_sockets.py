@@ -12,6 +12,7 @@ import trio
 
 from protocol.dispatch import Dispatcher
 from protocol.methods import Side
+from protocol.peer import Peer
 from protocol.streams import adopt_socket_stream
 from protocol.types import Limits
 from stepflow_runtime.connect.introduction import Introduction
@@ -122,6 +123,23 @@ async def test_a_connection_becomes_a_server_once() -> None:
         await server.receive()
         answer = await introduce(server, name="workers", role="server")
         assert answer["error"]["code"] == -32014
+
+
+async def test_a_defect_that_one_connection_meets_ends_that_one_alone(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    receive = Peer.receive_data
+
+    def fail_once(*args: Any) -> Any:
+        monkeypatch.setattr(Peer, "receive_data", receive)
+        raise KeyError("a defect")
+
+    async with open_runtime() as (_, address), dial(address) as unlucky, dial(address) as client:
+        monkeypatch.setattr(Peer, "receive_data", fail_once)
+        await unlucky.send(id=1, method="ping")
+        assert await unlucky.receive() == {}
+        assert "result" in await client.ask("ping")
+    assert "connection failed" in "".join(capfd.readouterr())
 
 
 async def test_a_browser_is_not_a_client() -> None:

@@ -168,7 +168,10 @@ async def test_without_a_valid_token_nothing_is_handled_and_no_log_tells_it(
         assert token not in logged
 
 
-@pytest.mark.parametrize("first", [b"\xff\xfe\x00\n", b"POST / HTTP/1.1\r\n", b"\n", b"null\n", DEEP])
+BAD_KEY = b'{"jsonrpc":"2.0","id":1,"\xb0":1}\n'
+
+
+@pytest.mark.parametrize("first", [BAD_KEY, b"\xff\xfe\x00\n", b"POST / HTTP/1.1\r\n", b"\n", b"null\n", DEEP])
 async def test_bytes_that_are_no_message_end_the_connection(tmp_path: Path, first: bytes) -> None:
     async with open_door(write_tokens(tmp_path)) as (_, address), knock(address) as peer:
         await peer.send(first)
