@@ -29,8 +29,7 @@ check: $(READY)
 	@$(PY) -m tests.check --static
 
 bench: $(READY)
-	@$(PY) -m benchmarks.fanout
-	@$(PY) -m benchmarks.scenarios
+	@$(PY) -m benchmarks
 
 soak: $(READY)
 	@$(PY) -m tests.simulation --minutes $(MINUTES)

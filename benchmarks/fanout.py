@@ -1,124 +1,99 @@
-"""The main job, measured: many items, one step, a Python component in another process, every result durable.
-
-    python -m benchmarks.fanout                       10,000 items, the median of 3 runtimes
-    python -m benchmarks.fanout --items 1000000
-    python -m benchmarks.fanout --memory              peak memory at 10,000, 100,000 and 1,000,000 items
+"""Many items of one step: the main job, in memory and durable, in batches, and over several processes.
 
 The client sends the inputs in chunks over TCP, and the first of them start while the last are on their way. The clock
-stops when the client is told that the run has ended. SQLite commits with `synchronous=FULL`.
+stops when the client is told that the run has ended. Each round has a fresh runtime, warmed up with 1,000 items.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import statistics
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
-import msgspec
-import trio
-from msgspec import Struct
+from benchmarks.bench import Bench, Meter, Storage, one_step, open_bench
+from benchmarks.peers.work import Work
+from benchmarks.scenario import Goal, Reading, Scenario
+from component_sdk import Client
+from protocol.types import RunStatus
 
-from benchmarks.bench import Usage, one_step, open_bench
-
-
-class Measurement(Struct, frozen=True):
-    """One run, from its submission to the answer that it has ended.
-
-    Args:
-        items: How many.
-        seconds: How long it took.
-        items_per_s: The quotient.
-        runtime_us: Microseconds of processor time of the runtime for an item, all threads together.
-        server_us: The same of the component server.
-        runtime_mb: Peak memory of the runtime, MiB.
-        server_mb: The same of the component server.
-    """
-
-    items: int
-    seconds: float
-    items_per_s: float
-    runtime_us: float
-    server_us: float
-    runtime_mb: float
-    server_mb: float
+RATE: Final = "items/s"
+MEMORY: Final = "runtime's peak MiB"
+WARM_UP_ITEMS: Final = 1000
+TOIL_ROUNDS: Final = 10_000
+TOIL_ITEMS: Final = 300
 
 
-async def measure(items: int, max_concurrency: int, folder: Path | None) -> Measurement:
-    """Measures one run in a fresh runtime.
-
-    Args:
-        items: How many.
-        max_concurrency: How many of them execute at once.
-        folder: Where the database lies; default, a temporary folder.
+async def run_all(client: Client, flow: dict[str, Any], inputs: Iterable[Any]) -> RunStatus:
+    """Submits a run and waits until it has ended.
 
     Raises:
-        RuntimeError: A result is missing or wrong.
+        RuntimeError: An item did not succeed.
     """
-    async with open_bench(folder) as bench:
-        before = bench.read_usage()
-        started_at = time.perf_counter()
-        run = await bench.client.start(
-            one_step("double"), inputs=({"n": n} for n in range(items)), max_concurrency=max_concurrency
-        )
-        status = await run.wait()
-        seconds = time.perf_counter() - started_at
-        after = bench.read_usage()
-        if status.items.success != items:
-            raise RuntimeError(f"{status.items.success} of {items} items succeeded: {status}")
-    return Measurement(
-        items=items,
-        seconds=round(seconds, 4),
-        items_per_s=round(items / seconds),
-        runtime_us=_per_item(before[0], after[0], items),
-        server_us=_per_item(before[1], after[1], items),
-        runtime_mb=round(after[0].peak_mb, 1),
-        server_mb=round(after[1].peak_mb, 1),
-    )
+    run = await client.start(flow, inputs)
+    status = await run.wait()
+    if status.items.success != status.items.total:
+        raise RuntimeError(f"{status.items.success} of {status.items.total} items succeeded: {status}")
+    return status
 
 
-def take_median(measurements: Sequence[Measurement]) -> Measurement:
-    """The measurement whose rate is the median of them all."""
-    median = statistics.median_low(measurement.items_per_s for measurement in measurements)
-    return next(measurement for measurement in measurements if measurement.items_per_s == median)
+async def time_items(bench: Bench, items: int, component: str = "double") -> Reading:
+    """Measures one run in a runtime that is up."""
+    await run_all(bench.client, one_step(component), ({"n": n} for n in range(WARM_UP_ITEMS)))
+    meter = Meter(bench)
+    await run_all(bench.client, one_step(component), ({"n": n} for n in range(items)))
+    meter.stop()
+    costs = meter.read_costs(items)
+    return Reading({RATE: items / meter.seconds, MEMORY: costs["runtime"].peak_mb}, costs)
 
 
-def _per_item(before: Usage, after: Usage, items: int) -> float:
-    return round((after.cpu_s - before.cpu_s) / items * 1e6, 1)
+async def measure_items(items: int, storage: Storage, component: str, folder: Path | None) -> Reading:
+    """Measures one run in a fresh runtime."""
+    async with open_bench(folder, storage=storage) as bench:
+        return await time_items(bench, items, component)
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measures and prints.
-
-    Args:
-        arguments: The command line.
-    """
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3, help="each with a fresh runtime; the median counts")
-    parser.add_argument("--max-concurrency", type=int, default=1000)
-    parser.add_argument("--memory", action="store_true", help="peak memory for runs of different length")
-    parser.add_argument("--folder", type=Path, help="where the database lies; default, the folder for temporary files")
-    parser.add_argument("--json", action="store_true", help="print each figure as JSON, one line a size")
-    options = parser.parse_args(arguments)
-    sizes = (10_000, 100_000, 1_000_000) if options.memory else (options.items,)
-    rounds = 1 if options.memory else options.rounds
-    if not options.json:
-        print(f"{'items':>9} {'items/s':>9} {'runtime':>19} {'component server':>19}")
-    for items in sizes:
-        one = take_median([trio.run(measure, items, options.max_concurrency, options.folder) for _ in range(rounds)])
-        if options.json:
-            print(json.dumps(msgspec.to_builtins(one)), flush=True)
-        else:
-            print(
-                f"{one.items:9,} {one.items_per_s:9,.0f}"
-                f" {one.runtime_us:6.1f} µs {one.runtime_mb:5.0f} MiB {one.server_us:6.1f} µs {one.server_mb:5.0f} MiB",
-                flush=True,
-            )
+async def measure_processes(folder: Path | None) -> Reading:
+    """How much faster two processes compute than one."""
+    seconds = [await _time_toil(folder, processes) for processes in (1, 2)]
+    return Reading({"x of one process": seconds[0] / seconds[1]})
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+async def _time_toil(folder: Path | None, processes: int) -> float:
+    toil = {"rounds": TOIL_ROUNDS}
+    async with open_bench(folder, processes=processes) as bench:
+        await run_all(bench.client, one_step("compute"), [toil] * 10)
+        meter = Meter(bench)
+        await run_all(bench.client, one_step("compute"), [toil] * TOIL_ITEMS)
+        meter.stop()
+    return meter.seconds
+
+
+def _measure(items: int, storage: Storage, component: str = "double") -> Callable[[Path | None], Awaitable[Reading]]:
+    return partial(measure_items, items, storage, component)
+
+
+SCENARIOS: Final = (
+    Scenario("S1", "10,000 items, in memory", (Goal(RATE, 60_000, 100_000),), _measure(10_000, "memory")),
+    Scenario(
+        "S1d",
+        "10,000 items, durable",
+        (Goal(RATE, 50_000, 80_000), Goal(MEMORY, 120, is_ceiling=True)),
+        _measure(10_000, "sqlite"),
+        work=Work.FAN_OUT,
+    ),
+    Scenario(
+        "S1d-1M",
+        "1,000,000 items, durable",
+        (Goal(RATE, 50_000, 80_000), Goal(MEMORY, 120, is_ceiling=True)),
+        _measure(1_000_000, "sqlite"),
+        rounds=2,
+    ),
+    Scenario(
+        "S10",
+        "components that compute, in two processes",
+        (Goal("x of one process", 1.8),),
+        measure_processes,
+        rounds=3,
+    ),
+)
