@@ -125,13 +125,6 @@ class RegisterWebhookParams(CamelWire, kw_only=True):
     observability: Observability | None = None
 
 
-class RegisteredWebhook(CamelWire):
-    """`secret` is told here and never again, and only if the runtime made it."""
-
-    webhook_id: str
-    secret: str | None = None
-
-
 class WebhookParams(CamelWire):
     webhook_id: str
     observability: Observability | None = None

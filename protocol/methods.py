@@ -98,6 +98,15 @@ PUT_ARTIFACT = _runtime("runs/artifacts/put", b.PutArtifactParams, b.Artifact, "
 LIST_ARTIFACTS = _runtime("runs/artifacts/list", t.RunParams, b.ListArtifactsResult, "The artifacts of a run.")
 GET_ARTIFACT = _runtime("runs/artifacts/get", b.GetArtifactParams, b.Artifact, "One artifact.")
 CHECKPOINT = _runtime("runs/checkpoint", b.CheckpointParams, b.CheckpointResult, "Keeps a value for the next attempts.")
+REGISTER_WEBHOOK = _runtime(
+    "webhooks/register", a.RegisterWebhookParams, t.RegisteredWebhook, "Has events of runs sent to a URL, signed."
+)
+LIST_WEBHOOKS = _runtime("webhooks/list", a.ListWebhooksParams, a.ListWebhooksResult, "Webhooks, newest first.")
+DELETE_WEBHOOK = _runtime("webhooks/delete", a.WebhookParams, t.Empty, "Deletes a webhook and its deliveries.")
+LIST_DELIVERIES = _runtime(
+    "webhooks/deliveries", a.ListDeliveriesParams, a.ListDeliveriesResult, "What became of deliveries, newest first."
+)
+REDELIVER = _runtime("webhooks/redeliver", a.RedeliverParams, a.RedeliverResult, "Sends deliveries again.")
 VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
 FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
 FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
@@ -114,7 +123,8 @@ READING: Final = frozenset(
     method.name
     for method in (
         PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
-        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS, READ_STREAM,
+        VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS,
+        LIST_WEBHOOKS, LIST_DELIVERIES, READ_STREAM,
         LIST_STREAMS, LIST_ARTIFACTS, GET_ARTIFACT,
     )
 )  # fmt: skip

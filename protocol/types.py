@@ -257,6 +257,13 @@ class ItemCounts(CamelWire, omit_defaults=False):
     suspended: int | UnsetType = UNSET
 
 
+class RegisteredWebhook(CamelWire):
+    """`secret` is told here and never again, and only if the runtime made it."""
+
+    webhook_id: str
+    secret: str | None = None
+
+
 class RunStatus(CamelWire, kw_only=True):
     """The answer of `runs/submit`, `runs/get` and others; byte-compatible with the published shape."""
 
@@ -279,8 +286,18 @@ class RunStatus(CamelWire, kw_only=True):
     created_by: str | None = None
     cancel_reason: str | None = None
     deduplicated: bool | None = None
+    webhook: RegisteredWebhook | None = None
+    """Only in the answer to a submission that brought one."""
     results: list[ItemEntry] | None = None
     next_offset: int | None = None
+
+
+class RunWebhookParams(CamelWire):
+    """Who is told about one run: of `run.completed`, unless `events` names others."""
+
+    url: str
+    events: list[str] | None = None
+    secret: str | None = None
 
 
 class SubmitParams(CamelWire):
@@ -300,6 +317,7 @@ class SubmitParams(CamelWire):
     run_timeout_ms: Positive | None = None
     sealed: bool | None = None
     parent_close_policy: ParentClosePolicy | None = None
+    webhook: RunWebhookParams | None = None
 
 
 class GetRunParams(CamelWire):

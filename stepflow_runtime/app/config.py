@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
@@ -218,6 +218,42 @@ class SecretConfig(_Section, frozen=True, kw_only=True):
     file: Path | None = None
 
 
+class WebhookConfig(_Section, frozen=True, kw_only=True):
+    """How webhooks are carried out.
+
+    Args:
+        schemes: Of the URLs that are sent to.
+        allow: Networks that are not on the public internet and may be sent to all the same, such as `10.1.0.0/16`.
+        timeout_ms: Of one delivery, from looking up its host to the status that comes back.
+        retry_delays_ms: Between a try and the next, each up to a fifth longer; after the last the delivery is given up.
+        max_concurrency: Deliveries under way at once.
+        max_concurrency_per_webhook: Of one webhook, so that a slow receiver keeps nobody waiting.
+        keep_delivered_ms: How long what was delivered is still listed.
+        max_webhooks: Registered at once.
+        key_file: The key that seals secrets in the database; by default a file beside it, made when it is needed.
+    """
+
+    schemes: tuple[Literal["https", "http"], ...] = ("https",)
+    allow: tuple[str, ...] = ()
+    timeout_ms: _Positive = 15_000
+    retry_delays_ms: tuple[_Count, ...] = (
+        5_000,
+        300_000,
+        1_800_000,
+        7_200_000,
+        18_000_000,
+        36_000_000,
+        50_400_000,
+        72_000_000,
+        86_400_000,
+    )
+    max_concurrency: _Positive = 16
+    max_concurrency_per_webhook: _Positive = 4
+    keep_delivered_ms: _Count = 7 * 24 * 3_600_000
+    max_webhooks: _Count = 100
+    key_file: Path | None = None
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """All that a runtime is told.
 
@@ -227,6 +263,7 @@ class Config(Struct, frozen=True, kw_only=True):
         plugins: By name.
         routes: In order; the first that matches wins. Each names one of the plugins.
         secrets: Where the values of secret variables are, by their names.
+        webhooks: How they are carried out.
         warnings: What is odd in the file, a sentence each, with its place.
     """
 
@@ -239,6 +276,7 @@ class Config(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     limits: RuntimeLimits = field(default_factory=RuntimeLimits)
     secrets: dict[str, SecretConfig] = {}
+    webhooks: WebhookConfig = WebhookConfig()
     warnings: tuple[str, ...] = ()
 
 

@@ -31,8 +31,10 @@ from stepflow_runtime.app.config import (
     SqliteStorage,
     StdioConfig,
     StorageConfig,
+    WebhookConfig,
     default_state_path,
 )
+from stepflow_runtime.connect.destinations import parse_networks
 from stepflow_runtime.connect.mock import read_behaviors
 from stepflow_runtime.connect.routes import REST, Route, parse_route
 from stepflow_runtime.connect.tcp import is_tls, parse_url
@@ -46,7 +48,7 @@ from stepflow_runtime.model.pointer import extend
 _S = TypeVar("_S", bound=Struct)
 _T = TypeVar("_T")
 
-_SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits", "secrets")
+_SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits", "secrets", "webhooks")
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
 _PLUGIN_TYPES: Final = ("builtin", "stepflow", "mock")
 
@@ -92,6 +94,7 @@ class _Reader:
             retry=self.read_retry(self.section(value, "retry")),
             limits=self.convert(self.section(value, "limits"), RuntimeLimits, "/limits"),
             secrets=self.read_secrets(self.section(value, "secrets")),
+            webhooks=self.read_webhooks(self.section(value, "webhooks")),
             warnings=tuple(self.warnings),
         )
 
@@ -252,6 +255,11 @@ class _Reader:
                 raise self.fault(place, "A secret is {env: VARIABLE} or {file: PATH}; its value is not written here.")
             found[name] = self.convert(member, SecretConfig, place)
         return found
+
+    def read_webhooks(self, fields: Mapping[str, Any]) -> WebhookConfig:
+        webhooks = self.convert(fields, WebhookConfig, "/webhooks")
+        self.check("/webhooks/allow", parse_networks, webhooks.allow)
+        return webhooks
 
     # --- what all sections share -------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ from stepflow_runtime.app.config import (
 )
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
+from stepflow_runtime.app.webhooks import make_webhooks
 from stepflow_runtime.connect import leftovers
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin
@@ -118,8 +119,17 @@ class Runtime:
         self.has_failed = False
 
         self.programs = Programs(store)
+        webhooks = make_webhooks(
+            config, store, store.registry, store.deliveries, self._connections, self._clock, ids
+        )
+        self._webhooks = webhooks
         self.executor = Executor(
-            store, self._clock, ids, config.retry, open_run_timeout_s=limits.open_run_timeout_ms / 1000
+            store,
+            self._clock,
+            ids,
+            config.retry,
+            open_run_timeout_s=limits.open_run_timeout_ms / 1000,
+            announcer=webhooks.subscriptions,
         )
         submit_limits = SubmitLimits(
             limits.max_concurrency,
@@ -138,6 +148,7 @@ class Runtime:
             submit_limits,
             limits.max_frame_bytes,
             self._secrets,
+            webhooks.service,
         )
         blobs = BlobService(store, self._connections)
         byproducts = ByproductService(
@@ -175,6 +186,7 @@ class Runtime:
             FlowService(self.programs, self.executor),
             CompatService(runs, self.programs, limits.max_frame_bytes),
             self.jobs,
+            webhooks.service,
         )
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),
@@ -259,7 +271,9 @@ class Runtime:
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.router.run)
+            await self._webhooks.service.load()
             nursery.start_soon(self.executor.run)
+            nursery.start_soon(self._webhooks.delivery.run)
             nursery.start_soon(deliver_effects, self.executor, self.store)
             last_stop = Stop(self.store.after_clean_stop, self.config.limits.max_unclean_stops)
             recovered = await recover_runs(self.executor, self.store, self.programs, self._clock, last_stop)

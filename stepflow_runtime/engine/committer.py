@@ -9,7 +9,7 @@ import trio
 
 from stepflow_runtime.engine.active_run import ActiveRun, Taken
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.ports import Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
+from stepflow_runtime.ports import Announcer, Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
 
 STORE_RETRY_S: Final = 0.5
 """Between two tries to commit while the store is unavailable."""
@@ -44,12 +44,14 @@ class Committer:
         store: Where to.
         clock: Gives events their time.
         sink: Who is told.
+        announcer: Whom events interest; `None` if nobody.
     """
 
-    def __init__(self, store: Store, clock: Clock, sink: CommitSink) -> None:
+    def __init__(self, store: Store, clock: Clock, sink: CommitSink, announcer: Announcer | None = None) -> None:
         self._store = store
         self._clock = clock
         self._sink = sink
+        self._announcer = announcer
         self._gathering: dict[RunId, ActiveRun] = {}
         self._work = trio.Event()
         self._idle = trio.Event()
@@ -79,6 +81,12 @@ class Committer:
                 runs, self._gathering = self._gathering, {}
                 wall_ms = self._clock.wall_ms()
                 group = [run.take(wall_ms) for run in runs.values()]
+                if self._announcer is not None:
+                    for taken in group:
+                        write = taken.write
+                        write.deliveries = self._announcer.announce(
+                            taken.run.spec, write.events, write.expected_seq + 1, write.at_ms
+                        )
                 self._tell(group, await self._commit(group))
             self._idle.set()
 
@@ -117,6 +125,8 @@ class Committer:
             match result:
                 case Committed():
                     self._sink.durable(taken)
+                    if taken.write.deliveries and self._announcer is not None:
+                        self._announcer.announced()
                 case Fenced():
                     raise Superseded(f"another runtime owns run {taken.write.run_id} now")
                 case Conflict() | StoreUnavailable() if taken.write.expected_seq == 0:

@@ -29,6 +29,7 @@ from stepflow_runtime.model.events import ParentLink, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, Failure
 from stepflow_runtime.ports import (
+    Announcer,
     Clock,
     CommitResult,
     ComponentCaller,
@@ -49,6 +50,7 @@ class Executor:
         clock, ids: The world.
         policy: The transport's retry budget and the default back-off.
         open_run_timeout_s: An open run without an append for so long is sealed.
+        announcer: Whom events interest; `None` if nobody.
 
     Attributes:
         caller: Who executes steps; set once, before `run`.
@@ -58,7 +60,14 @@ class Executor:
     caller: ComponentCaller
 
     def __init__(
-        self, store: Store, clock: Clock, ids: Ids, policy: RetryPolicy, *, open_run_timeout_s: float = 3600.0
+        self,
+        store: Store,
+        clock: Clock,
+        ids: Ids,
+        policy: RetryPolicy,
+        *,
+        open_run_timeout_s: float = 3600.0,
+        announcer: Announcer | None = None,
     ) -> None:
         self._store = store
         self._open_run_timeout_s = open_run_timeout_s
@@ -69,7 +78,7 @@ class Executor:
         self._turns = Turns()
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
-        self._committer = Committer(store, clock, self)
+        self._committer = Committer(store, clock, self, announcer)
         self._in_turn = False
         self.is_draining = False
         self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]

@@ -17,7 +17,7 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Program, Programs
-from stepflow_runtime.model.events import RetryCause, RunSpec
+from stepflow_runtime.model.events import RetryCause, RunSpec, RunWebhook
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.ports import (
@@ -97,12 +97,13 @@ class RunCreator:
         principal: str,
         connection: Connection | None,
         secrets: Secrets,
+        webhook: RunWebhook | None = None,
     ) -> tuple[RunRecord, bool]:
-        """The run of a submission, and whether it is new."""
+        """The run of a submission, and whether it is new; if it is, it has this webhook."""
         child_key = next_child_key(execution, params) if execution is not None else None
         record, is_new = await self._find_again(execution, child_key), False
         if record is None:
-            record, is_new = await self._create(execution, child_key, params, principal, connection, secrets)
+            record, is_new = await self._create(execution, child_key, params, principal, connection, secrets, webhook)
         if execution is not None and child_key is not None:
             execution.claims = {**(execution.claims or {}), child_key: record.spec.run_id}
         return record, is_new
@@ -115,11 +116,13 @@ class RunCreator:
         principal: str,
         connection: Connection | None,
         secrets: Secrets,
+        webhook: RunWebhook | None,
     ) -> tuple[RunRecord, bool]:
         program = await self._programs.get(BlobId(params.flow_id), params.overrides)
         inputs = copy_inputs(params.inputs, self._limits)
         parent = await self._find_parent(execution, params.observability, connection)
         spec = self._specify(params, program, principal, connection, secrets, parent, execution, child_key)
+        spec = msgspec.structs.replace(spec, webhook=webhook)
         if parent is not None or self._executor.is_draining:  # else the commit finds it, and nothing is refused before
             existing = await self._find_idempotent(spec)
             if existing is not None:

@@ -61,7 +61,7 @@ class EventService:
             RpcError: `RUN_NOT_FOUND`; `INVALID_PARAMS` for an unknown type or a cursor that is none.
         """
         run_id = RunId(params.run_id)
-        types = _read_types(params.types)
+        types = EVENT_TYPES if params.types is None else read_types(params.types, "types")
         limit = params.limit or DEFAULT_LIMIT
         position = decode_index_cursor(params.cursor, 2)
         found: list[RunEvent] = []
@@ -93,7 +93,7 @@ class EventService:
             for row in rows:
                 at = format_time(row.at_ms)
                 for event in decode_events(row.events)[seq - row.first_seq :]:
-                    for kind, item, step, data in _translate(event, skip):
+                    for kind, item, step, data in translate(event, skip):
                         if len(found) == limit:
                             return seq, skip
                         if kind in types:
@@ -108,15 +108,18 @@ def _gone(run_id: RunId) -> NoReturn:
     raise run_not_found(run_id)
 
 
-def _read_types(types: list[str] | None) -> frozenset[str]:
-    if types is None:
-        return EVENT_TYPES
+def read_types(types: list[str], field: str = "events") -> frozenset[str]:
+    """Types of events, as a request names them.
+
+    Raises:
+        RpcError: `INVALID_PARAMS` if there are others among them.
+    """
     unknown = sorted(set(types) - EVENT_TYPES)
     if unknown:
         raise RpcError(
             ErrorCode.INVALID_PARAMS,
             f"there are no events of type {', '.join(unknown)}; types are {', '.join(sorted(EVENT_TYPES))}",
-            path="$.types",
+            path=f"$.{field}",
         )
     return frozenset(types)
 
@@ -124,8 +127,8 @@ def _read_types(types: list[str] | None) -> frozenset[str]:
 Public = tuple[str, int | None, str | None, dict[str, Any] | None]
 
 
-def _translate(event: AnyEvent, skip: int) -> Iterable[Public]:
-    """The public events of a journal event, without the first `skip`."""
+def translate(event: AnyEvent, skip: int = 0) -> Iterable[Public]:
+    """The public events of a journal event, without the first `skip`: type, item, step and data of each."""
     match event:
         case ev.ItemsCancelled(first=first, last=last, reason=reason):
             return (_item_completed(item, Outcome.CANCELLED, _reason(reason)) for item in range(first + skip, last + 1))

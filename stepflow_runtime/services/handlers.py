@@ -20,6 +20,7 @@ from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.webhooks import WebhookService
 
 
 def make_handlers(
@@ -32,6 +33,7 @@ def make_handlers(
     flows: FlowService,
     compat: CompatService,
     jobs: JobService,
+    webhooks: WebhookService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
     handlers: dict[str, Handler] = {
@@ -59,6 +61,11 @@ def make_handlers(
         m.LIST_ARTIFACTS.name: byproducts.artifacts.list_all,
         m.GET_ARTIFACT.name: byproducts.artifacts.get,
         m.CHECKPOINT.name: byproducts.checkpoints.checkpoint,
+        m.REGISTER_WEBHOOK.name: webhooks.register,
+        m.LIST_WEBHOOKS.name: webhooks.list_webhooks,
+        m.DELETE_WEBHOOK.name: webhooks.delete,
+        m.LIST_DELIVERIES.name: webhooks.deliveries,
+        m.REDELIVER.name: webhooks.redeliver,
         m.VALIDATE_FLOW.name: flows.validate,
         m.FLOW_VARIABLES.name: flows.variables,
         m.FLOW_GRAPH.name: flows.graph,

@@ -20,10 +20,12 @@ from protocol.types import (
     CancelRunResult,
     Empty,
     GetRunParams,
+    RegisteredWebhook,
     ResultOrder,
     RunParams,
     RunState,
     RunStatus,
+    RunWebhookParams,
     SubmitParams,
 )
 from stepflow_runtime.connect.connection import Connection, Connections
@@ -54,6 +56,7 @@ from stepflow_runtime.services.submission import (
 )
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.services.waiting import Waiting
+from stepflow_runtime.services.webhooks import WebhookAdmission, WebhookService
 
 ANSWER_MARGIN: Final = 64 * 1024
 """Of a frame, kept for what an answer holds besides results."""
@@ -73,6 +76,7 @@ class RunService:
         limits: Of submissions.
         max_frame_bytes: Of one answer.
         secrets: The values of secret variables; without it none has one.
+        webhooks: Admits the webhooks of runs; without it they may have none.
 
     Attributes:
         creator: Makes runs, also for jobs and schedules.
@@ -89,7 +93,9 @@ class RunService:
         limits: SubmitLimits,
         max_frame_bytes: int,
         secrets: SecretSource | None = None,
+        webhooks: WebhookService | None = None,
     ) -> None:
+        self._webhooks = webhooks
         self._executor = executor
         self._store = store
         self._connections = connections
@@ -136,7 +142,10 @@ class RunService:
         with (
             self._waiting.parked(execution) if params.wait else nullcontext()
         ):  # a wait that is refused leaves no run behind
-            record, is_new = await self.creator.find_or_create(execution, params, principal, connection, secrets)
+            webhook = self._admit_webhook(params.webhook)
+            record, is_new = await self.creator.find_or_create(
+                execution, params, principal, connection, secrets, None if webhook is None else webhook.kept
+            )
             _let_go(params)
             if params.wait:
                 record = await self._wait(record.spec.run_id, params.timeout_ms)
@@ -144,7 +153,16 @@ class RunService:
         if params.wait and record.progress.status in TERMINAL_RUN_STATES:
             _attach(status, await self._read(record, ResultOrder.BY_INDEX, 0, None))
         status.deduplicated = None if is_new else True
+        if webhook is not None and is_new:
+            status.webhook = RegisteredWebhook(status.run_id, webhook.secret)
         return status
+
+    def _admit_webhook(self, params: RunWebhookParams | None) -> WebhookAdmission | None:
+        if params is None:
+            return None
+        if self._webhooks is None:
+            raise RpcError(ErrorCode.INVALID_PARAMS, "this runtime sends no webhooks; leave it out", path="$.webhook")
+        return self._webhooks.admit(params)
 
     # --- get ---
 

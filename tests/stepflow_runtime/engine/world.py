@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
@@ -40,16 +40,30 @@ from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.flow import Backoff, BackoffKind
 from stepflow_runtime.model.ids import ExecutionId, RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
-from stepflow_runtime.ports import CommitResult, Entry, Execution, Key, Message, Registry, RunWrite, Store
+from stepflow_runtime.ports import (
+    CommitResult,
+    Deliveries,
+    Delivery,
+    Entry,
+    Execution,
+    Key,
+    Message,
+    Registry,
+    RunWrite,
+    Store,
+)
 from stepflow_runtime.services.additions import ByproductLimits
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.byproducts import ByproductService
+from stepflow_runtime.services.delivering import DeliveryPolicy, DeliveryService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.services.subscriptions import Subscriptions
 from stepflow_runtime.services.visibility import Visibility
+from stepflow_runtime.services.webhooks import WebhookService
 from stepflow_runtime.store.memory import open_memory
 
 EPOCH_MS: Final = 1_790_000_000_000
@@ -58,6 +72,8 @@ BOOM: Final = Failure(ItemErrorCode.COMPONENT_FAILED, "boom")
 GONE: Final = Failure(ItemErrorCode.UNREACHABLE, "gone")
 QUICK: Final = RetryPolicy(backoff=Backoff(type=BackoffKind.CONSTANT, min_delay_ms=10, max_delay_ms=10))
 LIMITS: Final = SubmitLimits()
+SECRET: Final = b"s" * 32
+RETRY_TWICE: Final = DeliveryPolicy((1000, 60_000), max_concurrency=4, max_concurrency_per_webhook=2)
 BYPRODUCT_LIMITS: Final = ByproductLimits()
 
 Work = Callable[[Execution], Awaitable[Outcome]]
@@ -73,6 +89,10 @@ class TrioClock:
 
     def wall_ms(self) -> int:
         return self._epoch_ms + round(trio.current_time() * 1000)
+
+    def jump(self, by_ms: int) -> None:
+        """Somebody sets the wall clock."""
+        self._epoch_ms += by_ms
 
     def monotonic(self) -> float:
         return trio.current_time()
@@ -238,7 +258,7 @@ class HookedStore:
     """A store whose writes a test can watch, delay and refuse; all else is the inner store's.
 
     Attributes:
-        writes: Calls of `commit` and `settle` so far, and writes of the registry.
+        writes: Calls of `commit` and `settle` so far, and writes of registry and deliveries.
         commits: The groups that were committed.
         before, after: Awaited around every write, with its number (from 1).
     """
@@ -246,6 +266,7 @@ class HookedStore:
     def __init__(self, inner: Any) -> None:
         self._inner: Store = inner
         self.registry = HookedRegistry(self, inner.registry)
+        self.deliveries = HookedDeliveries(self, inner.deliveries)
         self.writes = 0
         self.is_settling = False
         self.commits: list[Sequence[RunWrite]] = []
@@ -283,6 +304,56 @@ class HookedStore:
         """A write is done."""
         if self.after is not None:
             await self.after(number)
+
+
+class HookedDeliveries:
+    """The deliveries of a store whose writes a test can watch: they count as the store's."""
+
+    def __init__(self, store: HookedStore, inner: Deliveries) -> None:
+        self._store = store
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def note(self, deliveries: Sequence[Delivery]) -> None:
+        number = await self._store.begin()
+        await self._inner.note(deliveries)
+        await self._store.end(number)
+
+
+class FakeSender:
+    """Implements `ports.Sender`: receivers within the test.
+
+    Attributes:
+        sent: URL, headers and body of each try.
+        answer: Raises what goes wrong with a try.
+    """
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, dict[str, str], Any]] = []
+        self.answer: Callable[[str, dict[str, str]], Awaitable[None]] | None = None
+
+    def check_url(self, url: str) -> None:
+        if not url.startswith("https://"):
+            raise ValueError("its scheme must be https")
+
+    async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.sent.append((url, dict(headers), msgspec.json.decode(body)))
+        if self.answer is not None:
+            await self.answer(url, dict(headers))
+        else:
+            await trio.lowlevel.checkpoint()
+
+
+class FakeSealer:
+    """Implements `ports.Sealer`, readably."""
+
+    def seal(self, secret: bytes) -> str:
+        return f"sealed:{secret.hex()}"
+
+    def unseal(self, sealed: str) -> bytes:
+        return bytes.fromhex(sealed.removeprefix("sealed:"))
 
 
 class HookedRegistry:
@@ -325,15 +396,43 @@ class World:
         ported = cast(Any, self.store)
         self.clock = TrioClock(epoch_ms)
         ids = CountedIds(boot)
-        self.executor = Executor(ported, self.clock, ids, policy)
+        self.sender = FakeSender()
+        self.subscriptions = Subscriptions()
+        self.executor = Executor(ported, self.clock, ids, policy, announcer=self.subscriptions)
         self.caller = FakeCaller(behave)
         self.caller.executor = self.executor
         self.executor.caller = self.caller
         self.programs = Programs(ported)
         self.connections = Connections()
         self.client = Connection("test")
+        registry, deliveries = cast(Registry, self.store.registry), cast(Deliveries, self.store.deliveries)
+        self.webhooks = WebhookService(
+            self.subscriptions,
+            ported,
+            registry,
+            deliveries,
+            self.connections,
+            self.sender,
+            FakeSealer(),
+            self.clock,
+            ids,
+            lambda: SECRET,
+            max_webhooks=5,
+        )
+        self.delivery = DeliveryService(
+            deliveries, self.webhooks, self.sender, FakeSealer(), self.clock, RETRY_TWICE, lambda: 0.5
+        )
+        self.subscriptions.wake = self.delivery.wake
         self.runs = RunService(
-            self.executor, ported, self.programs, self.connections, self.clock, ids, limits, max_frame_bytes
+            self.executor,
+            ported,
+            self.programs,
+            self.connections,
+            self.clock,
+            ids,
+            limits,
+            max_frame_bytes,
+            webhooks=self.webhooks,
         )
         visibility = Visibility(self.connections)
         self.listing = ListingService(self.executor, ported, self.programs, visibility)
@@ -353,7 +452,7 @@ class World:
         self.jobs = JobService(
             self.executor,
             ported,
-            cast(Registry, self.store.registry),
+            registry,
             self.runs.creator,
             self.connections,
             self.clock,
@@ -425,7 +524,9 @@ async def open_world(
     world.store.before, world.store.after = hooks
     async with trio.open_nursery() as nursery:
         world.caller.nursery = nursery
+        await world.webhooks.load()
         nursery.start_soon(world.executor.run)
+        nursery.start_soon(world.delivery.run)
         nursery.start_soon(deliver_effects, world.executor, cast(Store, world.store))
         await recover_runs(world.executor, cast(Store, world.store), world.programs, world.clock)
         await nursery.start(world.jobs.run)
