@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 import trio
 
 from stepflow_runtime.engine.active_run import ActiveRun, Taken
+from stepflow_runtime.engine.patience import STORE_RETRY_S
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Announcer, Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
-
-STORE_RETRY_S: Final = 0.5
-"""Between two tries to commit while the store is unavailable."""
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +52,7 @@ class Committer:
         self._sink = sink
         self._announcer = announcer
         self._gathering: dict[RunId, ActiveRun] = {}
+        self._stuck: set[RunId] = set()
         self._work = trio.Event()
         self._idle = trio.Event()
         self._idle.set()
@@ -87,31 +87,57 @@ class Committer:
                         write.deliveries = self._announcer.announce(
                             taken.run.spec, write.events, write.expected_seq + 1, write.at_ms
                         )
-                self._tell(group, await self._commit(group))
+                await self._commit(group)
             self._idle.set()
 
-    async def _commit(self, group: list[Taken]) -> list[CommitResult | StoreUnavailable]:
-        """Commits a group. While the store is unavailable new runs are refused and the others wait."""
-        try:
-            return [*await self._store.commit([taken.write for taken in group])]
-        except StoreUnavailable as error:
-            refusal = error
-        kept = [taken for taken in group if taken.write.expected_seq]
-        waiting = "running ones wait" if kept else "none waits"
-        log.warning(f"store unavailable: new runs are refused, {waiting}", reason=str(refusal))
-        results: dict[RunId, CommitResult] = {}
-        while kept and not results:
-            await trio.sleep(STORE_RETRY_S)
-            try:
-                committed = await self._store.commit([taken.write for taken in kept])
-            except StoreUnavailable as error:
-                self._refuse_new(error)
-                continue
-            log.info("store available again: what waited is committed")
-            results = {taken.write.run_id: result for taken, result in zip(kept, committed, strict=True)}
-        return [results.get(taken.write.run_id, refusal) for taken in group]
+    def is_stuck(self, run_id: RunId) -> bool:
+        """Whether what this run has recorded waits for a store that is unavailable."""
+        return run_id in self._stuck or (bool(self._stuck) and run_id in self._gathering)
 
-    def _refuse_new(self, error: StoreUnavailable) -> None:
+    async def _commit(self, group: list[Taken]) -> None:
+        """Commits a group, and tells. While the store is unavailable new runs are refused and the others wait.
+
+        A store that refuses may have written all the same, and only its answer was lost. So what waits is committed
+        again as it was, which changes nothing then; and who submitted is told that nothing was written when that is so.
+        """
+        refusal: StoreUnavailable | None = None
+        while group:
+            try:
+                results = await self._store.commit([taken.write for taken in group])
+            except StoreUnavailable as error:
+                self._refuse_gathering(error)
+                kept = await self._refuse_new(group, error)
+                if refusal is None:
+                    waiting = "running ones wait" if kept else "none waits"
+                    log.warning(f"store unavailable: new runs are refused, {waiting}", reason=str(error))
+                group, refusal = kept, error
+                self._stuck = {taken.write.run_id for taken in group}
+                if group:
+                    await trio.sleep(STORE_RETRY_S)
+                continue
+            if refusal is not None:
+                log.info("store available again: what waited is committed")
+                self._stuck = set()
+            self._tell(group, results)
+            return
+
+    async def _refuse_new(self, group: list[Taken], error: StoreUnavailable) -> list[Taken]:
+        """Tells new runs that they were not stored, if that is certain; returns the others."""
+        kept: list[Taken] = []
+        for taken in group:
+            if taken.write.expected_seq or await self._may_be_stored(taken.write.run_id):
+                kept.append(taken)
+            else:
+                self._tell([taken], [error])
+        return kept
+
+    async def _may_be_stored(self, run_id: RunId) -> bool:
+        try:
+            return await self._store.run(run_id) is not None
+        except StoreUnavailable:
+            return True
+
+    def _refuse_gathering(self, error: StoreUnavailable) -> None:
         """Runs that were submitted since need not wait to learn that they cannot be stored."""
         new = [run for run in self._gathering.values() if not run.has_been_taken]
         for run in new:
@@ -120,7 +146,7 @@ class Committer:
             for ticket in run.take(self._clock.wall_ms()).tickets:
                 ticket.resolve(error)
 
-    def _tell(self, group: list[Taken], results: list[CommitResult | StoreUnavailable]) -> None:
+    def _tell(self, group: Sequence[Taken], results: Sequence[CommitResult | StoreUnavailable]) -> None:
         for taken, result in zip(group, results, strict=True):
             match result:
                 case Committed():

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import msgspec
-import structlog
 import trio
 
 from stepflow_runtime.engine.commands import CancelledChildren, EffectKind, UnclaimedChildren
 from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import Message, RunRecord, Store, StoreUnavailable
+from stepflow_runtime.ports import Message, RunRecord, Store
 
 PARENT_CANCELLED: Final = "parentCancelled"
 UNCLAIMED: Final = "unclaimed"
 CHILD_GRACE_S: Final = 5.0
 
-log = structlog.get_logger(__name__)
-
 
 async def deliver_effects(executor: Executor, store: Store) -> None:
     """Delivers messages as they become durable, until cancelled. Cancelling a run that has ended changes nothing."""
     async for message in executor.messages:
-        targets = [child.spec.run_id for child in await _find_targets(message, store)]
-        for run_id in targets:
-            executor.request_cancel(run_id, _reason(message), None, CHILD_GRACE_S)
-        for run_id in targets:  # a message is forgotten only when what it brought about is durable
-            run = executor.active(run_id)
-            if run is not None:
-                await executor.wait_committed(run, run.state.facts.seq)
-        try:
-            await store.settle([message])
-        except StoreUnavailable as error:
-            log.warning("message not settled: it is delivered again by the next runtime", reason=str(error))
+        await insist("the cancellation of sub-runs", partial(_deliver, message, executor, store))
         await trio.lowlevel.checkpoint()
+
+
+async def _deliver(message: Message, executor: Executor, store: Store) -> None:
+    targets = [child.spec.run_id for child in await _find_targets(message, store)]
+    for run_id in targets:
+        executor.request_cancel(run_id, _reason(message), None, CHILD_GRACE_S)
+    for run_id in targets:  # a message is forgotten only when what it brought about is durable
+        run = executor.active(run_id)
+        if run is not None:
+            await executor.wait_committed(run, run.state.facts.seq)
+    await store.settle([message])
 
 
 async def _find_targets(message: Message, store: Store) -> list[RunRecord]:

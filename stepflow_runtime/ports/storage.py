@@ -23,7 +23,7 @@ from stepflow_runtime.ports.records import (
 
 
 class Store(Protocol):
-    """Runs and their journals. Errors of the medium are raised as `StoreUnavailable` and nothing is written."""
+    """Runs and their journals. Errors of the medium are raised as `StoreUnavailable`: what was to be written is not."""
 
     def lease(self, root_run_id: RunId) -> Lease:
         """The lease under which the tree of this root may be written."""
@@ -31,6 +31,11 @@ class Store(Protocol):
 
     async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
         """Writes all of them in one transaction, each alone in its success or failure, and wakes who watches.
+
+        A write that was made before, by a call whose answer was lost, is found and not made again: it is `Committed`.
+
+        Raises:
+            StoreUnavailable: Nothing was written; or it was, and the medium did not say so.
 
         Cancellation: the transaction happens or does not; the caller must not assume either.
         """

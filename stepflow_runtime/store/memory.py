@@ -87,10 +87,10 @@ class MemoryStore:
         if write.lease != self._leases[write.lease.shard]:
             return Fenced()
         run = self._runs.get(write.run_id)
+        events = encode_events(write.events)
         conflict = self._find_conflict(write, run)
         if conflict is not None:
-            return conflict
-        events = encode_events(write.events)
+            return Committed(write.expected_seq + len(write.events)) if _is_there(write, events, run) else conflict
         progress = copy.copy(write.progress)
         progress.seq = write.expected_seq + len(write.events)
         if write.spec is not None:
@@ -274,6 +274,14 @@ class MemoryStore:
         if blob is not None:
             verify_content(blob_id, blob[0])
         return blob
+
+
+def _is_there(write: RunWrite, events: bytes, run: _Run | None) -> bool:
+    """Whether this very write was made before, and its writer does not know."""
+    first_seq, last_seq = write.expected_seq + 1, write.expected_seq + len(write.events)
+    row = JournalRow(first_seq, last_seq, write.at_ms, write.completions_before, events)
+    first = 0 if run is None else bisect_left(run.journal, last_seq, key=lambda row: row.last_seq)
+    return run is not None and row in run.journal[first : first + 1]
 
 
 def _matches(record: RunRecord, where: RunFilter) -> bool:

@@ -78,14 +78,14 @@ class RecentRuns:
     def note(self, part: Part) -> None:
         """A part of a commit is durable."""
         write = part.write
-        if write.spec is not None:
+        run = self._runs.get(write.run_id)
+        if run is None:
+            if write.spec is None:
+                return
             run = self._runs[write.run_id] = RecentRun(write.spec, part.progress)
             self._size += run.size
-        else:
-            known = self._runs.get(write.run_id)
-            if known is None:
-                return
-            run = known
+        elif part.row is not None and part.row.last_seq <= run.progress.seq:
+            return  # it was made before, and is made again because its answer was lost
         before = run.size
         run.add(part)
         self._size += run.size - before

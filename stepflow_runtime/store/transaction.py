@@ -22,6 +22,7 @@ from stepflow_runtime.ports import (
     Committed,
     Conflict,
     Fenced,
+    JournalRow,
     Lease,
     RunProgress,
     RunWrite,
@@ -271,8 +272,15 @@ class Transactor:
             conflict = self._find_conflict(write)
             if conflict is None:
                 raise error
-            return conflict
+            return result if self._is_there(part) else conflict
         return result
+
+    def _is_there(self, part: Part) -> bool:
+        """Whether this very write was made before, and its writer does not know."""
+        part.encode()
+        first = part.write.expected_seq + 1
+        rows = self._db.rows(QUERIES["journal"], (part.write.run_id, first, 1))
+        return part.row is not None and any(JournalRow(*row[:5]) == part.row for row in rows)
 
     def _find_conflict(self, write: RunWrite) -> Conflict | None:
         spec = write.spec

@@ -86,9 +86,25 @@ async def test_a_write_to_no_run_is_a_conflict(store: AnyStore) -> None:
 
 async def test_a_run_id_is_used_once(store: AnyStore) -> None:
     run_id = await create(store, 1)
-    (result,) = await store.commit([creation(store, specify(run_id))])
+    (result,) = await store.commit([creation(store, specify(run_id, labels={"other": "run"}))])
     assert isinstance(result, Conflict)
     assert result.existing == run_id
+
+
+async def test_a_write_whose_answer_was_lost_is_written_once_however_often_it_comes(store: AnyStore) -> None:
+    made = creation(store, specify(name_run(1)))
+    added = addition(store, name_run(1), 1, [step(0)], ended=1)
+    for write, seq in ((made, 1), (added, 2)):
+        for _ in range(3):
+            assert await store.commit([write]) == [Committed(seq)]
+    assert [row.last_seq for row in await store.journal(name_run(1), 1, 10)] == [1, 2]
+
+
+async def test_a_write_that_only_looks_as_one_before_is_a_conflict(store: AnyStore) -> None:
+    run_id = await create(store, 1)
+    assert await store.commit([addition(store, run_id, 1, [step(0)])]) == [Committed(2)]
+    (result,) = await store.commit([addition(store, run_id, 1, [step(1)])])
+    assert isinstance(result, Conflict)
 
 
 async def test_a_bad_write_fails_alone(store: AnyStore) -> None:
@@ -98,7 +114,7 @@ async def test_a_bad_write_fails_alone(store: AnyStore) -> None:
             addition(store, first, 1, [step(0)], ended=1),
             addition(store, second, 7, [step(0)]),
             creation(store, specify(name_run(3))),
-            creation(store, specify(first)),
+            creation(store, specify(first, labels={"other": "run"})),
         ]
     )
     assert [type(result) for result in results] == [Committed, Conflict, Committed, Conflict]
