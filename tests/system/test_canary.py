@@ -1,5 +1,5 @@
 """A planted secret shows in no sink: a runtime as a process, a server that does its worst with it, and every place that
-anybody reads afterwards."""
+anybody reads afterwards. `SINKS` names them all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -104,6 +105,7 @@ class Runtime:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.said: list[str] = []
+        self.process: trio.Process
         parts = config(folder, SERVER, storage=True)
         parts["listen"] = {"rpc": f"unix:{folder / 'socket'}"}
         (folder / "c.json").write_text(json.dumps(parts))
@@ -122,6 +124,7 @@ class Runtime:
             stdout=subprocess.PIPE,
             env=environment,
         )
+        self.process = process
         assert process.stderr is not None
         try:
             async for chunk in process.stderr:
@@ -143,15 +146,84 @@ def digest(credentials: dict[str, str] | None = None) -> str:
     return hashlib.sha256(f"{KEY}|{password}".encode()).hexdigest()
 
 
-async def read_all(client: Client) -> list[str]:
-    """What a client can find out, as text."""
-    found: list[str] = []
+SINKS: Final = {
+    "answer", "runs/get", "runs/list", "runs/items", "runs/steps", "runs/events", "results", "blobs/get", "flow",
+    "rpc.discover", "components/list", "log", "command lines", "environments", "database", "backup", "files", "cli",
+}  # fmt: skip
+"""Wherever anybody but the component itself could come across a secret."""
+
+LOOKED_AT_ONCE: Final = {
+    "blobs/get": "use",
+    "cli": "raise",
+    "backup": "raise",
+    "components/list": "raise",
+    "command lines": "raise",
+    "environments": "raise",
+}
+"""What looks the same whatever the component does."""
+
+
+async def read_all(client: Client, address: str) -> dict[str, list[str]]:
+    """What a client can find out, as text, by sink."""
+    found: dict[str, list[str]] = defaultdict(list)
     async for run in client.list_runs():
         handle = client.get_run(run.run_id)
-        found += [repr(run), repr(await handle.refresh())]
-        found += [repr(entry) async for entry in handle.results()]
-        found += [repr(event) async for event in handle.events()]
+        found["runs/list"].append(repr(run))
+        found["runs/get"].append(repr(await handle.refresh()))
+        found["results"] += [repr(entry) async for entry in handle.results()]
+        found["runs/events"] += [repr(event) async for event in handle.events()]
+        found["flow"].append(repr(await client.get_blob(run.flow_id)))
+    stream = await trio.open_unix_socket(address.removeprefix("unix:"))
+    async with stream:
+        for method in ("runs/items", "runs/steps"):
+            for run_id in {json.loads(text)["runId"] for text in await ask(stream, "runs/list", {}, "runs")}:
+                found[method] += await ask(stream, method, {"runId": run_id}, method.partition("/")[2])
+        found["rpc.discover"] = await ask(stream, "rpc.discover", {})
     return found
+
+
+async def ask(stream: trio.SocketStream, method: str, params: dict[str, Any], field: str | None = None) -> list[str]:
+    """A raw answer, all that is in it; or the members of one field."""
+    await stream.send_all(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+    line = b""
+    while not line.endswith(b"\n"):
+        line += await stream.receive_some()
+    result = json.loads(line)["result"]
+    return [json.dumps(member, ensure_ascii=False) for member in (result[field] if field else [result])]
+
+
+def read_processes(runtime: trio.Process) -> dict[str, list[str]]:
+    """The command lines of the runtime and its servers, and the environments of these: what `ps` tells others."""
+    children = [int(pid) for pid in Path(f"/proc/{runtime.pid}/task/{runtime.pid}/children").read_text().split()]
+    read = [(kind, Path(f"/proc/{pid}/{kind}").read_bytes()) for pid in children for kind in ("cmdline", "environ")]
+    return {
+        "command lines": [
+            Path(f"/proc/{runtime.pid}/cmdline").read_text(),
+            *(text.decode() for kind, text in read if kind == "cmdline"),
+        ],
+        "environments": [text.decode() for kind, text in read if kind == "environ"],
+    }
+
+
+async def run_commands(folder: Path, address: str, run_id: str) -> dict[str, list[str]]:
+    """What commands say, and a backup beside the database."""
+
+    async def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "stepflow_runtime.app.cli", *arguments]
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        return (done.stdout + done.stderr).decode()
+
+    config = ("--config", str(folder / "c.json"))
+    return {
+        "cli": [
+            await run("runs", "get", run_id, "--url", address, "-o", "json"),
+            await run("runs", "events", run_id, "--url", address),
+            await run("db", "backup", str(folder / "backup.db"), *config),
+            await run("db", "check", *config),
+            await run("doctor", *config),
+        ],
+        "components/list": [await run("components", "list", *config, "-o", "json")],
+    }
 
 
 @pytest.mark.parametrize("how", ["use", "raise", "die"])
@@ -162,31 +234,38 @@ async def test_a_planted_secret_shows_in_no_sink(tmp_path: Path, how: str) -> No
             address = await nursery.start(runtime.run)
             async with open_client(address) as client:
                 status = await client.submit_run(flow=FLOW, inputs=[{"how": how}], wait=True)
-                said = await read_all(client)
+                said = await read_all(client, address)
+                said["answer"] = [repr(status)]
                 assert status.results is not None
                 result: Any = status.results[0].result
                 if how == "use":
                     check_values(result.value)
-                    said.append(repr(await client.get_blob(result.value["kept"]["blob_id"])))
+                    said["blobs/get"] = [repr(await client.get_blob(result.value["kept"]["blob_id"]))]
                 elif how == "raise":
                     assert "bad key [secret]" in result.error.message
                 else:
                     assert "exited with status 7" in result.error.message
                     assert "[secret]" in result.error.message
+            if how == "raise":
+                said |= read_processes(runtime.process) | await run_commands(tmp_path, address, status.run_id)
             nursery.cancel_scope.cancel()
-    logs = "".join(runtime.said)
-    assert "component server wrote" in logs, "its stderr is in the log, or this test looks at nothing"
-    assert "[secret]" in logs
-    for text in (logs, *said):
-        assert CANARY not in text
-    check_files(tmp_path)
+    said["log"] = ["".join(runtime.said)]
+    assert "component server wrote" in said["log"][0], "its stderr is in the log, or this test looks at nothing"
+    assert "[secret]" in said["log"][0]
+    said |= read_files(tmp_path)
+    assert said.keys() == {sink for sink in SINKS if LOOKED_AT_ONCE.get(sink, how) == how}
+    for sink, texts in said.items():
+        assert any(texts), f"{sink}: there is something to look at"
+        for text in texts:
+            assert CANARY not in text, sink
 
 
-def check_files(folder: Path) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    assert "state.db" in {path.name for path in files}
-    for path in files:
-        assert CANARY.encode() not in path.read_bytes(), path
+def read_files(folder: Path) -> dict[str, list[str]]:
+    """Every file that the runtime left, as text."""
+    contents = {path.name: path.read_bytes().decode("latin-1") for path in folder.rglob("*") if path.is_file()}
+    database = [contents.pop(name) for name in list(contents) if name.startswith("state.db")]
+    backup = {"backup": [contents.pop("backup.db")]} if "backup.db" in contents else {}
+    return {**backup, "database": database, "files": list(contents.values())}
 
 
 def check_values(value: Any) -> None:
