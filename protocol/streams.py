@@ -59,22 +59,30 @@ class FdStream:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd = read_fd
         self._write_fd = write_fd
+        self._is_drained = False
+        """Whether the last read took all there was, so that it would be in vain to read before more has come."""
         self._was_blocking = [fd for fd in {read_fd, write_fd} if os.get_blocking(fd)]
         for fd in self._was_blocking:
             os.set_blocking(fd, False)
 
     async def receive_some(self) -> bytes:
         """The next bytes; see `ByteStream`."""
-        await trio.lowlevel.checkpoint()
+        if not self._is_drained:
+            await trio.lowlevel.checkpoint()
         while True:
             if self._read_fd < 0:
                 raise trio.ClosedResourceError
-            try:
-                return os.read(self._read_fd, RECEIVE_BYTES)
-            except BlockingIOError:
+            if self._is_drained:
                 await trio.lowlevel.wait_readable(self._read_fd)
+            try:
+                data = os.read(self._read_fd, RECEIVE_BYTES)
+            except BlockingIOError:
+                self._is_drained = True
+                continue
             except OSError as error:
                 raise trio.BrokenResourceError(f"The connection broke: {error.strerror}.") from error
+            self._is_drained = 0 < len(data) < RECEIVE_BYTES
+            return data
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Sends what fits; see `ByteStream`."""

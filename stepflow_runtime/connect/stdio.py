@@ -36,8 +36,8 @@ GRACE_S: Final = 2.0
 """From closing stdin to SIGTERM, and from there to SIGKILL, unless somebody is in a hurry."""
 
 PIPE_BYTES: Final = 1024 * 1024
-"""What the pipe of a server's stdout holds, where the system allows it. With asyncio that stdout does not block, and
-stepflow-py 0.7 tears an answer that does not fit."""
+"""What the pipes of a server hold, where the system allows it, so that large values take few turns. With asyncio its
+stdout does not block, and stepflow-py 0.7 tears an answer that does not fit."""
 
 EXIT_S: Final = 1.0
 """How long a process may take from closing its stdout to its exit, before that goes untold."""
@@ -251,7 +251,8 @@ def _start(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None, scrub:
         bufsize=0,
     )
     write_fd, read_fd, stderr_fd = (_take_fd(pipe) for pipe in (popen.stdin, popen.stdout, popen.stderr))
-    _enlarge_pipe(read_fd)
+    for fd in (write_fd, read_fd):
+        _enlarge_pipe(fd)
     return ServerProcess(popen, FdStream(read_fd, write_fd), stderr_fd, scrub)
 
 

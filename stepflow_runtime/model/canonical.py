@@ -120,6 +120,14 @@ def canonicalize(raw: bytes) -> bytes:
     return _read(raw)[1]
 
 
+def normalize(raw: bytes) -> bytes:
+    """JSON in a form that is the same for equal values, to compare them by; what has no such form stays as it is."""
+    try:
+        return _encoder.encode(_decoder.decode(raw))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return raw
+
+
 def parse_json(raw: bytes) -> Any:
     """Decode JSON strictly, refusing all that `canonicalize` refuses."""
     return _read(raw)[0]

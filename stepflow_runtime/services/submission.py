@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import FailurePolicy, MaxFailures, SubmitParams
 from stepflow_runtime.engine.programs import Program
-from stepflow_runtime.model.canonical import canonical_json, canonicalize
+from stepflow_runtime.model.canonical import canonical_json, normalize
 from stepflow_runtime.model.events import IdempotencyKey, ParentLink, RunSpec
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.ids import BlobId, RunId
@@ -20,7 +20,7 @@ from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
 from stepflow_runtime.model.variable import find_secrets, resolve_variables
-from stepflow_runtime.ports import Execution, SecretSource
+from stepflow_runtime.ports import SEGMENT_ITEMS, Execution, SecretSource
 
 
 class SubmitLimits(Struct, frozen=True):
@@ -176,14 +176,13 @@ def copy_inputs(inputs: Sequence[Raw], limits: SubmitLimits) -> list[bytes]:
 
 def hash_submission(params: SubmitParams) -> str:
     """The hash of {flowId, inputs, overrides, variables}: equal for equal JSON, however it is written."""
-    digest = blake3()
-    for part in (
-        params.flow_id.encode(),
-        canonicalize(b"[%b]" % b",".join(params.inputs)),
-        canonical_json(params.overrides),
-        canonicalize(msgspec.json.encode(params.variables or {})),
-    ):
-        digest.update(b"%d\n%b" % (len(part), part))
+    inputs = params.inputs
+    digest = blake3(b"%b %d " % (params.flow_id.encode(), len(inputs)))
+    pieces = (b",".join(inputs[at : at + SEGMENT_ITEMS]) for at in range(0, len(inputs), SEGMENT_ITEMS))
+    variables = msgspec.json.encode(params.variables or {})
+    for part in (canonical_json(params.overrides), normalize(variables), *(normalize(b"[%b]" % p) for p in pieces)):
+        digest.update(b"%d " % len(part))
+        digest.update(part)
     return digest.hexdigest(16)
 
 
