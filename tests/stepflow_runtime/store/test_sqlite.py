@@ -165,7 +165,7 @@ async def test_a_bad_job_fails_alone_among_concurrent_ones(path: Path) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(attempt, lambda: create(store, 2), "created")
                 nursery.start_soon(attempt, lambda: store.delete([running]), "deleted")
-                nursery.start_soon(attempt, lambda: create(store, 1), "created again")
+                nursery.start_soon(attempt, lambda: create(store, 1, labels={"other": "run"}), "created again")
                 nursery.start_soon(attempt, lambda: store.put(BLOB, b'{"a":1}', BlobType.DATA), "put")
         assert sorted(results) == ["AssertionError", "ValueError", "created", "put"]
         assert await store.unfinished() == [running, name_run(2)]
@@ -339,7 +339,7 @@ async def test_the_queries_know_which_states_are_final(path: Path) -> None:
 async def test_the_columns_of_progress_are_its_fields(path: Path) -> None:
     await fill(path)
     columns = [row[1] for row in execute(path, "PRAGMA table_info(runs)")]
-    assert PROGRESS_COLUMNS == RunProgress.__struct_fields__
+    assert RunProgress.__struct_fields__ == PROGRESS_COLUMNS
     assert set(PROGRESS_COLUMNS) <= set(columns)
 
 
