@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from component_sdk.run import Run
     from component_sdk.server import ComponentServer
     from component_sdk.sync import BlockingContext, connect
+    from protocol.byproducts import Artifact
     from protocol.errors import RpcError
     from protocol.types import (
         ItemCounts,
@@ -64,6 +65,7 @@ _HOMES: Final = {
     "component_sdk.run": ("Run",),
     "component_sdk.server": ("ComponentServer",),
     "component_sdk.sync": ("BlockingContext", "connect"),
+    "protocol.byproducts": ("Artifact",),
     "protocol.errors": ("RpcError",),
     "protocol.types": (
         "ItemCounts",
@@ -81,6 +83,7 @@ _HOMES: Final = {
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Artifact",
     "BlockingContext",
     "CannotConnectError",
     "Client",

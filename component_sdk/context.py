@@ -8,11 +8,27 @@ this attempt (PROTOCOL §2).
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from inspect import isawaitable
+from mimetypes import guess_type
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from msgspec import UNSET, Raw, UnsetType
 
 from component_sdk.access import RuntimeAccess, WaitForName
 from component_sdk.caller import Caller
-from component_sdk.run import Order
+from component_sdk.codec import convert, encode
+from component_sdk.errors import SdkError
+from component_sdk.run import Order, Run
+from component_sdk.streams import StreamReader, StreamWriter
+from protocol import methods
+from protocol.byproducts import (
+    DEFAULT_NAMESPACE,
+    Artifact,
+    CheckpointParams,
+    CheckpointResult,
+    PutArtifactParams,
+)
 from protocol.types import Observability, ResultOrder, RunStatus
 
 if TYPE_CHECKING:
@@ -124,6 +140,88 @@ class StepflowContext(RuntimeAccess, Execution):
         """
         return await self._get_run(run_id, wait, include_results, ResultOrder(result_order), wait_for, timeout_s)
 
+    def stream(self, namespace: str = DEFAULT_NAMESPACE, *, run_id: str | None = None) -> StreamWriter:
+        """A writer for a stream of this run.
+
+        Args:
+            namespace: Which of the run's streams; it is made by the first write.
+            run_id: Another run's stream, e.g. that of a parent; it must be visible from here.
+        """
+        return StreamWriter(self._caller, run_id or self._own_run, namespace, self._observability)
+
+    def read_stream(
+        self, run_id: str, namespace: str = DEFAULT_NAMESPACE, start_index: int = 0, type: Any = None
+    ) -> StreamReader:
+        """The chunks of another run's stream, as `Run.stream` gives them. One's own run does not end before oneself."""
+        return Run(self._caller, run_id, observability=self._observability).stream(namespace, start_index, type)
+
+    async def checkpoint(self, key: str, function: Callable[[], Any], type: Any = None) -> Any:
+        """Do something once, whatever is executed again: its value is kept, and later attempts get that.
+
+        Args:
+            key: Names it within this step and item.
+            function: Called without arguments if nothing is kept yet; may be an `async def`. Its value must be one that
+                can be written as JSON.
+            type: The type to read the value as; `None` for plain JSON.
+
+        Returns:
+            The value that is kept, read back from JSON.
+
+        Raises:
+            RpcError: `LIMIT_EXCEEDED`, `NOT_CURRENT`.
+        """
+        kept = await self._checkpoint(key)
+        if not kept.stored:
+            value = function()
+            kept = await self._checkpoint(key, Raw(encode(await value if isawaitable(value) else value)))
+        return convert(kept.value, type)
+
+    async def _checkpoint(self, key: str, value: Raw | UnsetType = UNSET) -> CheckpointResult:
+        params = CheckpointParams(self._own_run, key, value, self._observability)
+        result: CheckpointResult = await self._caller.call(methods.CHECKPOINT, params)
+        return result
+
+    async def put_artifact(
+        self,
+        name: str,
+        data: Any,
+        *,
+        mime_type: str | None = None,
+        type: str | None = None,
+        item_index: int | None = None,
+    ) -> Artifact:
+        """Keep something that people want to have, as long as the run is kept.
+
+        Args:
+            name: As a file name.
+            data: `bytes` or `str`; anything else is stored as JSON.
+            mime_type: Default: what the name suggests, else what the data is.
+            type: What it is to you.
+            item_index: Of which item; default, the one that is executed.
+
+        Raises:
+            RpcError: `LIMIT_EXCEEDED`, `NOT_CURRENT`.
+        """
+        content, blob_type, natural = describe_content(data)
+        blob_id = await self.put_blob(content, blob_type)
+        params = PutArtifactParams(
+            self._own_run,
+            name,
+            mime_type or guess_type(name)[0] or natural,
+            blob_id,
+            type,
+            item_index,
+            self._observability,
+        )
+        artifact: Artifact = await self._caller.call(methods.PUT_ARTIFACT, params)
+        return artifact
+
+    @property
+    def _own_run(self) -> str:
+        if self.run_id is None:
+            raise SdkError("The runtime does not say which run this is, so nothing can be added to it.")
+        return self.run_id
+
     @property
     def caller(self) -> Caller:
         """What takes its requests to the runtime."""
@@ -132,3 +230,14 @@ class StepflowContext(RuntimeAccess, Execution):
     def over(self, caller: Caller) -> StepflowContext:
         """The same context, with its requests going another way."""
         return StepflowContext(caller, self._observability, self.attempt)
+
+
+def describe_content(data: Any) -> tuple[Any, Literal["data", "binary"], str]:
+    """What is stored of an artifact's data, as which kind of blob, and the type that it has by itself."""
+    match data:
+        case str():
+            return data.encode(), "binary", "text/plain"
+        case bytes() | bytearray() | memoryview():
+            return bytes(data), "binary", "application/octet-stream"
+        case _:
+            return data, "data", "application/json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, Literal, TypeVar, overload
 
 from msgspec import Struct
@@ -17,7 +18,15 @@ from component_sdk.codec import convert
 from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, RunNotFoundError, SdkError
 from component_sdk.paging import Paged
 from component_sdk.results import TERMINAL, EventPages, ResultPages
+from component_sdk.streams import StreamPages, StreamReader
 from protocol import methods
+from protocol.byproducts import (
+    DEFAULT_NAMESPACE,
+    Artifact,
+    ListArtifactsResult,
+    ReadStreamParams,
+    ReadStreamResult,
+)
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import (
     CancelRunParams,
@@ -32,6 +41,7 @@ from protocol.types import (
     Outcome,
     ResultOrder,
     RunEvent,
+    RunParams,
     RunState,
     RunStatus,
 )
@@ -172,19 +182,43 @@ class Run:
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        ends = EventPages(self._get_events, ["item.completed", "run.completed"])
+        ends = EventPages(partial(self._get_events, False), ["item.completed", "run.completed"])
         return Paged(ResultPages(self._get_page, ends, ResultOrder(order)).fetch)
 
-    def events(self, types: Sequence[str] | None = None) -> Paged[RunEvent]:
+    def events(self, types: Sequence[str] | None = None, *, include_sub_runs: bool = False) -> Paged[RunEvent]:
         """What happens in the run, from its beginning, as it happens.
 
         Args:
             types: Only these, e.g. `["item.completed"]`; `None` for all.
+            include_sub_runs: Also of all runs beneath it; each event names its run.
 
         Returns:
             An asynchronous iterator; it ends when the run has.
         """
-        return Paged(EventPages(self._get_events, types).fetch)
+        return Paged(EventPages(partial(self._get_events, include_sub_runs), types).fetch)
+
+    def stream(self, namespace: str = DEFAULT_NAMESPACE, start_index: int = 0, type: Any = None) -> StreamReader:
+        """The chunks of a stream, as they are written, and afterwards.
+
+        Args:
+            namespace: Which of the run's streams.
+            start_index: The first chunk, from 0; a negative one counts back from the end as it is then.
+            type: The type to read JSON chunks as; `None` for plain JSON. Bytes stay `bytes`.
+
+        Returns:
+            An asynchronous iterator; it ends when the stream is closed, or the run has ended.
+        """
+        return StreamReader(StreamPages(partial(self._read_stream, namespace), start_index, type))
+
+    async def artifacts(self) -> list[Artifact]:
+        """What the run has put so far, in that order; `get_blob(artifact.blob_id)` gives the content.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        params = RunParams(self.id, self._observability)
+        result: ListArtifactsResult = await self._ask(methods.LIST_ARTIFACTS, params)
+        return result.artifacts
 
     async def cancel(self, reason: str | None = None, *, grace_s: float | None = None) -> CancelRunResult:
         """Cancel the run and wait until it has ended. On an ended run it changes nothing.
@@ -212,10 +246,19 @@ class Run:
         params.result_offset, params.result_limit = offset, PAGE_ITEMS
         return await self._get(params)
 
-    async def _get_events(self, types: list[str] | None, cursor: str | None) -> EventsResult:
+    async def _get_events(self, include_sub_runs: bool, types: list[str] | None, cursor: str | None) -> EventsResult:
         """The next events; waits for one."""
         params = EventsParams(self.id, cursor, types, PAGE_ITEMS, LONG_POLL_MS, observability=self._observability)
+        params.include_sub_runs = include_sub_runs or None
         result: EventsResult = await self._ask(methods.LIST_EVENTS, params)
+        return result
+
+    async def _read_stream(self, namespace: str, start_index: int) -> ReadStreamResult:
+        """The next chunks; waits for one."""
+        params = ReadStreamParams(
+            self.id, namespace, start_index, PAGE_ITEMS, LONG_POLL_MS, observability=self._observability
+        )
+        result: ReadStreamResult = await self._ask(methods.READ_STREAM, params)
         return result
 
     async def _ask(self, method: methods.Method, params: Struct) -> Any:

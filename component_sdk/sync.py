@@ -15,11 +15,15 @@ from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 import trio
+from msgspec import Raw
 
 from component_sdk import client as trio_client
 from component_sdk import run as trio_run
+from component_sdk import streams as trio_streams
+from component_sdk.codec import convert, encode
 from component_sdk.context import Execution, StepflowContext
 from component_sdk.paging import Paged
+from protocol.byproducts import DEFAULT_NAMESPACE
 from protocol.types import ItemCounts, RunState, RunStatus
 
 P = ParamSpec("P")
@@ -133,11 +137,22 @@ class Run(Face[trio_run.Run]):
     cancel = _blocking(trio_run.Run.cancel)
     results = _blocking_iterator(trio_run.Run.results)
     events = _blocking_iterator(trio_run.Run.events)
+    stream = _blocking_iterator(trio_run.Run.stream)
+    artifacts = _blocking(trio_run.Run.artifacts)
 
     def _look(self) -> trio_run.Run:
         if not self.inner.has_ended:
             self.refresh()
         return self.inner
+
+
+class StreamWriter(Face[trio_streams.StreamWriter]):
+    """Writes to one stream of a run, blocking."""
+
+    __slots__ = ()
+
+    write = _blocking(trio_streams.StreamWriter.write)
+    close = _blocking(trio_streams.StreamWriter.close)
 
 
 class BlockingContext(Face[StepflowContext], Execution):
@@ -155,6 +170,21 @@ class BlockingContext(Face[StepflowContext], Execution):
     submit_run = _blocking(StepflowContext.submit_run)
     get_run = _blocking(StepflowContext.get_run)
     start = _blocking_run(StepflowContext.start)
+    read_stream = _blocking_iterator(StepflowContext.read_stream)
+    put_artifact = _blocking(StepflowContext.put_artifact)
+
+    def stream(self, namespace: str = DEFAULT_NAMESPACE, *, run_id: str | None = None) -> StreamWriter:
+        """A writer for a stream of this run, as `StepflowContext.stream` gives it."""
+        return StreamWriter(self.portal, self.inner.stream(namespace, run_id=run_id))
+
+    def checkpoint(self, key: str, function: Callable[[], Any], type: Any = None) -> Any:
+        """As `StepflowContext.checkpoint`; the function is called here, in the component's own thread."""
+        kept = self._checkpoint(key)
+        if not kept.stored:
+            kept = self._checkpoint(key, Raw(encode(function())))
+        return convert(kept.value, type)
+
+    _checkpoint = _blocking(StepflowContext._checkpoint)  # pyright: ignore[reportPrivateUsage] - a face of it
 
 
 class Client(Face[trio_client.Client]):

@@ -24,6 +24,7 @@ from component_sdk.backends import Backends
 from component_sdk.codec import decode, encode, make_decoder
 from component_sdk.component import make_component
 from component_sdk.context import NoActionTaken, StepflowContext
+from component_sdk.fakes import FakeByproducts
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.methods import Method
 from protocol.types import (
@@ -54,6 +55,9 @@ RunItem = Callable[[Mapping[str, Any], Any], Any]
 
 _NOW = "2025-01-15T10:30:00.000Z"
 
+RUN_ID = "run-under-test"
+"""Of the run that a component is executed in, if nothing else is said."""
+
 
 class FakeRuntime:
     """A runtime in memory. Every sub-run has ended when its submission is answered.
@@ -66,6 +70,7 @@ class FakeRuntime:
         blobs: JSON by blob id.
         submissions: What was submitted, in order.
         runs: The runs by id, with all results.
+        byproducts: The streams, checkpoints and artifacts.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class FakeRuntime:
         self.blobs: dict[str, tuple[Any, BlobType]] = {}
         self.submissions: list[SubmitParams] = []
         self.runs: dict[str, RunStatus] = {}
+        self.byproducts = FakeByproducts(_NOW)
         self._run_item = run_item
         self._flows = dict(flows or {})
 
@@ -105,7 +111,10 @@ class FakeRuntime:
             case EventsParams():
                 return EventsResult([], next_cursor="end", done=True)
             case _:
-                raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"FakeRuntime does not know {method.name}.")
+                answer = self.byproducts.answer(params)
+                if answer is None:
+                    raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"FakeRuntime does not know {method.name}.")
+                return answer
 
     def _find_blob(self, blob_id: str) -> tuple[Any, BlobType]:
         if blob_id not in self.blobs:
@@ -204,7 +213,7 @@ async def execute_component(
     """
     signature = make_component(function, name="under_test", backend=backend).signature
     value = decode(make_decoder(signature.input_type), encode(input)) if signature.takes_input else None
-    context = StepflowContext(runtime or FakeRuntime(), Observability(**facts), attempt)
+    context = StepflowContext(runtime or FakeRuntime(), Observability(**{"run_id": RUN_ID, **facts}), attempt)
     backends = Backends()
     try:
         output = await backends.prepare(signature)(value, context)

@@ -442,6 +442,7 @@ class EventsParams(CamelWire):
     types: list[str] | None = None
     limit: PageLimit | None = None
     timeout_ms: Milliseconds | None = None
+    include_sub_runs: bool | None = None
     observability: Observability | None = None
 
 
