@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from component_sdk.batch import Batch
     from component_sdk.client import Client, open_client
     from component_sdk.codec import Unfit
     from component_sdk.context import StepflowContext
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES: Final = {
+    "component_sdk.batch": ("Batch",),
     "component_sdk.client": ("Client", "open_client"),
     "component_sdk.codec": ("Unfit",),
     "component_sdk.context": ("StepflowContext",),
@@ -84,6 +86,7 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 
 __all__ = [
     "Artifact",
+    "Batch",
     "BlockingContext",
     "CannotConnectError",
     "Client",

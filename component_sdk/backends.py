@@ -30,7 +30,10 @@ T = TypeVar("T")
 MAX_THREADS: Final = 40
 """How many plain components compute at once; those that wait for the runtime are not counted."""
 
-Call: TypeAlias = Callable[[Any, StepflowContext | None], Awaitable[Any]]
+Contexts: TypeAlias = StepflowContext | list[StepflowContext] | None
+"""A context; or one for each input of a batch."""
+
+Call: TypeAlias = Callable[[Any, Contexts], Awaitable[Any]]
 """Executes a component with its input and trio's context."""
 
 
@@ -72,7 +75,7 @@ class Backends:
                 return partial(_call_in_thread, self._limiter, signature.call)
 
 
-async def _call_in_time(timeout_s: float, call: Call, value: Any, context: StepflowContext | None) -> Any:
+async def _call_in_time(timeout_s: float, call: Call, value: Any, context: Contexts) -> Any:
     try:
         with trio.fail_after(timeout_s):
             return await call(value, context)
@@ -81,12 +84,19 @@ async def _call_in_time(timeout_s: float, call: Call, value: Any, context: Stepf
 
 
 async def _call_in_thread(
-    limiter: trio.CapacityLimiter, call: Callable[[Any, Any], Any], value: Any, context: StepflowContext | None
+    limiter: trio.CapacityLimiter, call: Callable[[Any, Any], Any], value: Any, context: Contexts
 ) -> Any:
     portal = _ThreadPortal(limiter)
-    blocking = None if context is None else BlockingContext(portal, context)
+    blocking = _adapt(context, partial(BlockingContext, portal))
     async with portal.counted():
         return await trio.to_thread.run_sync(call, value, blocking, limiter=_UNLIMITED)
+
+
+def _adapt(context: Contexts, make: Callable[[StepflowContext], T]) -> T | list[T] | None:
+    """What fits another backend, made of a context or of each of several."""
+    if isinstance(context, list):
+        return [make(one) for one in context]
+    return None if context is None else make(context)
 
 
 _UNLIMITED: Final = trio.CapacityLimiter(math.inf)
@@ -143,9 +153,9 @@ class _AsyncioThread:
         self._thread.join()
         self._loop.close()
 
-    async def execute(self, call: Callable[[Any, Any], Any], value: Any, context: StepflowContext | None) -> Any:
+    async def execute(self, call: Callable[[Any, Any], Any], value: Any, context: Contexts) -> Any:
         async with trio.open_nursery() as nursery:
-            crossing = None if context is None else context.over(_AsyncioCaller(context.caller, nursery))
+            crossing = _adapt(context, lambda one: one.over(_AsyncioCaller(one.caller, nursery)))
             try:
                 return await self._run(partial(call, value, crossing))
             finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
+from component_sdk.batch import Batch
 from component_sdk.codec import make_decoder, make_schema
 from component_sdk.errors import RegistrationError
 from component_sdk.signature import Signature, read_signature
@@ -20,12 +21,17 @@ class Component(Struct, frozen=True):
     Args:
         info: As it is told to the runtime.
         signature: How its function is called.
-        timeout_s: Bounds one execution; `None` leaves that to the flow.
+        timeout_s: Bounds one execution, or one batch; `None` leaves that to the flow.
     """
 
     info: ComponentInfo
     signature: Signature
     timeout_s: float | None = None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether it is called with lists."""
+        return self.info.batch is not None
 
 
 def make_component(
@@ -35,6 +41,7 @@ def make_component(
     description: str | None = None,
     timeout_s: float | None = None,
     backend: str | None = None,
+    batch: Batch | bool = False,
 ) -> Component:
     """Make a component of a function.
 
@@ -42,8 +49,9 @@ def make_component(
         function: Takes one input and perhaps a context, see `signature`.
         name: `double` answers `/double`, `math/double` answers `/math/double`; default, the function's name.
         description: Default, the first line of the docstring.
-        timeout_s: Bounds one execution.
+        timeout_s: Bounds one execution, or one batch.
         backend: `asyncio` for an `async def` that needs asyncio.
+        batch: Whether it takes a list of inputs, with a context for each, and returns a list of outputs; and how many.
 
     Raises:
         RegistrationError: It cannot be a component as it is written.
@@ -53,7 +61,9 @@ def make_component(
         raise RegistrationError("The component has no name; give it one with name=.")
     if timeout_s is not None and timeout_s <= 0:
         raise RegistrationError(f"timeout_s={timeout_s} of {path} is not a time in which anything can end.")
-    signature = read_signature(function, backend)
+    if batch is True:
+        batch = Batch()
+    signature = read_signature(function, backend, batched=bool(batch))
     try:
         make_decoder(signature.input_type)
     except TypeError as error:
@@ -65,5 +75,6 @@ def make_component(
         description=description,
         input_schema=make_schema(signature.input_type) if signature.takes_input else UNSET,
         output_schema=make_schema(signature.output_type),
+        batch=batch.info if batch else None,
     )
     return Component(info, signature, timeout_s)

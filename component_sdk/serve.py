@@ -1,7 +1,7 @@
 """A component server on one connection: the wire's side of components (PROTOCOL §1, §2).
 
-`components/execute` goes round the dispatcher, straight into the queue of `workers`; the rest is dispatched as usual.
-Knows nothing of how the connection came about: `server` is above.
+What is to be executed goes round the dispatcher, straight into the queue of `workers`, and is done by `executions`; the
+rest is dispatched as usual. Knows nothing of how the connection came about: `server` is above.
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Annotated, Final
+from typing import Final
 
-import msgspec
 import trio
-from msgspec import UNSET, Meta, Raw, Struct
+from msgspec import UNSET
 
-from component_sdk.backends import Backends, Call
-from component_sdk.caller import LinkCaller
-from component_sdk.codec import Decode, describe_misfit, encode, make_decoder
+from component_sdk.backends import Backends
 from component_sdk.component import Component
-from component_sdk.context import NoActionTaken, StepflowContext
-from component_sdk.failure import describe_failure, describe_unfit, describe_unknown, iterate_leaves
+from component_sdk.executions import Executions
+from component_sdk.failure import describe_unknown
 from component_sdk.workers import Workers
 from protocol import methods
 from protocol.dispatch import Dispatcher
@@ -37,39 +34,14 @@ from protocol.types import (
     ConnectParams,
     ConnectResult,
     Empty,
-    ExecuteResult,
     InferSchemaParams,
     InferSchemaResult,
     InitializeParams,
     InitializeResult,
     Limits,
-    NoAction,
-    Observability,
 )
 
-CAPABILITIES: Final = ["ping", "cancel"]
-
-
-class _Execution(Struct):
-    """`ExecuteParams`, with what only few components look at left raw."""
-
-    component: str
-    input: Raw
-    attempt: Annotated[int, Meta(ge=1)] | None = 1
-    observability: Raw = Raw(b"null")
-
-
-_decode_execution: Final = msgspec.json.Decoder(_Execution).decode
-_decode_observability: Final = msgspec.json.Decoder(Observability | None).decode
-
-
-class _Prepared(Struct, frozen=True):
-    """A component with all that an execution needs."""
-
-    call: Call
-    decode: Decode
-    takes_input: bool
-    takes_context: bool
+CAPABILITIES: Final = ["ping", "cancel", "batch"]
 
 
 class Session:
@@ -98,9 +70,7 @@ class Session:
     ) -> None:
         self._token = token
         self._components = components
-        self._backends = backends
         self._limits = limits
-        self._prepared: dict[str, _Prepared] = {}
         self._is_initialized = False
         self.link = Link(
             stream,
@@ -109,13 +79,13 @@ class Session:
             name=name,
             dispatcher=_DISPATCHER,
             context=self,
-            direct={methods.EXECUTE.name: self._receive_execution},
+            direct={method.name: self._receive_execution for method in (methods.EXECUTE, methods.EXECUTE_BATCH)},
             on_chunk_end=self._wake_workers,
             on_cancel_request=self._cancel,
             check_first_line=check_first_line,
         )
-        self._caller = LinkCaller(self.link)
-        self._workers = Workers(self._execute, self._answer_cancelled, self.link.flush)
+        executions = Executions(self.find_component, backends, self.link)
+        self._workers = Workers(executions.execute, executions.answer_cancelled, self.link.flush)
 
     async def run(self, *, hello: ConnectParams | None = None, on_end: Callable[[], None] | None = None) -> None:
         """Serve until the connection ends; then what is executed is cancelled.
@@ -178,8 +148,6 @@ class Session:
         if not self._is_initialized:
             raise RpcError(ErrorCode.INVALID_REQUEST, "This server is not initialized yet; send `initialize` first.")
 
-    # --- executions ---
-
     def _receive_execution(self, request: RequestReceived) -> None:
         self._workers.put(request)
 
@@ -188,68 +156,6 @@ class Session:
 
     def _cancel(self, id: RequestId) -> None:
         self._workers.cancel(id)
-
-    def _answer_cancelled(self, request: RequestReceived) -> None:
-        message = "The execution was cancelled, as the runtime asked."
-        self.link.respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, message))
-
-    async def _execute(self, request: RequestReceived) -> None:
-        """Execute a component and answer, whatever happens; the path that every item takes."""
-        try:
-            params = _decode_execution(request.params)
-            component = self._prepared.get(params.component) or self._prepare(params.component)
-            value = component.decode(params.input) if component.takes_input else None
-            context = self._make_context(params) if component.takes_context else None
-        except RpcError as error:
-            self.link.respond_error(request, error)
-            return
-        except Exception as error:
-            self.link.respond_error(request, _describe_bad_params(request, error))
-            return
-        try:
-            output = encode(await component.call(value, context))
-        except BaseException as error:
-            self._answer_exception(request, error)
-        else:
-            self.link.respond(request, b'{"output":%b}' % output)
-
-    def _prepare(self, path: str) -> _Prepared:
-        component = self.find_component(path)
-        signature = component.signature
-        prepared = self._prepared[path] = _Prepared(
-            call=self._backends.prepare(signature, component.timeout_s),
-            decode=make_decoder(signature.input_type),
-            takes_input=signature.takes_input,
-            takes_context=signature.takes_context,
-        )
-        return prepared
-
-    def _make_context(self, params: _Execution) -> StepflowContext:
-        return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1)
-
-    def _answer_exception(self, request: RequestReceived, error: BaseException) -> None:
-        leaves = list(iterate_leaves(error))
-        if any(isinstance(leaf, trio.Cancelled | KeyboardInterrupt) for leaf in leaves):
-            raise error
-        no_action = next((leaf for leaf in leaves if isinstance(leaf, NoActionTaken)), None)
-        if no_action is not None:
-            self.link.respond(request, ExecuteResult(no_action=NoAction(no_action.reason)))
-        else:
-            self.link.respond_error(request, describe_failure(error))
-
-
-def _describe_bad_params(request: RequestReceived, error: Exception) -> RpcError:
-    """Whether the envelope of the execution is wrong, the input in it, or the type's own code."""
-    misfit = describe_misfit(error)
-    if misfit is None:
-        return describe_failure(error)
-    try:
-        component = _decode_execution(request.params).component
-        _decode_observability(_decode_execution(request.params).observability)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        message = f"The params of components/execute are not as the protocol has them: {misfit}"
-        return RpcError(ErrorCode.INVALID_PARAMS, message, path=misfit.path)
-    return describe_unfit(component, misfit)
 
 
 async def _initialize(params: InitializeParams, session: Session) -> InitializeResult:

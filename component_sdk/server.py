@@ -37,6 +37,7 @@ from protocol.types import ConnectParams, Limits
 
 if TYPE_CHECKING:
     from component_sdk.backends import Backends
+    from component_sdk.batch import Batch
     from component_sdk.serve import Session
     from protocol.streams import ByteStream
 
@@ -75,6 +76,7 @@ class ComponentServer:
         description: str | None = None,
         timeout_s: float | None = None,
         backend: str | None = None,
+        batch: Batch | bool = False,
     ) -> Callable[[Function], Function]: ...
     def component(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function as a component; it is returned unchanged.
@@ -83,7 +85,9 @@ class ComponentServer:
             function: Takes one input and perhaps a context; its hints say the types. An `async def` runs under trio, a
                 plain `def` in a thread.
             **options: `name` (default, the function's; may have slashes), `description` (default, the first line of the
-                docstring), `timeout_s` (bounds one execution), `backend` (`"asyncio"` for code that needs it).
+                docstring), `timeout_s` (bounds one execution, or one batch), `backend` (`"asyncio"` for code that
+                needs it), `batch` (`True`, or a `Batch`: it takes a list of inputs and returns a list of outputs, of
+                which some may be exceptions).
 
         Raises:
             RegistrationError: It cannot be a component, or there is one of this name; nothing was changed.

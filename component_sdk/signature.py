@@ -1,12 +1,15 @@
 """What a function says about itself, so that it can be a component: its input, its output, and where the context goes.
 
 Hints may be written as strings. The parameter annotated with a context type gets the context, or an unannotated one
-that is named `ctx` or `context`; the other one, if there is one, gets the input.
+that is named `ctx` or `context`; the other one, if there is one, gets the input. A function that takes batches says the
+same with lists: `list[Input]`, `list[StepflowContext]`, and `list[Output]`.
 """
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -19,7 +22,12 @@ from component_sdk.context import Execution, StepflowContext
 from component_sdk.errors import RegistrationError
 
 CONTEXT_NAMES: Final = ("ctx", "context")
+BATCH_CONTEXT_NAMES: Final = (*CONTEXT_NAMES, "ctxs", "contexts")
 CONTEXT_TYPES: Final = ("StepflowContext", "BlockingContext")
+
+
+_LISTS: Final = (list, collections.abc.Sequence)
+_LIST_HINT: Final = re.compile(r"(?:\w+\.)*(?:list|List|Sequence)\[(.+)\]")
 
 
 class Backend(StrEnum):
@@ -34,7 +42,8 @@ class Signature(Struct, frozen=True):
     """How to call a component's function.
 
     Args:
-        call: Calls it with (input, context), of which it takes what it wants; an `async def` gives its coroutine.
+        call: Calls it with (input, context), of which it takes what it wants; an `async def` gives its coroutine. Both
+            are lists if it takes batches; the types are those of their elements.
         backend: Where it has to run.
         input_type: `Any` for any JSON.
         output_type: `Any` for any JSON.
@@ -50,19 +59,24 @@ class Signature(Struct, frozen=True):
     takes_context: bool
 
 
-def read_signature(function: Callable[..., Any], backend: str | None = None) -> Signature:
+def read_signature(function: Callable[..., Any], backend: str | None = None, *, batched: bool = False) -> Signature:
     """Read a function.
 
     Args:
         function: A function, a method, or any object that can be called.
         backend: `asyncio` for an `async def` that needs asyncio.
+        batched: Whether it takes a list of inputs and returns a list of outputs.
 
     Raises:
         RegistrationError: It cannot be a component as it is written.
     """
     name = getattr(function, "__qualname__", type(function).__qualname__)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty or _may_fill(p)]
-    context = _find_context(function, parameters, name)
+    returned = inspect.signature(function).return_annotation
+    if batched:
+        parameters = [p.replace(annotation=_take_element(function, p.annotation, p.name, name)) for p in parameters]
+        returned = _take_element(function, returned, "return", name)
+    context = _find_context(function, parameters, name, BATCH_CONTEXT_NAMES if batched else CONTEXT_NAMES)
     inputs = [p for p in parameters if p is not context]
     required = [p for p in inputs if p.default is p.empty] or inputs[:1]
     if len(required) > 1 or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in inputs):
@@ -71,28 +85,60 @@ def read_signature(function: Callable[..., Any], backend: str | None = None) -> 
             f"{name} takes ({names}): a component takes one input, and perhaps a context; put the fields into one type."
         )
     input_ = required[0] if required else None
+    output_type = _resolve(function, returned, name)
+    if batched and input_ is None:
+        raise RegistrationError(f"{name} takes no input: with batch=, a component takes a list of them.")
     return Signature(
         call=_bind(function, input_, context),
         backend=_choose_backend(function, backend, context, name),
         input_type=_resolve(function, input_.annotation, name) if input_ else Any,
-        output_type=_resolve(function, inspect.signature(function).return_annotation, name),
+        output_type=_drop_exceptions(output_type) if batched else output_type,
         takes_input=input_ is not None,
         takes_context=context is not None,
     )
 
 
+def _take_element(function: Callable[..., Any], hint: Any, what: str, name: str) -> Any:
+    """The hint of one element of a list; no hint if the list has none."""
+    if isinstance(hint, str):
+        if in_list := _LIST_HINT.fullmatch(hint):
+            return in_list[1]
+        hint = _resolve(function, hint, name)
+    if hint in (inspect.Parameter.empty, Any, object, *_LISTS):
+        return inspect.Parameter.empty
+    if typing.get_origin(hint) not in _LISTS:
+        written = hint.__name__ if isinstance(hint, type) else str(hint)
+        raise RegistrationError(
+            f"{name} has the hint {what}: {written}; with batch= a component takes a list of inputs, perhaps a list of "
+            f"contexts, and returns a list of outputs: list[{written}]."
+        )
+    return typing.get_args(hint)[0]
+
+
+def _drop_exceptions(hint: Any) -> Any:
+    """The type of what succeeds: an output of a batch may be an exception, too."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    outputs = tuple(member for member in typing.get_args(hint) if not _is_exception(member))
+    return typing.Union[outputs] if outputs else Any  # noqa: UP007 – made while it runs
+
+
+def _is_exception(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, BaseException)
+
+
 def _may_fill(parameter: inspect.Parameter) -> bool:
     """A parameter with a default is filled if it is positional: `def component(input=None)` takes an input."""
-    return parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in CONTEXT_NAMES
+    return parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in BATCH_CONTEXT_NAMES
 
 
 def _find_context(
-    function: Callable[..., Any], parameters: list[inspect.Parameter], name: str
+    function: Callable[..., Any], parameters: list[inspect.Parameter], name: str, names: tuple[str, ...]
 ) -> inspect.Parameter | None:
     annotated = [p for p in parameters if _is_context(function, p.annotation)]
     if len(annotated) > 1:
         raise RegistrationError(f"{name} takes {len(annotated)} contexts; one is enough.")
-    named = [p for p in parameters if p.name in CONTEXT_NAMES and p.annotation is p.empty]
+    named = [p for p in parameters if p.name in names and p.annotation is p.empty]
     return next(iter(annotated + named), None)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ import trio
 from msgspec import Raw, Struct
 
 from component_sdk.backends import Backends
+from component_sdk.batch import call_together
 from component_sdk.codec import decode, encode, make_decoder
 from component_sdk.component import make_component
 from component_sdk.context import NoActionTaken, StepflowContext
@@ -222,6 +224,47 @@ async def execute_component(
     finally:
         backends.close()
     return msgspec.json.decode(encode(output))
+
+
+def run_batch(function: Callable[..., Any], inputs: Iterable[Any], **options: Any) -> list[Any]:
+    """Execute a component that takes batches once, blocking; under trio use `execute_batch`."""
+    return trio.run(partial(execute_batch, function, inputs, **options))
+
+
+async def execute_batch(
+    function: Callable[..., Any],
+    inputs: Iterable[Any],
+    *,
+    runtime: FakeRuntime | None = None,
+    backend: str | None = None,
+    attempt: int = 1,
+    **facts: Any,
+) -> list[Any]:
+    """Execute a component that takes batches once, as the items 0, 1, … of a run.
+
+    Args:
+        function: As it would be registered with `batch=`.
+        inputs: Each JSON, or a value of the component's input type.
+        runtime: Answers what the component asks; default, an empty one.
+        backend: As it would be registered.
+        attempt: What the contexts say, as `facts` (`run_id`, `flow_id`, `step_id`).
+
+    Returns:
+        For each input its output as JSON values, or the exception that the component returned in its place.
+
+    Raises:
+        Unfit: An input does not fit the component.
+        Exception: What the component raises, or that it returned another number of outputs.
+    """
+    signature = make_component(function, name="under_test", backend=backend, batch=True).signature
+    values = [decode(make_decoder(signature.input_type), encode(value)) for value in inputs]
+    caller = runtime or FakeRuntime()
+    contexts = [
+        StepflowContext(caller, Observability(**facts, item_index=index), attempt) for index in range(len(values))
+    ]
+    with closing(Backends()) as backends:
+        outputs = await call_together(backends.prepare(signature), values, contexts)
+    return [output if isinstance(output, BaseException) else msgspec.json.decode(encode(output)) for output in outputs]
 
 
 def _conclude(entries: list[ItemEntry]) -> RunState:

@@ -184,8 +184,12 @@ def encode_answer(id: bytes, result: bytes) -> bytes:
 
 def encode_error_answer(id: bytes, error: RpcError) -> bytes:
     """An answer that is an error, without the end of the line."""
-    shape = ErrorObject(error.code, error.message, error.data or UNSET)
-    return b"".join((b'{"jsonrpc":"2.0","id":', id, b',"error":', _flat(_encoder.encode(shape)), b"}"))
+    return b"".join((b'{"jsonrpc":"2.0","id":', id, b',"error":', _flat(encode_error(error)), b"}"))
+
+
+def encode_error(error: RpcError) -> bytes:
+    """The error object of an answer; `decode_error` reads it."""
+    return _encoder.encode(ErrorObject(error.code, error.message, error.data or UNSET))
 
 
 _quoted: Final[dict[str, bytes]] = {}

@@ -73,6 +73,9 @@ INFER_SCHEMA = _server(
     "components/infer_schema", t.InferSchemaParams, t.InferSchemaResult, "The output schema for an input schema."
 )
 EXECUTE = _server("components/execute", t.ExecuteParams, t.ExecuteResult, "Executes a component once.")
+EXECUTE_BATCH = _server(
+    "components/execute_batch", t.ExecuteBatchParams, t.ExecuteBatchResult, "Executes a component for many items."
+)
 
 CONNECT = _runtime("connect", t.ConnectParams, t.ConnectResult, "Introduces a peer that dialled the runtime.")
 PUT_BLOB = _runtime("blobs/put", t.PutBlobParams, t.PutBlobResult, "Stores content; the same content once.")

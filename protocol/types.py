@@ -91,11 +91,19 @@ class CancelRequestParams(Wire):
 # --- components (§2) -------------------------------------------------------------------------------------------------
 
 
+class BatchInfo(Wire, omit_defaults=False):
+    """How a component takes executions together: so many at most, and how long the first may wait for the others."""
+
+    max_size: Positive
+    max_wait_ms: Milliseconds
+
+
 class ComponentInfo(Wire):
     component: str
     description: str | None = None
     input_schema: Any = UNSET
     output_schema: Any = UNSET
+    batch: BatchInfo | None = None
 
 
 class ComponentListResult(Wire):
@@ -126,6 +134,19 @@ class ExecuteParams(Wire, omit_defaults=False):
     observability: Observability | None = None
 
 
+class BatchCall(Wire, omit_defaults=False):
+    """One execution of a batch."""
+
+    input: Raw
+    attempt: Annotated[int, Meta(ge=1)] | None = 1
+    observability: Observability | None = None
+
+
+class ExecuteBatchParams(Wire):
+    component: str
+    calls: list[BatchCall]
+
+
 class NoAction(Wire):
     reason: str | None = None
 
@@ -135,6 +156,18 @@ class ExecuteResult(Wire):
 
     output: Raw | UnsetType = UNSET
     no_action: NoAction | UnsetType = UNSET
+
+
+class BatchEntry(ExecuteResult):
+    """How one call of a batch ended: as an `ExecuteResult`, or with the error object that would be its answer."""
+
+    error: Raw | UnsetType = UNSET
+
+
+class ExecuteBatchResult(Wire):
+    """One entry per call, in their order."""
+
+    results: list[BatchEntry]
 
 
 # --- blobs (§3) ------------------------------------------------------------------------------------------------------

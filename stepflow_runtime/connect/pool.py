@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain
 from math import inf
 from typing import Final, NoReturn
 
@@ -18,8 +17,9 @@ import trio
 from protocol.errors import ItemErrorCode, LinkClosed
 from protocol.peer import Answer
 from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
+from stepflow_runtime.connect.batch import Batch, Batches
+from stepflow_runtime.connect.queue import FairQueue
 from stepflow_runtime.connect.server import Server
-from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution
 
@@ -29,30 +29,6 @@ MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
 ALONE_S: Final = 30.0
 """For so long an execution that goes alone keeps others away, before and after it is sent; a component may be polling
 for a run that needs this very server."""
-
-_Queued = tuple[Execution, str]
-
-
-class _RootQueue:
-    """What waits of one tree of runs: items that are under way before those that begin, each in order."""
-
-    __slots__ = ("_beginning", "_under_way")
-
-    def __init__(self) -> None:
-        self._under_way: deque[_Queued] = deque()
-        self._beginning: deque[_Queued] = deque()
-
-    def __len__(self) -> int:
-        return len(self._under_way) + len(self._beginning)
-
-    def __iter__(self) -> Iterator[_Queued]:
-        return chain(self._under_way, self._beginning)
-
-    def append(self, execution: Execution, path: str) -> None:
-        (self._beginning if execution.begins_item else self._under_way).append((execution, path))
-
-    def popleft(self) -> _Queued:
-        return (self._under_way or self._beginning).popleft()
 
 
 class Pool:
@@ -72,9 +48,9 @@ class Pool:
         self._answers = answers
         self._unavailable_s = unavailable_timeout_ms / 1000
         self._servers: list[Server] = []
-        self._queues: dict[RunId, _RootQueue] = {}
-        self._turns: deque[_RootQueue] = deque()
-        self._alone: deque[_Queued] = deque()
+        self._queue = FairQueue()
+        self._batches = Batches()
+        self._alone: deque[tuple[Execution, str]] = deque()
         self._reserved: Server | None = None
         self._unserved: deque[tuple[float, Execution]] = deque()
         self.trouble = Failure(ItemErrorCode.UNREACHABLE, "none has connected yet")
@@ -91,12 +67,10 @@ class Pool:
             self._await_server(execution)
         if execution.alone:
             self._alone.append((execution, path))
-            return
-        queue = self._queues.get(execution.root_run_id)
-        if queue is None:
-            queue = self._queues[execution.root_run_id] = _RootQueue()
-            self._turns.append(queue)
-        queue.append(execution, path)
+        elif (info := self._batches.declared.get(path)) is None:
+            self._queue.append(execution, path)
+        elif (full := self._batches.join(execution, path, info, trio.current_time)) is not None:
+            self._queue.append(full, path)
 
     def cancel(self, execution: Execution) -> None:
         """It stays in its queue until its turn, and is passed over then."""
@@ -124,20 +98,18 @@ class Pool:
         """Fills free slots and sends."""
         if self._alone and not self._holding:
             self._send_alone()
-        turns = self._turns
-        while turns and not self._holding:
+        if self._batches:
+            self._queue_due()
+        queue = self._queue
+        while queue and not self._holding:
             server = self._freest()
             if server is None:
                 break
-            queue = turns[0]
-            execution, path = queue.popleft()
-            if queue:
-                turns.rotate(-1)
-            else:
-                turns.popleft()
-                del self._queues[execution.root_run_id]
-            if execution.place is self:
-                self._send(server, execution, path)
+            what, path = queue.popleft()
+            if isinstance(what, Batch):
+                self._send_batch(server, what)
+            elif what.place is self:
+                self._send(server, what, path)
         for server in self._servers:
             server.link.flush()
 
@@ -147,11 +119,16 @@ class Pool:
         """A server is ready: it is sent what waits."""
         self._servers.append(server)
         self._unserved.clear()
+        self._batches.declare([server.batches for server in self._servers])
+        if server.batches:
+            self._queue_again()
         self.flush()
 
     def receive(self, server: Server, answers: list[Answer]) -> None:
         """The answers of one chunk: one turn of the engine, then the freed slots are filled."""
         server.receive(answers)
+        if server.link.fault is not None:
+            self.remove(server)
         self._answers.sink.end_turn()
         self.flush()
 
@@ -163,9 +140,8 @@ class Pool:
         if server is self._reserved:
             self._reserved = None
         if not self._servers:
-            for execution, _ in chain(*self._turns, self._alone):
-                if execution.place is self:
-                    self._await_server(execution)
+            for execution in self._waiting():
+                self._await_server(execution)
 
     async def run(self) -> NoReturn:
         """Ends waits that lasted too long, until it is cancelled."""
@@ -225,6 +201,20 @@ class Pool:
             self.call(execution, path)
             return False
 
+    def _send_batch(self, server: Server, batch: Batch) -> None:
+        """Sends of a batch what this server takes at once; the rest stays the first of its queue."""
+        self._batches.close(batch)
+        batch.calls = [execution for execution in batch.calls if execution.place is self]
+        try:
+            del batch.calls[: server.send_batch(batch.calls, batch.path)]
+        except LinkClosed:
+            self.remove(server)
+            for execution in batch.calls:
+                self.call(execution, batch.path)
+        else:
+            if batch.calls:
+                self._queue.appendleft(batch, batch.path)
+
     def _reserve(self) -> Server | None:
         candidates = [server for server in self._servers if self._shares(server)]
         if not candidates:
@@ -233,13 +223,41 @@ class Pool:
         server.alone_until = self._alarm_in(ALONE_S)
         return server
 
+    # --- batches -----------------------------------------------------------------------------------------------------
+
+    def _queue_due(self) -> None:
+        """Lets the batches go that nobody else can join, or that waited long enough."""
+        has_others = self._answers.sink.has_others
+        for batch in self._batches.take_due(trio.current_time(), has_others):
+            self._queue.append(batch, batch.path)
+        if self._batches:
+            self._alarm_by(self._batches.next_due_at())
+
+    def _queue_again(self) -> None:
+        """What came before its server said that it takes batches goes in batches, too."""
+        waiting = list(self._queue)
+        self._queue.clear()
+        for what, path in waiting:
+            for execution in what.calls if isinstance(what, Batch) else [what]:
+                if execution.place is self:
+                    self.call(execution, path)
+
+    def _waiting(self) -> Iterator[Execution]:
+        """All that waits to be sent."""
+        for what in (*(what for what, _ in self._queue), *self._batches, *(what for what, _ in self._alone)):
+            for execution in what.calls if isinstance(what, Batch) else [what]:
+                if execution.place is self:
+                    yield execution
+
     # --- waiting for a server ----------------------------------------------------------------------------------------
 
     def _await_server(self, execution: Execution) -> None:
         self._unserved.append((self._alarm_in(self._unavailable_s), execution))
 
     def _alarm_in(self, seconds: float) -> float:
-        at = trio.current_time() + seconds
+        return self._alarm_by(trio.current_time() + seconds)
+
+    def _alarm_by(self, at: float) -> float:
         if at < self._alarm_at:
             self._alarm_at = at
             self._alarm_changed.set()
@@ -252,8 +270,8 @@ class Pool:
             if execution.place is self:
                 self._answers.put(execution, self._no_server())
         if not self._servers and not self._unserved:
-            self._queues.clear()
-            self._turns.clear()
+            self._queue.clear()
+            self._batches.clear()
             self._alone.clear()
         deadlines = [server.alone_until for server in self._servers if server.alone_until > now]
         self._alarm_at = min([*deadlines, self._unserved[0][0] if self._unserved else inf])

@@ -123,7 +123,7 @@ class ComponentRouter:
                 full = self._routes.full_path(name, info.component)
                 if full is not None:
                     found.append(
-                        ComponentInfo(full, info.description, info.input_schema, info.output_schema),
+                        ComponentInfo(full, info.description, info.input_schema, info.output_schema, info.batch),
                     )
         return found
 

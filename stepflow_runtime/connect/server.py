@@ -6,28 +6,29 @@ waiting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RpcError
+from protocol.errors import ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.link import Link
-from protocol.messages import RequestId
-from protocol.methods import EXECUTE
+from protocol.methods import EXECUTE, EXECUTE_BATCH
 from protocol.peer import Answer
-from protocol.types import ExecuteParams, ExecuteResult, Observability
+from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
+from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results
+from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Outcome
 from stepflow_runtime.model.secret import SecretMissing, fill_in
 from stepflow_runtime.ports import Execution, SecretSource
 
-NULL: Final = b"null"
+ENVELOPE_BYTES: Final = 256
+"""More than a batch needs besides its calls and the component's path."""
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(ExecuteResult).decode
 
 
 class Server:
@@ -37,10 +38,11 @@ class Server:
         connection: Where what is in flight is registered.
         answers: For executions that cannot be sent.
         slots: How many executions it takes at once; those that wait in a request to the runtime don't count.
+        batches: The components that it executes for many items at once, by path.
         secrets: Gives the values of secrets that it is sent, and keeps them out of the errors that it answers.
 
     Attributes:
-        load: Executions in flight less those that wait in a request. Cancelled ones count until they are answered.
+        load: Requests in flight less those that wait in a request. Cancelled ones count until they are answered.
         alone: The execution that `pool` sent alone, until it is answered.
         alone_until: When `pool` stops keeping others away for its sake.
     """
@@ -51,12 +53,14 @@ class Server:
         answers: AnswerQueue,
         *,
         slots: int,
+        batches: Mapping[str, BatchInfo] | None = None,
         secrets: SecretSource | None = None,
     ) -> None:
         self.connection = connection
         connection.server = self
         self.link: Link = connection.link
         self.slots = slots
+        self.batches = batches or {}
         self.load = 0
         self.alone: Execution | None = None
         self.alone_until = 0.0
@@ -73,40 +77,57 @@ class Server:
         Raises:
             LinkClosed: The connection has ended; nothing happened.
         """
-        input = execution.input
-        if execution.secrets and self._secrets is not None:
-            try:
-                input = fill_in(input, execution.secrets, self._secrets.find)
-            except SecretMissing as missing:
-                self._answers.put(execution, Failure(ItemErrorCode.RESOURCE_UNAVAILABLE, str(missing)))
-                return False
-        params = _encode(
-            ExecuteParams(
-                path,
-                Raw(input),
-                execution.attempt,
-                Observability(  # in the order of its fields: keywords take longer
-                    None,
-                    None,
-                    execution.run_id,
-                    execution.flow_id,
-                    execution.step_id,
-                    execution.item_index,
-                    execution.execution_id,
-                ),
-            )
-        )
+        input = self._read_input(execution)
+        if input is None:
+            return False
+        params = _encode(ExecuteParams(path, Raw(input), execution.attempt, _observe(execution)))
         try:
             request_id = self.link.post(EXECUTE, params, execution)
         except RpcError as error:
             self._answers.put(execution, read_error(error))
             return False
-        execution.place = InFlight(self, request_id)
-        self.connection.executions[execution.execution_id] = execution
+        self._note(execution, InFlight(self, request_id))
         self.load += 1
-        if execution.timeout_ms is not None:
-            self._answers.sink.dispatched(execution)
         return True
+
+    def send_batch(self, executions: Sequence[Execution], path: str) -> int:
+        """Queues one request for as many as this server takes at once; one alone is sent by itself.
+
+        Args:
+            executions: Of one step of one run.
+            path: The component.
+
+        Returns:
+            How many of them, from the first, were sent or, as with `send`, answered.
+
+        Raises:
+            LinkClosed: The connection has ended; nothing was sent.
+        """
+        info = self.batches.get(path)
+        room = self.link.peer_limits.max_frame_bytes - ENVELOPE_BYTES - 6 * len(path)
+        taken: list[Execution] = []
+        calls: list[bytes] = []
+        count = 0
+        for execution in executions[: 1 if info is None else info.max_size]:
+            input = self._read_input(execution)
+            if input is not None:
+                call = _encode(BatchCall(Raw(input), execution.attempt, _observe(execution)))
+                room -= len(call) + 1
+                if room < 0 and taken:
+                    break
+                taken.append(execution)
+                calls.append(call)
+            count += 1
+        if len(taken) == 1:
+            self.send(taken[0], path)
+        elif taken:
+            batch = BatchInFlight(self, taken)
+            params = b'{"component":%b,"calls":[%b]}' % (_encode(path), b",".join(calls))
+            batch.request_id = self.link.post(EXECUTE_BATCH, params, batch)
+            for execution in taken:
+                self._note(execution, batch)
+            self.load += 1
+        return count
 
     def receive(self, answers: Sequence[Answer]) -> None:
         """Reports the answers of one chunk to the engine and frees their slots; the caller ends the turn."""
@@ -115,6 +136,9 @@ class Server:
         sink = self._answers.sink
         executions = self.connection.executions
         for answer in answers:
+            if isinstance(answer.token, BatchInFlight):
+                self._receive_batch(answer.token, answer)
+                continue
             execution: Execution = answer.token
             if execution is self.alone:
                 self.alone = None
@@ -128,6 +152,29 @@ class Server:
                 sink.answered(execution, read_result(answer.result or NULL, execution.component))
             else:
                 sink.answered(execution, self._scrub(read_error(error)))
+
+    def _receive_batch(self, batch: BatchInFlight, answer: Answer) -> None:
+        outcomes = self._read_outcomes(batch, answer)
+        if outcomes is None:
+            return
+        if not batch.parked:
+            self.load -= 1
+        answered, executions = self._answers.sink.answered, self.connection.executions
+        for execution, outcome in zip(batch.executions, outcomes, strict=True):
+            execution.place = None
+            if executions.pop(execution.execution_id, None) is not None:
+                answered(execution, outcome if not isinstance(outcome, Failure) else self._scrub(outcome))
+
+    def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Outcome | NoAction] | None:
+        """What became of each; `None` if that cannot be known: then the connection ends, and they with it."""
+        count = len(batch.executions)
+        if answer.error is not None:
+            return [read_batch_error(answer.error)] * count
+        try:
+            return read_results(answer.result or NULL, batch.executions[0].component, count)
+        except RemoteProtocolError as fault:
+            self.link.give_up(fault)
+            return None
 
     def end(self, failure: Failure) -> None:
         """Reports all that is in flight as failed: the connection ended."""
@@ -148,52 +195,31 @@ class Server:
         data = failure.data if failure.data is UNSET else scrub_json(failure.data)
         return Failure(failure.code, scrub(failure.message), data)
 
+    def _read_input(self, execution: Execution) -> bytes | None:
+        """The input as it is sent, with its secrets; `None` if one has no value: then the execution is answered."""
+        if not execution.secrets or self._secrets is None:
+            return execution.input
+        try:
+            return fill_in(execution.input, execution.secrets, self._secrets.find)
+        except SecretMissing as missing:
+            self._answers.put(execution, Failure(ItemErrorCode.RESOURCE_UNAVAILABLE, str(missing)))
+            return None
 
-class InFlight:
-    """The place of an execution that a server was sent."""
-
-    __slots__ = ("_request_id", "_server")
-
-    def __init__(self, server: Server, request_id: RequestId) -> None:
-        self._server = server
-        self._request_id = request_id
-
-    def cancel(self, execution: Execution) -> None:
-        """Until the server answers, it takes a slot as before: it may be working still, or waiting."""
-        self._server.connection.executions.pop(execution.execution_id, None)
-        self._server.link.cancel(self._request_id)
-
-    def interrupt(self, execution: Execution) -> None:
-        self._server.link.cancel(self._request_id)
-
-    def park(self, execution: Execution) -> None:
-        self._server.load -= 1
-
-    def unpark(self, execution: Execution) -> None:
-        self._server.load += 1
+    def _note(self, execution: Execution, place: InFlight | BatchInFlight) -> None:
+        """It was sent."""
+        execution.place = place
+        self.connection.executions[execution.execution_id] = execution
+        if execution.timeout_ms is not None:
+            self._answers.sink.dispatched(execution)
 
 
-def read_result(result: bytes, component: str) -> Outcome:
-    """Reads the result of `components/execute`: the output's bytes as they stand, or why it is none."""
-    try:
-        decoded = _decode(result)
-    except msgspec.MsgspecError as error:
-        return Failure(
-            ItemErrorCode.COMPONENT_FAILED,
-            f'The answer of "{component}" cannot be read ({error}); a component server answers {{"output": …}}.',
-        )
-    if decoded.output is not UNSET:
-        return bytes(decoded.output)  # a copy: a Raw keeps all that was read with it alive
-    if decoded.no_action is not UNSET:
-        return NULL
-    return Failure(
-        ItemErrorCode.COMPONENT_FAILED,
-        f'The answer of "{component}" has no "output"; a component server answers {{"output": …}}, also for null.',
+def _observe(execution: Execution) -> Observability:
+    return Observability(  # in the order of its fields: keywords take longer
+        None,
+        None,
+        execution.run_id,
+        execution.flow_id,
+        execution.step_id,
+        execution.item_index,
+        execution.execution_id,
     )
-
-
-def read_error(error: RpcError) -> Failure:
-    """What an error answer to `components/execute` means for the step (PROTOCOL §6)."""
-    code = EXECUTE_ERRORS.get(error.code, ItemErrorCode.COMPONENT_FAILED)
-    data = {key: value for key, value in error.data.items() if key != "type"}  # the code says that
-    return Failure(code, error.message, data or UNSET)

@@ -35,7 +35,7 @@ HEALTHY_S: Final = 10.0
 LEGACY_FRAME_BYTES: Final = 512 * 1024
 """What a server is taken to read that declares neither capabilities nor `maxFrameBytes`, as stepflow-py 0.7 does."""
 
-CAPABILITIES: Final = ["ping", "cancel"]
+CAPABILITIES: Final = ["ping", "cancel", "batch"]
 
 NO_DATA: Final[Mapping[str, Any]] = {}
 
@@ -260,10 +260,12 @@ class ServerPlugin:
         self._listed = listing.components
         self._listing.set()
         limit = self._links.limits.max_in_flight
+        listed = listing.components if "batch" in link.peer_capabilities else ()
         server = Server(
             connection,
             self._answers,
             slots=min(limit, result.max_in_flight or limit, max_in_flight or limit),
+            batches={info.component: info.batch for info in listed if info.batch is not None},
             secrets=self._secrets,
         )
         connection.receive = partial(self._pool.receive, server)

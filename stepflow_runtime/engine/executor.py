@@ -231,6 +231,10 @@ class Executor:
                 disown_children(run.state, execution.item_index, execution.step_id, execution.attempt, claims.values())
             self._touched[execution.run_id] = run
 
+    def has_others(self, execution: Execution, count: int) -> bool:
+        run: ActiveRun = execution.owner
+        return len(run.state.facts.live) > count or execution.run_id in self._touched
+
     def end_turn(self) -> None:
         if self._in_turn:  # what was answered while requests were sent is seen by the loop below
             return

@@ -101,6 +101,11 @@ class ExecutionSink(Protocol):
         """The execution ended. Cheap: what follows from it happens in `end_turn`."""
         ...
 
+    def has_others(self, execution: Execution, count: int) -> bool:
+        """Whether more than `count` items of its run are under way, or some about to begin: what may yet come to the
+        step of this execution, beside so many that wait there."""
+        ...
+
     def end_turn(self) -> None:
         """All answers of one received chunk were reported."""
         ...

@@ -35,8 +35,8 @@ class RuntimeSide:
             peer_capabilities=("ping", "cancel"),
         )
 
-    async def initialize(self) -> InitializeResult:
-        params = InitializeParams(1, Limits(), ["ping", "cancel"])
+    async def initialize(self, limits: Limits | None = None) -> InitializeResult:
+        params = InitializeParams(1, limits or Limits(), ["ping", "cancel"])
         result: InitializeResult = await self.link.call(methods.INITIALIZE, params)
         self.link.notify(methods.INITIALIZED, Empty())
         return result

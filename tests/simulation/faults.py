@@ -17,7 +17,7 @@ import trio
 from protocol.link import Link
 from protocol.sender import Sender
 from protocol.types import SubmitParams
-from stepflow_runtime.connect.server import InFlight
+from stepflow_runtime.connect.in_flight import InFlight
 from stepflow_runtime.engine.commands import Wake
 from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
 from stepflow_runtime.engine.run_state import RunState

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -137,8 +136,7 @@ class SimRuntime(Runtime):
         for plugin in self.router._plugins.values():
             if isinstance(plugin, ServerPlugin):
                 pool = plugin._pool
-                queued = [execution for execution, _ in chain(pool._alone, *pool._turns)]
-                if any(execution.place is pool for execution in queued):
+                if list(pool._waiting()):
                     found.append(f"executions queued for {plugin.name}")
                 for server in pool._servers:
                     if server.load or server.connection.executions or server.alone:

@@ -22,7 +22,7 @@ from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes, parse_route
 from stepflow_runtime.connect.supervisor import Backoff, ServerPlugin
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
-from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.outcome import Answer
 from stepflow_runtime.ports import Execution
 
 _numbers = count(1)
@@ -55,10 +55,15 @@ def execution(
 
 
 class NotingSink:
-    """An engine that only notes what it is told."""
+    """An engine that only notes what it is told.
+
+    Attributes:
+        live: How many items are under way in every run, it says.
+    """
 
     def __init__(self) -> None:
-        self.answers: dict[Execution, Outcome] = {}
+        self.live = 0
+        self.answers: dict[Execution, Answer] = {}
         self.order: list[Execution] = []
         self.dispatches: list[Execution] = []
         self.turns = 0
@@ -67,7 +72,10 @@ class NotingSink:
     def dispatched(self, execution: Execution) -> None:
         self.dispatches.append(execution)
 
-    def answered(self, execution: Execution, outcome: Outcome) -> None:
+    def has_others(self, execution: Execution, count: int) -> bool:
+        return self.live > count
+
+    def answered(self, execution: Execution, outcome: Answer) -> None:
         assert execution not in self.answers, "answered twice"
         self.answers[execution] = outcome
         self.order.append(execution)
@@ -89,8 +97,9 @@ class NotingSink:
 class FakeServer:
     """A component server at the other end of a memory stream. It answers by hand: `take`, then `answer`."""
 
-    def __init__(self, stream: ByteStream, **initialize_result: Any) -> None:
+    def __init__(self, stream: ByteStream, *, batch: Json | None = None, **initialize_result: Any) -> None:
         self._stream = stream
+        self._listing = [{"component": "/double", "description": "Twice as much.", "batch": batch}]
         self._initialize_result = {"server_protocol_version": 1, **initialize_result}
         self.ready = trio.Event()
         self.executes: list[Json] = []
@@ -116,10 +125,9 @@ class FakeServer:
             case "initialize":
                 await self.send(id=message["id"], result=self._initialize_result)
             case "components/list":
-                listing = [{"component": "/double", "description": "Twice as much."}]
-                await self.send(id=message["id"], result={"components": listing})
+                await self.send(id=message["id"], result={"components": self._listing})
                 self.ready.set()
-            case "components/execute":
+            case "components/execute" | "components/execute_batch":
                 self.executes.append(message)
             case _:
                 self.others.append(message)
@@ -161,10 +169,16 @@ class FakeServer:
 
 
 class MemoryOrigin:
-    """Servers in memory: each opening makes a new one, which the test gets from `servers`."""
+    """Servers in memory: each opening makes a new one, which the test gets from `servers`.
 
-    def __init__(self, **initialize_result: Any) -> None:
+    Args:
+        batch: What they say of batches for their component.
+        **initialize_result: What they answer.
+    """
+
+    def __init__(self, *, batch: Json | None = None, **initialize_result: Any) -> None:
         self.servers: list[FakeServer] = []
+        self.batch = batch
         self.initialize_result = initialize_result
         self._opened = trio.Event()
 
@@ -177,7 +191,7 @@ class MemoryOrigin:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[OpenedInMemory]:
         ours, theirs = memory_stream_pair(1 << 26)
-        server = FakeServer(theirs, **self.initialize_result)
+        server = FakeServer(theirs, batch=self.batch, **self.initialize_result)
         self.servers.append(server)
         self._opened.set()
         self._opened = trio.Event()

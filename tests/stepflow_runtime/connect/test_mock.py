@@ -6,11 +6,11 @@ import pytest
 
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.mock import MockPlugin, read_behaviors
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import Answer, Failure
 from tests.stepflow_runtime.connect.connect_kit import NotingSink, execution
 
 
-async def answer(behaviors: Any, input: str) -> Outcome:
+async def answer(behaviors: Any, input: str) -> Answer:
     answers, sink = AnswerQueue(), NotingSink()
     answers.report_to(sink)
     plugin = MockPlugin("mock", {"/one": read_behaviors("/one", behaviors)}, answers)

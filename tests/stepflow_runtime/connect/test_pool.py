@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from protocol.types import Limits
-from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.outcome import Failure, NoAction
 from stepflow_runtime.model.secret import SecretReference
 from stepflow_runtime.ports import Execution
 from tests.stepflow_runtime.connect.connect_kit import MemoryOrigin, execution, open_world, wait_until_ready
@@ -89,7 +89,7 @@ async def test_an_answer_without_output_is_a_component_failure_that_says_so() ->
         failure, *outputs, unreadable = await world.sink.wait_for(empty, none, null, odd)
         assert failure.code == unreadable.code == "COMPONENT_FAILED"
         assert 'has no "output"' in failure.message
-        assert outputs == [None, None]
+        assert outputs == [NoAction("nothing to do"), None]
 
 
 async def test_no_more_is_in_flight_than_the_slots_of_a_server() -> None:

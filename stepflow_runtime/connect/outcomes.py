@@ -1,0 +1,100 @@
+"""What a component server answered, as the outcomes of executions (PROTOCOL §2, §6)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, Raw, Struct
+
+from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RemoteProtocolError, RpcError
+from protocol.messages import decode_error
+from protocol.types import BatchEntry, ExecuteResult
+from stepflow_runtime.model.outcome import Answer, Failure, NoAction
+
+
+class _Results(Struct):
+    """`ExecuteBatchResult`, with its entries left raw: one that cannot be read is no fault of the others."""
+
+    results: list[Raw]
+
+
+_decode_result: Final = msgspec.json.Decoder(ExecuteResult).decode
+_decode_results: Final = msgspec.json.Decoder(_Results).decode
+_decode_entry: Final = msgspec.json.Decoder(BatchEntry).decode
+
+
+def read_result(result: bytes, component: str) -> Answer:
+    """Reads the result of `components/execute`: the output's bytes as they stand, or why it is none."""
+    try:
+        return _read(_decode_result(result), component)
+    except msgspec.MsgspecError as error:
+        return _describe_unreadable(error, component)
+
+
+def read_results(result: bytes, component: str, count: int) -> list[Answer]:
+    """Reads the result of `components/execute_batch`.
+
+    Args:
+        result: Raw JSON.
+        component: For messages.
+        count: How many calls it answers.
+
+    Returns:
+        An outcome for each call, in their order.
+
+    Raises:
+        RemoteProtocolError: There is not one entry for each call, so that nobody knows which is whose.
+    """
+    try:
+        entries = _decode_results(result).results
+    except msgspec.MsgspecError as error:
+        raise RemoteProtocolError(
+            f'the answer of "{component}" to a batch cannot be read ({error}); it is {{"results": […]}}'
+        ) from None
+    if len(entries) != count:
+        raise RemoteProtocolError(
+            f'"{component}" answered a batch of {count} calls with {len(entries)} results; each call has one'
+        )
+    return [_read_entry(entry, component) for entry in entries]
+
+
+def read_error(error: RpcError) -> Failure:
+    """What an error answer means for the step (PROTOCOL §6)."""
+    code = EXECUTE_ERRORS.get(error.code, ItemErrorCode.COMPONENT_FAILED)
+    data = {key: value for key, value in error.data.items() if key != "type"}  # the code says that
+    return Failure(code, error.message, data or UNSET)
+
+
+def read_batch_error(error: RpcError) -> Failure:
+    """The same for one of several that share an answer: what had no room in it goes again, at last alone."""
+    failure = read_error(error)
+    if failure.code == ItemErrorCode.LIMIT_EXCEEDED:
+        return Failure(ItemErrorCode.UNREACHABLE, failure.message, failure.data)
+    return failure
+
+
+def _read_entry(raw: Raw, component: str) -> Answer:
+    try:
+        entry = _decode_entry(raw)
+    except msgspec.MsgspecError as error:
+        return _describe_unreadable(error, component)
+    return _read(entry, component) if entry.error is UNSET else read_batch_error(decode_error(entry.error))
+
+
+def _read(result: ExecuteResult, component: str) -> Answer:
+    if result.output is not UNSET:
+        return bytes(result.output)  # a copy: a Raw keeps all that was read with it alive
+    if result.no_action is not UNSET:
+        return NoAction(result.no_action.reason)
+    return Failure(
+        ItemErrorCode.COMPONENT_FAILED,
+        f'The answer of "{component}" has no "output"; a component server answers {{"output": …}}, also for null.',
+    )
+
+
+def _describe_unreadable(error: msgspec.MsgspecError, component: str) -> Failure:
+    return Failure(
+        ItemErrorCode.COMPONENT_FAILED,
+        f'The answer of "{component}" cannot be read ({error}); a component server answers {{"output": …}}.',
+    )
