@@ -260,7 +260,8 @@ async def execute_batch(
     values = [decode(make_decoder(signature.input_type), encode(value)) for value in inputs]
     caller = runtime or FakeRuntime()
     contexts = [
-        StepflowContext(caller, Observability(**facts, item_index=index), attempt) for index in range(len(values))
+        StepflowContext(caller, Observability(**{"run_id": RUN_ID, **facts, "item_index": index}), attempt)
+        for index in range(len(values))
     ]
     with closing(Backends()) as backends:
         outputs = await call_together(backends.prepare(signature), values, contexts)
