@@ -55,4 +55,5 @@ class Heartbeat(Struct, frozen=True):
             return True
         with trio.move_on_after(self.ping_timeout_s):
             await link.call(PING, Empty())
+        await trio.lowlevel.checkpoint()  # if it is we who were stopped, the answer has come, and is read now
         return link.alive_at >= pinged_at

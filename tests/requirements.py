@@ -140,10 +140,16 @@ connect-restart [PROTOCOL §6; FAULTS 3] A server that dies is started again; wh
     stepflow_runtime/connect/test_supervisor.py::test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once
     stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
     stepflow_runtime/connect/test_stdio.py::test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again
+connect-hopeless [FAULTS 4] A server that never initializes, or ends each time, is started again after growing pauses; what needs it fails in time, and quotes its stderr.
+    stepflow_runtime/connect/test_stdio.py::test_a_server_that_never_initializes_is_given_up_and_told_about
+    stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
+    conformance/test_bad_input.py::test_a_server_that_exits_at_once
+    conformance/test_bad_input.py::test_a_server_that_exits_when_it_is_called
 connect-silent [PROTOCOL §1] A silent server on a socket that declared `ping` is pinged, and lost when it says nothing in time; one that did not declare it is left alone.
     protocol/test_heartbeat.py::test_a_silent_peer_is_pinged_and_one_that_answers_stays
     protocol/test_heartbeat.py::test_a_peer_that_is_gone_is_given_up_within_both_times
     protocol/test_heartbeat.py::test_whatever_a_peer_says_is_a_sign_of_life_and_spares_it_the_ping
+    protocol/test_heartbeat.py::test_an_answer_that_came_while_we_were_stopped_counts
     protocol/test_heartbeat.py::test_a_peer_that_takes_a_long_message_slowly_is_alive
     protocol/test_heartbeat.py::test_the_system_looks_after_connections_whose_peer_declares_nothing
     stepflow_runtime/connect/test_supervisor.py::test_a_silent_server_that_declared_ping_is_lost_in_time_and_opened_again
@@ -580,6 +586,11 @@ simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes
 clock-jumps [FAULTS 33] Whatever the wall clock does, no attempt is made twice.
     stepflow_runtime/engine/test_run_state.py::test_no_attempt_is_made_twice_when_the_clock_is_set_back_over_a_restart
     simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
+clock-pause [FAULTS 33] After a pause of the machine each timer fires once; a wall clock that is set moves none.
+    stepflow_runtime/engine/test_timers.py::test_after_a_pause_of_an_hour_each_timer_fires_once_in_order
+    stepflow_runtime/engine/test_timers.py::test_a_wall_clock_that_is_set_moves_no_timer
+left-wait [FAULTS 24] A client that waits for a run and leaves frees all that waited for it; the run goes on.
+    system/test_leaving_clients.py::test_runs_go_on_when_who_waits_for_them_leaves_and_waiters_are_freed
 refused-wait [PROTOCOL §7] A wait that is refused because too many wait leaves no run behind.
     stepflow_runtime/services/test_runs.py::test_a_wait_that_is_refused_leaves_no_run_behind
 waiting-slots [FAULTS 22] What goes alone, and what ignores its cancellation, does not take the slot that its sub-runs need.

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from protocol.errors import LinkClosed, RemoteProtocolError
 from protocol.heartbeat import Heartbeat
@@ -75,6 +75,20 @@ async def test_a_word_after_the_ping_is_enough_though_the_answer_is_late(autojum
             await trio.sleep(14)
             peer.send_nowait(b"\n")
         assert not link.closed
+
+
+async def test_an_answer_that_came_while_we_were_stopped_counts(mock_clock: MockClock) -> None:
+    async with open_watched() as (link, peer):
+        await wait_all_tasks_blocked()
+        for _ in range(50):
+            mock_clock.jump(10)
+            await wait_all_tasks_blocked()
+            peer.send_nowait(b"\n")
+            mock_clock.jump(3600)
+            await wait_all_tasks_blocked()
+            assert not link.closed
+            peer.send_nowait(b"\n")
+            await wait_all_tasks_blocked()
 
 
 async def test_a_peer_that_takes_a_long_message_slowly_is_alive(autojump_clock: MockClock) -> None:
