@@ -42,14 +42,16 @@ class MemoryByproducts:
         self._by_run: dict[RunId, _OfRun] = {}
 
     def add(self, run_id: RunId, byproducts: Byproducts) -> None:
-        """Takes in what a commit brought, and wakes who waits for it."""
+        """Takes in what a commit brought, and wakes who waits for it. What is there already is left as it is."""
         kept = self._by_run.setdefault(run_id, _OfRun())
         for write in byproducts.writes:
-            kept.writes.setdefault(write.namespace, []).append(write)
+            writes = kept.writes.setdefault(write.namespace, [])
+            if not writes or writes[-1].first_index < write.first_index:
+                writes.append(write)
         for checkpoint in byproducts.checkpoints:
             place = (checkpoint.item_index, checkpoint.step_id)
-            kept.checkpoints.setdefault(place, {})[checkpoint.key] = checkpoint.value
-        kept.artifacts.extend(byproducts.artifacts)
+            kept.checkpoints.setdefault(place, {}).setdefault(checkpoint.key, checkpoint.value)
+        kept.artifacts.extend(artifact for artifact in byproducts.artifacts if artifact not in kept.artifacts)
         for stream in byproducts.streams:
             kept.streams[stream.namespace] = stream
             self._runs.hub.notify(run_id, stream)

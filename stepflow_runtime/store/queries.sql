@@ -51,17 +51,18 @@ INSERT INTO outbox VALUES (NULL, ?, ?, ?, ?);
 
 -- name: insert_stream_write
 INSERT INTO stream_writes (run_no, last_index, namespace, first_index, count, encoding, writer, key, data)
-VALUES (?,?,?,?,?,?,?,?,?);
+VALUES (?,?,?,?,?,?,?,?,?)
+ON CONFLICT DO NOTHING;
 
 -- name: put_stream
 INSERT INTO streams VALUES (?,?,?,?,?)
 ON CONFLICT DO UPDATE SET tail = excluded.tail, size = excluded.size, closed = excluded.closed;
 
 -- name: insert_checkpoint
-INSERT INTO checkpoints VALUES (?,?,?,?,?);
+INSERT INTO checkpoints VALUES (?,?,?,?,?) ON CONFLICT DO NOTHING;
 
 -- name: insert_artifact
-INSERT INTO artifacts VALUES (NULL,?,?,?,?,?,?,?,?,?);
+INSERT INTO artifacts VALUES (NULL,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING;
 
 -- name: insert_delivery
 INSERT INTO deliveries ({delivery}) VALUES (?,?,?,?,?,?,?,?,?,?,?);
@@ -192,6 +193,17 @@ EXISTS (SELECT 1 FROM labels AS l WHERE l.name = ? AND l.value = ? AND l.run_id 
 -- name: journal
 SELECT first_seq, last_seq, at_ms, completions_before, events, version FROM journal
 WHERE run_no = (SELECT run_no FROM runs WHERE run_id = ?) AND last_seq >= ? ORDER BY last_seq LIMIT ?;
+
+-- name: tree_journal
+SELECT row_no, run_id, first_seq, last_seq, at_ms, completions_before, events FROM journal JOIN runs USING (run_no)
+WHERE row_no IN (
+    SELECT row_no FROM journal
+    WHERE run_no IN (SELECT run_no FROM runs WHERE root_run_id = ?) AND row_no > ? ORDER BY row_no LIMIT ?
+)
+ORDER BY row_no;
+
+-- name: tree_end
+SELECT ifnull(max(row_no), 0) FROM journal WHERE run_no IN (SELECT run_no FROM runs WHERE root_run_id = ?);
 
 -- name: seq_at_completion
 SELECT last_seq FROM journal
@@ -325,3 +337,6 @@ SELECT count(*) FROM blobs;
 
 -- name: delete_blob
 DELETE FROM blobs WHERE blob_id = ?;
+
+-- name: delete_unused_blob
+DELETE FROM blobs WHERE blob_id = ? AND last_put_at <= unixepoch() - ?;

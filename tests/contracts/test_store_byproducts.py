@@ -189,6 +189,24 @@ async def test_byproducts_are_deleted_with_their_run(store: AnyStore) -> None:
     assert await found.checkpoint(run_id, 0, "a", "k") is None
 
 
+async def test_byproducts_that_are_written_again_because_their_answer_was_lost_are_there_once(store: AnyStore) -> None:
+    run_id = await create(store, 1)
+    artifact = ArtifactRecord("z", None, "report", None, "text/plain", 3, FLOW, 5)
+    for _ in range(2):
+        result = await add(
+            store,
+            run_id,
+            writes=[chunks(0, 1), chunks(1, 2, key="k")],
+            streams=[state(3)],
+            checkpoints=[Checkpoint(0, "a", "k", b"1")],
+            artifacts=[artifact],
+        )
+        assert result == Committed(1)
+    assert await store.byproducts.writes(run_id, "log", 0, 9) == [chunks(0, 1), chunks(1, 2, key="k")]
+    assert await store.byproducts.artifacts(run_id) == [artifact]
+    assert await store.byproducts.count_checkpoints(run_id, 0, "a") == 1
+
+
 async def test_byproducts_of_many_runs_go_in_one_transaction_with_their_events(store: AnyStore) -> None:
     runs = [await create(store, number) for number in range(1, 21)]
     writes = [addition(store, run_id, 1, [step(0)], ended=1) for run_id in runs]
