@@ -167,11 +167,12 @@ class JobService:
 
     async def cancel(self, params: CancelJobParams, connection: Connection) -> JobStatus:
         """`jobs/cancel`: answers when the job has ended; on one that has, it changes nothing."""
+        execution = self._connections.find_execution(connection, params.observability)
         job = await self._require(params.job_run_id, connection)
         if job.status not in TERMINAL_RUN_STATES:
             grace_ms = DEFAULT_GRACE_MS if params.grace_ms is None else params.grace_ms
             await self._follower.cancel(job, params.reason, grace_ms)
-            with self._waiting.parked(self._find_execution(connection, params.observability)):
+            with self._waiting.parked(execution):
                 await self._follower.wait(job)
         return await self._describe(job)
 

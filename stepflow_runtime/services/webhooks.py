@@ -50,6 +50,7 @@ from stepflow_runtime.services.refusal import refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
 from stepflow_runtime.services.subscriptions import Subscriptions, WebhookRecord
+from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100
 DEFAULT_EVENTS: Final = ["run.completed"]
@@ -96,6 +97,7 @@ class WebhookService:
         self._registry = registry
         self._deliveries = deliveries
         self._connections = connections
+        self._visibility = Visibility(connections)
         self._sender = sender
         self._sealer = sealer
         self._clock = clock
@@ -178,6 +180,7 @@ class WebhookService:
 
     async def delete(self, params: WebhookParams, connection: Connection) -> Empty:
         """`webhooks/delete`: with its deliveries. One that is under way may arrive still."""
+        self._connections.find_execution(connection, params.observability)
         self._require(params.webhook_id, connection)
         try:
             await self._registry.save([], removed=[(Kind.WEBHOOK, params.webhook_id)])
@@ -190,7 +193,14 @@ class WebhookService:
     # --- deliveries ---
 
     async def deliveries(self, params: ListDeliveriesParams, connection: Connection) -> ListDeliveriesResult:
-        """`webhooks/deliveries`: newest first."""
+        """`webhooks/deliveries`: newest first.
+
+        Raises:
+            RpcError: `RUN_NOT_FOUND` if a component server names a run that it does not see.
+        """
+        if params.run_id is not None and connection.role == "server":
+            run = await self._store.run(RunId(params.run_id))
+            self._visibility.require(connection, run, params.run_id, params.observability)
         limit = params.limit or DEFAULT_LIMIT
         where = DeliveryFilter(webhook_id=params.webhook_id, run_id=params.run_id, state=params.status)
         found = await self._deliveries.select(where, decode_text_cursor(params.cursor), limit + 1)
@@ -205,6 +215,7 @@ class WebhookService:
         Raises:
             RpcError: `NOT_FOUND`; `INVALID_PARAMS` unless exactly one of the two is given.
         """
+        self._connections.find_execution(connection, params.observability)
         if (params.delivery_id is None) == (params.webhook_id is None):
             message = "give either deliveryId, for one, or webhookId, for all of a webhook that were given up"
             raise RpcError(ErrorCode.INVALID_PARAMS, message, path="$")

@@ -109,6 +109,7 @@ NAMING: Final[dict[str, Json]] = {
     "runs/append": {"atIndex": 1, "inputs": [1]},
     "runs/cancel": {},
     "runs/delete": {},
+    "webhooks/deliveries": {},
     "flows/get_batch": {},
 }
 """Methods that name a run, and what else they need."""
@@ -197,6 +198,11 @@ async def test_an_execution_that_has_ended_writes_nothing() -> None:
             "runs/append": {"runId": open_run, "atIndex": 0, "inputs": [1]},
             "runs/cancel": {"runId": open_run},
             "runs/delete": {"runId": open_run},
+            "jobs/submit": {"runs": [{"flowId": flow_id, "inputs": [1]}]},
+            "jobs/cancel": {"jobRunId": "any"},
+            "webhooks/register": {"url": "https://receiver.example/", "events": ["run.completed"]},
+            "webhooks/delete": {"webhookId": "any"},
+            "webhooks/redeliver": {"webhookId": "any"},
             "flows/evaluate": {"flow_id": flow_id, "input": 1},
             "flows/submit_batch": {"flow_id": flow_id, "inputs": [1]},
         }
