@@ -20,6 +20,7 @@ from stepflow_runtime.engine.cancellation import disown_children, end_grace, req
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
+from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
@@ -157,6 +158,10 @@ class Executor:
     def active(self, run_id: RunId) -> ActiveRun | None:
         """The run, if it has not durably ended."""
         return self._runs.get(run_id)
+
+    def awaits_store(self, run_id: RunId) -> bool:
+        """Whether the run waits for a store that is unavailable."""
+        return self._committer.is_stuck(run_id)
 
     def record(self, run_id: RunId) -> RunRecord | None:
         """The run as of its last commit, if it has not durably ended."""
@@ -354,7 +359,7 @@ class Executor:
 
     async def _load_inputs(self) -> None:
         async for run, index in self._loads_in:
-            segment = await self._store.inputs(run.spec.run_id, index)
+            segment = await insist("a run without inputs", partial(self._store.inputs, run.spec.run_id, index))
             if segment is None:
                 continue
             run.state.inputs.offer(segment)

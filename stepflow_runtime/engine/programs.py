@@ -15,7 +15,7 @@ from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.model.override import apply_overrides
 from stepflow_runtime.model.schema import compile_input_checker
-from stepflow_runtime.ports import BlobStore
+from stepflow_runtime.ports import BlobStore, StoreCorrupt
 
 KEPT: Final = 256
 """Programs kept in memory, the least recently used is dropped first."""
@@ -41,14 +41,18 @@ class Programs:
 
         Raises:
             RpcError: `NOT_FOUND` if there is no such blob, `VALIDATION_FAILED` if it is not a flow, or the overrides
-                make it one that cannot run.
+                make it one that cannot run, `INTERNAL_ERROR` if the blob is damaged.
+            StoreUnavailable: It cannot be read now.
         """
         key = flow_id, canonical_json(overrides) if overrides else b""
         program = self._kept.get(key)
         if program is not None:
             self._kept.move_to_end(key)
             return program
-        blob = await self._blobs.get(flow_id)
+        try:
+            blob = await self._blobs.get(flow_id)
+        except StoreCorrupt as error:
+            raise RpcError(ErrorCode.INTERNAL_ERROR, str(error), kind="flow", blobId=flow_id) from error
         if blob is None:
             raise RpcError(ErrorCode.NOT_FOUND, f"there is no blob {flow_id}: put the flow first", kind="flow")
         flow = parse_flow(apply_overrides(parse_json(blob[0]), overrides))

@@ -5,23 +5,28 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import structlog
 from msgspec import Struct
 
-from protocol.errors import RpcError
+from protocol.errors import ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
+from stepflow_runtime.engine.patience import insist
+from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.retry import RetryPolicy
-from stepflow_runtime.engine.revival import revive
+from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
 from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, JournalRow, Store
 
 ROWS_PER_PAGE = 256
@@ -43,12 +48,15 @@ class Stop(Struct, frozen=True):
 
 ORDERLY: Final = Stop()
 
+NO_PLAN: Final = compile_plan(parse_flow({"steps": [], "output": None}))
+"""Of a run whose flow cannot be read: it ends, and evaluates nothing."""
+
 
 async def recover_runs(
     executor: Executor, store: Store, programs: Programs, clock: Clock, last_stop: Stop = ORDERLY
 ) -> int:
     """Hands every unfinished run to the executor and queues unsettled messages; returns how many runs there were."""
-    unfinished = [await load_facts(store, run_id) for run_id in await store.unfinished()]
+    unfinished = await insist("what is unfinished", partial(_load_unfinished, store))
     delegating: dict[RunId, set[StepOfItem]] = defaultdict(set)
     held_with: dict[RunId, set[int]] = defaultdict(set)
     for facts in unfinished:
@@ -56,14 +64,13 @@ async def recover_runs(
         if parent is not None and parent.item_index is not None and parent.step_id is not None:
             delegating[parent.run_id].add((parent.item_index, parent.step_id))
     for facts in sorted(unfinished, key=_depth, reverse=True):  # whether an item waits hangs on its sub-runs
-        state = await _restore_run(store, programs, executor.policy, facts)
-        if state is None:
-            continue
-        spec, committed, now_ms = state.spec, copy.copy(facts.progress), clock.wall_ms()
+        committed = copy.copy(facts.progress)
+        state = await insist("a run", partial(_restore_run, programs, executor.policy, facts))
+        spec, now_ms = state.spec, clock.wall_ms()
         suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
         revive(
             state,
-            *await _read_live_items(store, facts),
+            *await insist("a run", partial(_read_live_items, store, facts)),
             now_ms,
             suspects=suspects,
             held_with=held_with[spec.run_id],
@@ -73,10 +80,14 @@ async def recover_runs(
         if parent and parent.item_index is not None and any(item.held for item in facts.live.values()):
             held_with[parent.run_id].add(parent.item_index)
         executor.adopt(ActiveRun(state, store.lease(spec.root_run_id), committed))
-    for message in await store.outbox():
+    for message in await insist("the cancellation of sub-runs", store.outbox):
         executor.deliver(message)
     executor.end_turn()
     return len(unfinished)
+
+
+async def _load_unfinished(store: Store) -> list[RunFacts]:
+    return [await load_facts(store, run_id) for run_id in await store.unfinished()]
 
 
 def _depth(facts: RunFacts) -> int:
@@ -105,14 +116,18 @@ async def fold_journal(store: Store, run_id: RunId, facts: RunFacts) -> None:
             facts.stamp(row.at_ms)
 
 
-async def _restore_run(store: Store, programs: Programs, policy: RetryPolicy, facts: RunFacts) -> RunState | None:
+async def _restore_run(programs: Programs, policy: RetryPolicy, facts: RunFacts) -> RunState:
+    """The run as its journal tells it; if its flow cannot be read any more, it ends with that (FAULTS 30)."""
     assert facts.spec is not None
     spec = facts.spec
     try:
         program = await programs.get(spec.flow_id, spec.overrides)
     except RpcError as error:
         log.error("run cannot go on: its flow is unreadable", run_id=spec.run_id, reason=str(error))
-        return None
+        message = f"the flow {spec.flow_id} of this run could not be read when the runtime started: {error.message}"
+        state = RunState(facts, NO_PLAN, policy)
+        abandon(state, Failure(ItemErrorCode.INTERNAL, message, {"blobId": spec.flow_id}))
+        return state
     return RunState(facts, program.plan, policy, program.check_input)
 
 

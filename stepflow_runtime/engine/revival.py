@@ -105,6 +105,19 @@ def _repeat(state: RunState, item: ItemRecord, step: str, record: StepRecord, no
     state.retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
 
 
+def abandon(state: RunState, failure: Failure) -> None:
+    """Ends a run that cannot be taken up: items that had begun fail, and those that had not are cancelled."""
+    for item in list(state.facts.live.values()):
+        if item.index not in state.facts.live:  # the failure of one before it stopped the run
+            continue
+        if item.cancelling:
+            state.cancel_item(item)
+        else:
+            _give_up(state, item, failure)
+    state.stop(failure.message)
+    state.end_run_if_over()
+
+
 def begin_turn(state: RunState, index: int, now_ms: int) -> bool:
     """The turn of an item has come that waited for it: it goes again. Tells whether it is still there to do so."""
     item = state.facts.live.get(index)

@@ -86,7 +86,8 @@ class ListingService:
         records = await self._store.runs(where, before, limit + 1)
         more = encode_cursor(records[limit - 1].spec.run_id) if len(records) > limit else None
         seen = [record for record in records[:limit] if self._sees(connection, record, params.observability)]
-        return ListRunsResult([make_status(record) for record in seen], more)
+        stuck = self._executor.awaits_store
+        return ListRunsResult([make_status(record, awaits_store=stuck(record.spec.run_id)) for record in seen], more)
 
     def _sees(self, connection: Connection, record: RunRecord, observability: Observability | None) -> bool:
         return self._visibility.sees(connection, record.spec, observability)

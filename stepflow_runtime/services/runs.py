@@ -149,7 +149,7 @@ class RunService:
             _let_go(params)
             if params.wait:
                 record = await self._wait(record.spec.run_id, params.timeout_ms)
-        status = make_status(record)
+        status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
         if params.wait and record.progress.status in TERMINAL_RUN_STATES:
             _attach(status, await self._read(record, ResultOrder.BY_INDEX, 0, None))
         status.deduplicated = None if is_new else True
@@ -185,7 +185,7 @@ class RunService:
         if params.wait and record.progress.status not in TERMINAL_RUN_STATES:
             with self._waiting.parked(execution):
                 record = await self._wait(record.spec.run_id, params.timeout_ms)
-        status = make_status(record)
+        status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
         if params.include_results:
             order = params.result_order or ResultOrder.BY_INDEX
             _attach(status, await self._read(record, order, params.result_offset or 0, params.result_limit))

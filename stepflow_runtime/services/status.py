@@ -13,8 +13,8 @@ from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunProgress, RunRecord
 
 
-def make_status(record: RunRecord) -> RunStatus:
-    """What `runs/get` tells of a run, without results."""
+def make_status(record: RunRecord, *, awaits_store: bool = False) -> RunStatus:
+    """What `runs/get` tells of a run, without results; whether it waits for a full or failing disk is known outside."""
     spec, progress = record.spec, record.progress
     return RunStatus(
         run_id=spec.run_id,
@@ -22,7 +22,7 @@ def make_status(record: RunRecord) -> RunStatus:
         flow_name=spec.flow_name,
         flow_label=spec.flow_label,
         status=progress.status,
-        status_detail=_find_detail(record),
+        status_detail=_find_detail(record, awaits_store),
         current_state_name=progress.current_step,
         items=make_counts(progress),
         created_at=format_time(spec.created_at_ms),
@@ -50,10 +50,12 @@ def make_counts(progress: RunProgress) -> ItemCounts:
     )
 
 
-def _find_detail(record: RunRecord) -> str | None:
+def _find_detail(record: RunRecord, awaits_store: bool) -> str | None:
     progress = record.progress
     if progress.status in TERMINAL_RUN_STATES:
         return "noActionTaken" if progress.total and progress.no_action == progress.total else None
+    if awaits_store:
+        return "awaitingStorage"
     if progress.cancel_requested:
         return "cancelling"
     if not progress.sealed:
