@@ -238,6 +238,8 @@ class Schedule(CamelWire, kw_only=True):
     last_at: Timestamp | None = None
     """The time for which it last fired."""
     last_run_id: str | None = None
+    last_error: str | None = None
+    """Why that time had no run, if it had none."""
     queued: int | None = None
     """Times that have come and wait for the run before."""
     skipped: int | None = None

@@ -110,6 +110,13 @@ LIST_DELIVERIES = _runtime(
     "webhooks/deliveries", a.ListDeliveriesParams, a.ListDeliveriesResult, "What became of deliveries, newest first."
 )
 REDELIVER = _runtime("webhooks/redeliver", a.RedeliverParams, a.RedeliverResult, "Sends deliveries again.")
+CREATE_SCHEDULE = _runtime(
+    "schedules/create", a.CreateScheduleParams, a.Schedule, "Has a run submitted at the times of a cron expression."
+)
+LIST_SCHEDULES = _runtime("schedules/list", a.ListSchedulesParams, a.ListSchedulesResult, "Schedules, newest first.")
+PAUSE_SCHEDULE = _runtime("schedules/pause", a.ScheduleParams, a.Schedule, "Has a schedule fire no more.")
+UNPAUSE_SCHEDULE = _runtime("schedules/unpause", a.ScheduleParams, a.Schedule, "Has it fire again, from now on.")
+DELETE_SCHEDULE = _runtime("schedules/delete", a.ScheduleParams, t.Empty, "Deletes a schedule; its runs stay.")
 VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
 FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
 FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
@@ -127,7 +134,7 @@ READING: Final = frozenset(
     for method in (
         PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
         VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS,
-        LIST_WEBHOOKS, LIST_DELIVERIES, READ_STREAM,
+        LIST_WEBHOOKS, LIST_DELIVERIES, LIST_SCHEDULES, READ_STREAM,
         LIST_STREAMS, LIST_ARTIFACTS, GET_ARTIFACT,
     )
 )  # fmt: skip

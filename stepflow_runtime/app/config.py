@@ -161,6 +161,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_run_depth: How deeply runs nest; a root has depth 1.
         max_descendants: Sub-runs of one root, at all depths.
         max_job_runs: Runs of one job.
+        max_schedules: Schedules at once.
         max_stream_chunk_bytes: Of one chunk of a stream, as it is written.
         max_stream_write_chunks: Chunks in one write to a stream.
         max_stream_bytes: Of one stream.
@@ -190,6 +191,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_run_depth: _Positive = 16
     max_descendants: _Count = 100_000
     max_job_runs: _Positive = 1000
+    max_schedules: _Count = 1000
     max_stream_chunk_bytes: _Positive = 1024 * 1024
     max_stream_write_chunks: _Positive = 1000
     max_stream_bytes: _Positive = 256 * 1024 * 1024

@@ -73,6 +73,7 @@ from stepflow_runtime.services.handlers import make_handlers
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
+from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
@@ -175,6 +176,16 @@ class Runtime:
         self.jobs = JobService(
             self.executor, store, store.registry, runs.creator, self._connections, self._clock, ids, submit_limits
         )
+        self.schedules = ScheduleService(
+            self.executor,
+            store,
+            store.registry,
+            runs.creator,
+            self._connections,
+            self._clock,
+            ids,
+            limits.max_schedules,
+        )
         acceptors: dict[str, Acceptor] = {}
         handlers = make_handlers(
             Introduction(acceptors, runtime_version=__version__, limits=wire_limits),
@@ -187,6 +198,7 @@ class Runtime:
             CompatService(runs, self.programs, limits.max_frame_bytes),
             self.jobs,
             webhooks.service,
+            self.schedules,
         )
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),
@@ -280,6 +292,7 @@ class Runtime:
             if recovered:
                 log.info("runs taken up again", runs=recovered)
             await nursery.start(self.jobs.run)
+            await nursery.start(self.schedules.run)
             task_status.started()
 
     async def drain(self) -> None:

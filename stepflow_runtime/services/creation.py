@@ -37,6 +37,7 @@ from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import RETRY_MS, refuse_unstored
 from stepflow_runtime.services.submission import (
     SubmitLimits,
+    check_size,
     copy_inputs,
     issue_tokens,
     limit_exceeded,
@@ -194,10 +195,19 @@ class RunCreator:
         Raises:
             RpcError: As for a run that begins at once.
         """
-        program = await self._programs.get(BlobId(params.flow_id), params.overrides)
+        spec = await self.check(params, connection)
         inputs = copy_inputs(params.inputs, self._limits)
-        spec = self._specify(params, program, connection.plugin or "", connection, NO_SECRETS)
         return msgspec.structs.replace(spec, job_run_id=job_run_id), inputs
+
+    async def check(self, params: SubmitParams, connection: Connection) -> RunSpec:
+        """What a submission would make now; nothing is made.
+
+        Raises:
+            RpcError: As for a run that begins at once.
+        """
+        program = await self._programs.get(BlobId(params.flow_id), params.overrides)
+        check_size(params.inputs, self._limits)
+        return self._specify(params, program, connection.plugin or "", connection, NO_SECRETS)
 
     async def launch(self, frozen: RunSpec, run_id: RunId, inputs: list[bytes]) -> None:
         """Makes a run of what was frozen; there is none with this id yet.

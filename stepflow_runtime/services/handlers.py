@@ -20,6 +20,7 @@ from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
+from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.webhooks import WebhookService
 
 
@@ -34,6 +35,7 @@ def make_handlers(
     compat: CompatService,
     jobs: JobService,
     webhooks: WebhookService,
+    schedules: ScheduleService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
     handlers: dict[str, Handler] = {
@@ -66,6 +68,11 @@ def make_handlers(
         m.DELETE_WEBHOOK.name: webhooks.delete,
         m.LIST_DELIVERIES.name: webhooks.deliveries,
         m.REDELIVER.name: webhooks.redeliver,
+        m.CREATE_SCHEDULE.name: schedules.create,
+        m.LIST_SCHEDULES.name: schedules.list_schedules,
+        m.PAUSE_SCHEDULE.name: schedules.pause,
+        m.UNPAUSE_SCHEDULE.name: schedules.unpause,
+        m.DELETE_SCHEDULE.name: schedules.delete,
         m.VALIDATE_FLOW.name: flows.validate,
         m.FLOW_VARIABLES.name: flows.variables,
         m.FLOW_GRAPH.name: flows.graph,

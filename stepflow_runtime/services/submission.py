@@ -164,6 +164,16 @@ def copy_inputs(inputs: Sequence[Raw], limits: SubmitLimits) -> list[bytes]:
     Raises:
         RpcError: `LIMIT_EXCEEDED` if there are too many.
     """
+    check_size(inputs, limits)
+    return [bytes(value) for value in inputs]
+
+
+def check_size(inputs: Sequence[Raw], limits: SubmitLimits) -> None:
+    """Refuses too many inputs.
+
+    Raises:
+        RpcError: `LIMIT_EXCEEDED`.
+    """
     if len(inputs) > limits.max_items_per_submit:
         raise limit_exceeded(
             "maxItemsPerSubmit",
@@ -171,7 +181,6 @@ def copy_inputs(inputs: Sequence[Raw], limits: SubmitLimits) -> list[bytes]:
             len(inputs),
             "too many inputs at once; submit the first with `sealed: false` and add the rest with runs/append",
         )
-    return [bytes(value) for value in inputs]
 
 
 def hash_submission(params: SubmitParams) -> str:

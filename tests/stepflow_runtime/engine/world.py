@@ -60,6 +60,7 @@ from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
+from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.subscriptions import Subscriptions
 from stepflow_runtime.services.visibility import Visibility
@@ -449,6 +450,9 @@ class World:
             byproduct_limits,
             max_frame_bytes - ANSWER_MARGIN,
         )
+        self.schedules = ScheduleService(
+            self.executor, ported, registry, self.runs.creator, self.connections, self.clock, ids, max_schedules=5
+        )
         self.jobs = JobService(
             self.executor,
             ported,
@@ -530,6 +534,7 @@ async def open_world(
         nursery.start_soon(deliver_effects, world.executor, cast(Store, world.store))
         await recover_runs(world.executor, cast(Store, world.store), world.programs, world.clock)
         await nursery.start(world.jobs.run)
+        await nursery.start(world.schedules.run)
         yield world
         nursery.cancel_scope.cancel()
 
