@@ -42,6 +42,7 @@ from stepflow_runtime.ports.records import (
     RunProgress,
     RunRecord,
     RunWrite,
+    TreeRow,
     WatchFor,
 )
 from stepflow_runtime.ports.registry import Entry, Key, Kind, Registry
@@ -92,5 +93,6 @@ __all__ = [
     "StoreUnavailable",
     "StreamState",
     "StreamWrite",
+    "TreeRow",
     "WatchFor",
 ]

@@ -98,6 +98,14 @@ class JournalRow(Struct, frozen=True):
     events: bytes
 
 
+class TreeRow(Struct, frozen=True):
+    """A journal row of some run of a tree; `position` is its place among all rows of the tree, and only grows."""
+
+    position: int
+    run_id: RunId
+    row: JournalRow
+
+
 class Message(Struct, frozen=True):
     """An effect on other runs, delivered at least once after the commit that wrote it; `seq` is the sender's."""
 

@@ -18,6 +18,7 @@ from stepflow_runtime.ports.records import (
     RunProgress,
     RunRecord,
     RunWrite,
+    TreeRow,
     WatchFor,
 )
 
@@ -78,6 +79,14 @@ class Store(Protocol):
 
     async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
         """Rows in order, beginning with the one in which the item with this completion ordinal (from 0) ended."""
+        ...
+
+    async def tree_journal(self, root_run_id: RunId, after: int, max_rows: int) -> list[TreeRow]:
+        """Rows of all runs of a tree after a position (0 is before all), in the order in which they were committed."""
+        ...
+
+    async def watch_tree(self, root_run_id: RunId, after: int) -> None:
+        """Returns once a run of the tree may have a row after this position; sometimes before. See `watch`."""
         ...
 
     async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:

@@ -17,7 +17,7 @@ from protocol.types import CamelWire, Timestamp
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RunSpec
 from stepflow_runtime.ports import Delivery
-from stepflow_runtime.services.events import translate
+from stepflow_runtime.services.public_events import translate
 from stepflow_runtime.services.status import format_time
 
 OF_ITEMS: Final = ("item.", "step.")

@@ -45,7 +45,7 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
 )
 from stepflow_runtime.services.delivering import Target
-from stepflow_runtime.services.events import read_types
+from stepflow_runtime.services.public_events import read_types
 from stepflow_runtime.services.refusal import refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded

@@ -29,6 +29,7 @@ from stepflow_runtime.ports import (
     RunProgress,
     RunRecord,
     RunWrite,
+    TreeRow,
     WatchFor,
 )
 from stepflow_runtime.store import conflicts
@@ -42,14 +43,16 @@ _LIVE = frozenset(RunState) - {RunState.FAILED, RunState.CANCELLED}
 
 
 class _Run:
-    """All that is kept of one run. `ends` holds, per journal row, how many items had ended after it."""
+    """All that is kept of one run. `ends` holds, per journal row, how many items had ended after it, and `positions`
+    the row's place among those of all runs."""
 
-    __slots__ = ("chunks", "ends", "inputs", "journal", "record", "snapshot")
+    __slots__ = ("chunks", "ends", "inputs", "journal", "positions", "record", "snapshot")
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.journal: list[JournalRow] = []
         self.ends: list[int] = []
+        self.positions: list[int] = []
         self.inputs: list[InputSegment] = []
         self.chunks: dict[int, ResultChunk] = {}
         self.snapshot: tuple[int, bytes] | None = None
@@ -68,6 +71,7 @@ class MemoryStore:
         self._by_parent: dict[ParentLink, RunId] = {}
         """The newest sub-run under each key."""
         self._by_idempotency_key: dict[tuple[str, str], RunId] = {}
+        self._rows = 0
         self._outbox: dict[tuple[RunId, int], Message] = {}
         self._blobs: dict[BlobId, tuple[bytes, BlobType]] = {}
         self.registry = MemoryRegistry()
@@ -102,6 +106,8 @@ class MemoryStore:
                 JournalRow(write.expected_seq + 1, progress.seq, write.at_ms, write.completions_before, events)
             )
             run.ends.append(progress.completions)
+            self._rows += 1
+            run.positions.append(self._rows)
         run.inputs.extend(write.segments)
         run.chunks.update((chunk.chunk, chunk) for chunk in write.chunks)
         if write.snapshot is not None:
@@ -109,6 +115,7 @@ class MemoryStore:
         self._outbox.update(((message.run_id, message.seq), message) for message in write.outbox)
         self.deliveries.add(write.deliveries)
         self.hub.notify(write.run_id, progress)
+        self.hub.notify_shard(write.lease.shard)
         if write.byproducts is not None:
             self.byproducts.add(write.run_id, write.byproducts)
         return Committed(progress.seq)
@@ -240,6 +247,19 @@ class MemoryStore:
             return []
         first = bisect_right(run.ends, ordinal)
         return run.journal[first : first + max_rows]
+
+    async def tree_journal(self, root_run_id: RunId, after: int, max_rows: int) -> list[TreeRow]:
+        found: list[TreeRow] = []
+        for run_id, run in self._runs.items():
+            if run.record.spec.root_run_id == root_run_id:
+                first = bisect_right(run.positions, after)
+                rows = zip(run.positions[first : first + max_rows], run.journal[first : first + max_rows], strict=True)
+                found.extend(TreeRow(position, run_id, row) for position, row in rows)
+        return sorted(found, key=lambda row: row.position)[:max_rows]
+
+    async def watch_tree(self, root_run_id: RunId, after: int) -> None:
+        if not await self.tree_journal(root_run_id, after, 1):
+            await self.hub.wait_shard(find_shard(root_run_id))
 
     async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
         run = self._runs.get(run_id)

@@ -22,6 +22,7 @@ from stepflow_runtime.ports import (
     RunFilter,
     RunProgress,
     RunRecord,
+    TreeRow,
 )
 from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.failures import explain
@@ -132,6 +133,15 @@ class Reader:
     def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
         found = self._one("seq_at_completion", run_id, ordinal)
         return [] if found is None else self.journal(run_id, found[0], max_rows)
+
+    def tree_journal(self, root_run_id: RunId, after: int, max_rows: int) -> list[TreeRow]:
+        rows = self._all(QUERIES["tree_journal"], (root_run_id, after, max_rows))
+        return [TreeRow(position, run_id, JournalRow(*row)) for position, run_id, *row in rows]
+
+    def tree_end(self, root_run_id: RunId) -> int:
+        ((position,),) = self._all(QUERIES["tree_end"], (root_run_id,))
+        end: int = position
+        return end
 
     def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
         return [ResultChunk(*row) for row in self._all(QUERIES["chunks"], (run_id, first, last))]

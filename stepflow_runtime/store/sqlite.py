@@ -107,7 +107,11 @@ class SqliteStore(SqliteView):
             return progress
         return await self.hub.wait(run_id, after_seq, until)
 
-    # --- reading what was just written ---
+    # --- reading ---
+
+    async def watch_tree(self, root_run_id: RunId, after: int) -> None:
+        if self._reader.tree_end(root_run_id) <= after:
+            await self.hub.wait_shard(find_shard(root_run_id))
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         recent = self._recent.find(run_id)
@@ -139,6 +143,7 @@ def _tell(recent: RecentRuns, hub: WatchHub, job: Job) -> None:
                 if isinstance(part.result, Committed):
                     recent.note(part)
                     hub.notify(part.write.run_id, part.progress)
+                    hub.notify_shard(part.write.lease.shard)
                     byproducts = part.write.byproducts
                     for stream in () if byproducts is None else byproducts.streams:
                         hub.notify(part.write.run_id, stream)

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 
 from protocol.types import BlobType
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.ports import InputSegment, JournalRow, Message, ResultChunk, RunFilter, RunProgress, RunRecord
+from stepflow_runtime.ports import InputSegment, JournalRow, Message, ResultChunk, RunFilter, RunProgress, RunRecord, TreeRow
 from stepflow_runtime.store import database
 from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.content import verify_content
@@ -54,6 +54,9 @@ class SqliteView:
 
     async def journal_at_completion(self, run_id: RunId, ordinal: int, max_rows: int) -> list[JournalRow]:
         return self._reader.journal_at_completion(run_id, ordinal, max_rows)
+
+    async def tree_journal(self, root_run_id: RunId, after: int, max_rows: int) -> list[TreeRow]:
+        return self._reader.tree_journal(root_run_id, after, max_rows)
 
     async def chunks(self, run_id: RunId, first: int, last: int) -> list[ResultChunk]:
         return self._reader.chunks(run_id, first, last)

@@ -41,7 +41,7 @@ class WatchHub:
     """The waiters of one store."""
 
     def __init__(self) -> None:
-        self._waiters: dict[RunId, dict[_Waiter, None]] = {}
+        self._waiters: dict[RunId | int, dict[_Waiter, None]] = {}
 
     def __len__(self) -> int:
         """How many tasks wait."""
@@ -69,7 +69,15 @@ class WatchHub:
 
         await self._park(run_id, ends)
 
-    async def _park(self, run_id: RunId, ends: Callable[[News], bool]) -> News | None:
+    async def wait_shard(self, shard: int) -> None:
+        """Waits until `notify_shard` is called; the rest is as for `wait`."""
+        await self._park(shard, lambda _: True)
+
+    def notify_shard(self, shard: int) -> None:
+        """A run of some tree of this shard has new events."""
+        self.forget(shard)
+
+    async def _park(self, run_id: RunId | int, ends: Callable[[News], bool]) -> News | None:
         waiter = _Waiter(trio.lowlevel.current_task(), ends)
         self._waiters.setdefault(run_id, {})[waiter] = None
 
@@ -89,12 +97,12 @@ class WatchHub:
                 waiter.news = news
                 trio.lowlevel.reschedule(waiter.task)
 
-    def forget(self, run_id: RunId) -> None:
+    def forget(self, run_id: RunId | int) -> None:
         """The run is gone."""
         for waiter in self._waiters.pop(run_id, ()):
             trio.lowlevel.reschedule(waiter.task)
 
-    def _remove(self, run_id: RunId, waiter: _Waiter) -> None:
+    def _remove(self, run_id: RunId | int, waiter: _Waiter) -> None:
         waiters = self._waiters[run_id]
         del waiters[waiter]
         if not waiters:
