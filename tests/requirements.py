@@ -160,6 +160,7 @@ connect-stubborn [DESIGN, Limits] A component that goes on after its time-out or
     stepflow_runtime/connect/test_supervisor.py::test_what_does_not_end_beside_a_stubborn_component_is_lost
     stepflow_runtime/connect/test_supervisor.py::test_who_is_wanted_or_stops_in_time_is_left_alone
     system/test_stubborn_components.py::test_a_component_that_outlasts_its_time_out_ends_with_its_process
+    system/test_stubborn_components.py::test_a_component_that_ignores_its_cancellation_ends_with_its_process
 connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and quoted in errors.
     stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
     stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr

@@ -214,10 +214,13 @@ def test_a_second_signal_stops_a_runtime_on_stdio_at_once(
         await_that(lambda: begun(tmp_path) == 1)
         process.terminate()
         await_draining(client)
+        for server in find_children(process.pid):
+            os.kill(server.pid, signal.SIGSTOP)
         began = time.monotonic()
         process.send_signal(second)
         assert process.wait(PATIENCE_S) == 0
         assert time.monotonic() - began < 10, "drainTimeoutMs is 30 s"
+    assert find_marked(tmp_path / "state.db") == []
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes are looked at in /proc")

@@ -176,4 +176,4 @@ class Storm:
         for server in killed:
             os.kill(server, signal.SIGKILL)
         await_that(lambda: len({server.pid for server in find_children(pid)} - killed) == PROCESSES)
-        await_that(lambda: count_descriptors(pid) == before)
+        await_that(lambda: count_descriptors(pid) <= before)
