@@ -31,10 +31,12 @@ BREACHES: Final = {
     "runtime": [
         ("stepflow_runtime.engine.executor", "stepflow_runtime.store.sqlite"),
         ("stepflow_runtime.model.flow", "stepflow_runtime.ports"),
+        ("stepflow_runtime.web.rpc", "stepflow_runtime.services.runs"),
     ],
     "pure": [("stepflow_runtime.engine.run_state", "time"), ("protocol.peer", "trio")],
     "jsonrpcserver": [("protocol.link", "jsonrpcserver")],
     "database": [("stepflow_runtime.engine.executor", "apsw")],
+    "http": [("stepflow_runtime.services.runs", "starlette")],
     "light": [("component_sdk.run", "apsw")],
     "circles": [("protocol.errors", "protocol.link")],
 }

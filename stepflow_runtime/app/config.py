@@ -130,13 +130,15 @@ class Listen(_Section, frozen=True, kw_only=True):
 
     Args:
         rpc: `host:port` of the wire protocol, or `unix:/path`; port 0 takes any that is free.
-        http: Accepted, so that one file serves every version; this version has no HTTP interface.
+        http: `host:port` of the HTTP side; absent, nothing is served over HTTP.
+        http_hosts: Names, with the port where one is written, under which the HTTP side is reached besides its address.
         token_file: The tokens of those who may connect, see `connect.tokens`; none asks for no token.
         tls: Our certificate and, with `ca`, who signs those of the peers. Other machines come in only with both.
     """
 
     rpc: str = DEFAULT_RPC_ADDRESS
     http: str | None = None
+    http_hosts: tuple[str, ...] = ()
     token_file: Path | None = None
     tls: TlsFiles | None = None
 
@@ -146,7 +148,9 @@ class Listen(_Section, frozen=True, kw_only=True):
         Raises:
             ValueError: The message says what is missing.
         """
-        check_protection(self.rpc, has_tokens=self.token_file is not None, has_tls=self.tls is not None)
+        for address in (self.rpc, self.http):
+            if address is not None:
+                check_protection(address, has_tokens=self.token_file is not None, has_tls=self.tls is not None)
 
 
 class RuntimeLimits(_Section, frozen=True, kw_only=True):

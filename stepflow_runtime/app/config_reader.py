@@ -232,7 +232,7 @@ class _Reader:
 
     def read_listen(self, fields: Mapping[str, Any]) -> Listen:
         listen = self.convert(fields, Listen, "/listen")
-        self.check("/listen/rpc", listen.check)
+        self.check("/listen", listen.check)
         return listen
 
     def read_retry(self, fields: Mapping[str, Any]) -> RetryPolicy:

@@ -120,9 +120,7 @@ class Runtime:
         self.has_failed = False
 
         self.programs = Programs(store)
-        webhooks = make_webhooks(
-            config, store, store.registry, store.deliveries, self._connections, self._clock, ids
-        )
+        webhooks = make_webhooks(config, store, store.registry, store.deliveries, self._connections, self._clock, ids)
         self._webhooks = webhooks
         self.executor = Executor(
             store,
@@ -213,10 +211,11 @@ class Runtime:
             if isinstance(plugin, AcceptConfig) and isinstance(made, ServerPlugin):
                 acceptors[plugin.accept] = made
         listen = config.listen
+        self._tokens = None if listen.token_file is None else TokenFile(listen.token_file)
         self._listener = Listener(
             listen.rpc,
             self._links,
-            tokens=None if listen.token_file is None else TokenFile(listen.token_file),
+            tokens=self._tokens,
             tls=None if listen.tls is None else make_server_context(listen.tls),
         )
         self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
@@ -319,6 +318,26 @@ class Runtime:
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""
         await self._listener.run(task_status=task_status)
+
+    async def serve_http(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves browsers and scripts at `listen.http`, which must be set; `started` gives the address as it is bound.
+
+        Raises:
+            OSError: The address is in use, or not of this machine.
+        """
+        from stepflow_runtime.web.serving import WebServer  # HTTP takes longer to import than all else
+
+        listen = self.config.listen
+        assert listen.http is not None
+        server = WebServer(
+            listen.http,
+            self._links,
+            tokens=self._tokens,
+            tls=listen.tls,
+            hosts=listen.http_hosts,
+            find_hindrance=lambda: "the runtime is stopping" if self.executor.is_draining else None,
+        )
+        await server.run(task_status=task_status)
 
     async def serve_stdio(self) -> None:
         """Serves whoever started this process, over its stdin and stdout, until they close it."""

@@ -44,16 +44,23 @@ def command(config_path: Path | None, stdio: bool, listen: str | None, storage_p
 
 async def _serve(config: Config) -> None:
     async with _until_signal() as signalled, open_configured(config) as runtime, trio.open_nursery() as serving:
-        try:
-            address = await serving.start(runtime.serve_tcp)
-        except OSError as error:
-            raise CliError(
-                f"Cannot listen on {config.listen.rpc}: {error.strerror or error}; "
-                "stop what listens there, or choose another address with --listen."
-            ) from None
+        address = await _listen(serving, runtime.serve_tcp, config.listen.rpc)
         click.echo(f"stepflow {__version__} {_describe(config, f'listening on {address}')}", err=True)
+        if config.listen.http is not None:
+            click.echo(f"HTTP at {await _listen(serving, runtime.serve_http, config.listen.http)}", err=True)
         await signalled(runtime)
         serving.cancel_scope.cancel()
+
+
+async def _listen(serving: trio.Nursery, serve: Callable[..., Awaitable[None]], address: str) -> str:
+    try:
+        bound: str = await serving.start(serve)
+    except OSError as error:
+        raise CliError(
+            f"Cannot listen on {address}: {error.strerror or error}; "
+            "stop what listens there, or choose another address."
+        ) from None
+    return bound
 
 
 async def _serve_stdio(config: Config) -> None:
