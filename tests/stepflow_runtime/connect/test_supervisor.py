@@ -258,3 +258,18 @@ async def test_who_is_wanted_or_stops_in_time_is_left_alone(autojump_clock: trio
             await origin.servers[0].send(id=message["id"], error={"code": -32800, "message": "cancelled"})
         assert len(origin.servers) == 1
         assert not world.sink.answers
+
+
+async def test_a_batch_is_stubborn_when_nobody_wants_any_of_it(autojump_clock: trio.testing.MockClock) -> None:
+    origin = MemoryOrigin(capabilities=["cancel", "batch"], batch={"max_size": 2, "max_wait_ms": 50})
+    async with open_world(origin, cancel_timeout_ms=10_000) as world:
+        world.sink.live = 1000
+        pair = [execution(run="r") for _ in range(2)]
+        world.call(*pair)
+        (message,) = await origin.servers[0].take_messages()
+        assert message["method"] == "components/execute_batch"
+        world.router.cancel(pair[0])
+        await trio.sleep(100)
+        assert len(origin.servers) == 1
+        world.router.cancel(pair[1])
+        await wait_until_ready(origin, 2)
