@@ -17,7 +17,7 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Program, Programs
-from stepflow_runtime.model.events import RetryCause, RunSpec, RunWebhook
+from stepflow_runtime.model.events import RunSpec, RunWebhook
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.ports import (
@@ -278,7 +278,7 @@ class RunCreator:
         child = await self._store.child(execution.run_id, execution.item_index, execution.step_id, child_key)
         run = self._executor.active(execution.run_id)
         step = run.state.current(execution.item_index, execution.step_id, execution.attempt) if run else None
-        after_error = step is not None and step.cause is RetryCause.COMPONENT
+        after_error = step is not None and step.component_failures > 0  # even if a process was lost since
         if child is not None and after_error and child.progress.status in (RunState.FAILED, RunState.CANCELLED):
             return None
         return child

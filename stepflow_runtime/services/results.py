@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from itertools import groupby
 from typing import Final
 
 import trio
 from msgspec import Raw, Struct
 
 from protocol.types import ItemEntry, ItemError, ItemResult, Outcome
-from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.engine.results import decode_refs, ref_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, completions, decode_events
 from stepflow_runtime.model.ids import RunId
@@ -83,6 +84,16 @@ async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> 
         for chunk in await store.chunks(run_id, number, number):
             base = number * SEGMENT_ITEMS
             yield [(index, ref) for index, ref in enumerate(decode_refs(chunk.refs), base) if ref and index >= offset]
+
+
+async def find_ends(store: Store, run_id: RunId, items: Iterable[int]) -> dict[int, ItemRef]:
+    """How each of some items has ended."""
+    ends: dict[int, ItemRef] = {}
+    for number, indexes in groupby(sorted(items), lambda index: index // SEGMENT_ITEMS):
+        chunks = await store.chunks(run_id, number, number)
+        refs = decode_refs(chunks[0].refs) if chunks else ()
+        ends.update((index, ItemRef(ref_of(refs, index) & 3)) for index in indexes)
+    return ends
 
 
 async def _read_entries(store: Store, run_id: RunId, refs: list[tuple[int, int]]) -> list[ItemEntry]:

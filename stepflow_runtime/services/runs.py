@@ -11,7 +11,7 @@ from typing import Final
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.handling import let_go_of_params, parked
+from protocol.handling import let_go_of_params
 from protocol.types import (
     AppendParams,
     AppendResult,
@@ -45,6 +45,7 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
     WatchFor,
 )
+from stepflow_runtime.services.cancelling import cancel_items, cancel_run
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import refuse_unstored
@@ -268,18 +269,14 @@ class RunService:
             outcome = CancelOutcome.ALREADY_CANCELLED if was is RunState.CANCELLED else CancelOutcome.NOT_CANCELLABLE
             return CancelRunResult(outcome, make_status(record))
         grace_ms = DEFAULT_GRACE_MS if params.grace_ms is None else params.grace_ms
-        self._executor.request_cancel(run_id, params.reason, items, grace_ms / 1000)
-        cancelled_before = record.progress.cancelled
-        with parked():
-            if items is None:
-                record = await self._ended(run_id)
-            else:
-                await self._executor.wait_items_ended(run_id, items)
-                record = await self._lookup.require(run_id)
-        is_cancelled = record.progress.cancelled > cancelled_before or record.progress.status is RunState.CANCELLED
-        return CancelRunResult(
-            CancelOutcome.CANCELLED if is_cancelled else CancelOutcome.NOT_CANCELLABLE, make_status(record)
-        )
+        executor, store = self._executor, self._store
+        if items is None:
+            outcome = await cancel_run(executor, store, run_id, params.reason, grace_ms / 1000)
+            record = await self._ended(run_id)
+        else:
+            outcome = await cancel_items(executor, store, run_id, items, params.reason, grace_ms / 1000)
+            record = await self._lookup.require(run_id)
+        return CancelRunResult(outcome, make_status(record))
 
     async def delete(self, params: RunParams, connection: Connection) -> Empty:
         """`runs/delete`: an ended run and its descendants, which must have ended too."""

@@ -280,9 +280,12 @@ async def test_the_next_attempt_finds_its_running_sub_runs_in_any_order(outcome:
         assert [run.deduplicated for run in found] == [True, True, True, None]
 
 
-@pytest.mark.parametrize(("outcome", "is_found"), [(BOOM, False), (GONE, True)])
+@pytest.mark.parametrize(
+    ("ends", "is_found"),
+    [([BOOM], False), ([GONE], True), ([GONE, GONE], True), ([GONE, BOOM], False), ([BOOM, GONE], False)],
+)
 async def test_a_failed_sub_run_is_replaced_after_an_error_and_found_after_a_loss(
-    outcome: Any, is_found: bool, autojump_clock: object
+    ends: list[Any], is_found: bool, autojump_clock: object
 ) -> None:
     async with memory_world(hold) as world:
         _, first = await begin_parent(world)
@@ -291,8 +294,10 @@ async def test_a_failed_sub_run_is_replaced_after_an_error_and_found_after_a_los
         (held,) = [held for held in world.caller.held if held.run_id == child.run_id]
         world.caller.answer(held, outcome=BOOM)
         await settle_down()
-        second = await fail(world, first, outcome)
-        again = await world.submit(ONE, [1], by=second)
+        last = first
+        for end in ends:
+            last = await fail(world, last, end)
+        again = await world.submit(ONE, [1], by=last)
         assert (again.run_id == child.run_id) is is_found
 
 
@@ -523,6 +528,63 @@ async def test_single_items_are_cancelled_and_the_others_go_on(autojump_clock: o
         assert outcomes(await world.finish(run_id)) == [
             (0, "success"), (1, "cancelled"), (2, "success"), (3, "cancelled"),
         ]  # fmt: skip
+
+
+async def test_who_cancels_what_another_one_cancels_is_told_what_came_of_it(autojump_clock: object) -> None:
+    async with memory_world(hold) as world:
+        run_id = (await world.submit(ONE, range(4), max_concurrency=3)).run_id
+        await settle_down()
+        told: dict[str, CancelOutcome] = {}
+
+        async def cancel(name: str, *items: int) -> None:
+            told[name] = (await world.cancel(run_id, item_indexes=list(items), grace_ms=2000)).outcome
+
+        world.caller.heeds_interrupt = False
+        async with trio.open_nursery() as nursery:
+            for name, items in {"first": [0], "second": [0], "other": [1], "waiting": [3]}.items():
+                nursery.start_soon(cancel, name, *items)
+            await settle_down()
+            world.caller.answer(world.caller.find(1))
+        await cancel("again", 0, 3)
+        await cancel("succeeded", 1)
+        await cancel("both", 0, 1)
+        assert told == {
+            "first": CancelOutcome.CANCELLED,
+            "second": CancelOutcome.CANCELLED,
+            "other": CancelOutcome.NOT_CANCELLABLE,
+            "waiting": CancelOutcome.CANCELLED,
+            "again": CancelOutcome.ALREADY_CANCELLED,
+            "succeeded": CancelOutcome.NOT_CANCELLABLE,
+            "both": CancelOutcome.ALREADY_CANCELLED,
+        }
+
+
+@pytest.mark.parametrize(
+    ("is_answered", "outcome", "end"),
+    [
+        (True, CancelOutcome.NOT_CANCELLABLE, RunState.SUCCESS),
+        (False, CancelOutcome.CANCELLED, RunState.CANCELLED),
+    ],
+)
+async def test_of_an_end_and_a_cancellation_that_meet_one_wins_for_everybody(
+    is_answered: bool, outcome: CancelOutcome, end: RunState, autojump_clock: object
+) -> None:
+    async with memory_world(hold) as world:
+        run_id = (await world.submit(ONE, [1])).run_id
+        await settle_down()
+        told: list[tuple[CancelOutcome, RunState]] = []
+
+        async def cancel() -> None:
+            result = await world.cancel(run_id)
+            told.append((result.outcome, result.run.status))
+
+        async with trio.open_nursery() as nursery:
+            if is_answered:
+                world.caller.answer(world.caller.find(0))
+            for _ in range(3):
+                nursery.start_soon(cancel)
+        assert told == [(outcome, end)] * 3
+        assert (await world.finish(run_id)).status is end
 
 
 async def test_an_ended_run_is_deleted_with_its_descendants_and_a_running_one_is_not(autojump_clock: object) -> None:
