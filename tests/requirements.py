@@ -597,6 +597,27 @@ refused-wait [PROTOCOL §7] A wait that is refused because too many wait leaves 
 waiting-slots [FAULTS 22] What goes alone, and what ignores its cancellation, does not take the slot that its sub-runs need.
     stepflow_runtime/connect/test_pool.py::test_a_child_goes_alone_on_the_process_where_its_parked_parent_went_alone
     stepflow_runtime/connect/test_pool.py::test_what_is_cancelled_while_it_waits_takes_its_slot_when_the_wait_is_over
+batch-sent [PROTOCOL §2] A batch holds one step of one run and one slot; it goes when full, in time, or when nobody can join.
+    stepflow_runtime/connect/test_batches.py::test_a_batch_that_is_full_is_sent_at_once_and_the_rest_waits
+    stepflow_runtime/connect/test_batches.py::test_a_batch_that_is_not_full_is_sent_when_the_first_has_waited_long_enough
+    stepflow_runtime/connect/test_batches.py::test_nobody_is_waited_for_when_nobody_else_can_join
+    stepflow_runtime/connect/test_batches.py::test_steps_and_runs_are_not_mixed
+    stepflow_runtime/connect/test_batches.py::test_a_batch_takes_one_slot_and_is_joined_until_it_is_sent
+batch-entries [PROTOCOL §2] Each entry of a batch has its own result, retry and cancellation.
+    stepflow_runtime/connect/test_batches.py::test_entries_that_failed_fail_alone
+    stepflow_runtime/connect/test_batches.py::test_a_batch_goes_on_without_a_cancelled_entry_whose_answer_counts_no_more
+    stepflow_runtime/connect/test_batches.py::test_a_batch_is_cancelled_with_its_last_entry_and_only_once
+    component_sdk/test_batch.py::test_an_exception_among_the_outputs_is_the_end_of_its_entry_alone
+    system/test_batched_components.py::test_a_batched_component_gives_what_a_single_one_gives
+batch-broken [PROTOCOL §2] A missing or surplus entry ends the connection.
+    stepflow_runtime/connect/test_batches.py::test_a_missing_or_a_surplus_entry_ends_the_connection
+    system/test_batched_components.py::test_a_server_written_by_hand_takes_batches_and_is_lost_if_it_forgets_an_entry
+batch-declared [PROTOCOL §1] Batches go only to servers that declared them, and fit their frames.
+    stepflow_runtime/connect/test_batches.py::test_a_server_that_did_not_declare_batches_gets_calls
+    stepflow_runtime/connect/test_batches.py::test_calls_that_would_not_fit_into_one_frame_are_split
+batch-killed [PROTOCOL §6; FAULTS 3] Who kills the process of a batch is found alone, and the others of the batch are spared.
+    system/test_batched_components.py::test_who_kills_the_process_of_a_batch_is_found_alone_and_the_others_are_spared
+    stepflow_runtime/connect/test_batches.py::test_what_goes_alone_is_in_no_batch
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -294,3 +295,13 @@ def test_the_testing_kit_executes_batches() -> None:
     assert half == 0.5
     assert isinstance(error, ZeroDivisionError)
     assert str(error) == "item 1"
+
+
+def test_the_page_on_batches_does_what_it_says() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "batches.md").read_text()
+    names: dict[str, Any] = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    embedding, error = run_batch(names["embed"], [{"text": "abc"}, {"text": ""}])
+    assert embedding == [3.0]
+    assert isinstance(error, ValueError)
+    assert names["server"].components["/embed"].info.batch == BatchInfo(100, 5)
