@@ -8,7 +8,7 @@ from typing import Any
 import trio
 from msgspec import Struct
 
-from component_sdk import ComponentServer, StepflowContext
+from component_sdk import Batch, ComponentServer, StepflowContext
 
 server = ComponentServer()
 
@@ -33,6 +33,11 @@ class Toil(Struct):
 @server.component
 async def double(item: Item) -> Item:
     return Item(item.n * 2)
+
+
+@server.component(batch=Batch(max_size=100))
+async def double_many(items: list[Item]) -> list[Item]:
+    return [Item(item.n * 2) for item in items]
 
 
 @server.component
