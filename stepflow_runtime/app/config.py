@@ -224,6 +224,20 @@ class SecretConfig(_Section, frozen=True, kw_only=True):
     file: Path | None = None
 
 
+class Retention(_Section, frozen=True, kw_only=True):
+    """What a runtime that serves removes by itself; without this nothing.
+
+    Args:
+        ended_runs_ms: Root runs that ended so long ago, and all beneath them.
+        unused_blobs_ms: Blobs that no run can reach and that were not put for so long.
+        interval_ms: How long it waits before it looks again.
+    """
+
+    ended_runs_ms: _Positive | None = None
+    unused_blobs_ms: _Positive | None = None
+    interval_ms: _Positive = 3_600_000
+
+
 class WebhookConfig(_Section, frozen=True, kw_only=True):
     """How webhooks are carried out.
 
@@ -270,6 +284,7 @@ class Config(Struct, frozen=True, kw_only=True):
         routes: In order; the first that matches wins. Each names one of the plugins.
         secrets: Where the values of secret variables are, by their names.
         webhooks: How they are carried out.
+        retention: What is removed when it is old.
         warnings: What is odd in the file, a sentence each, with its place.
     """
 
@@ -283,6 +298,7 @@ class Config(Struct, frozen=True, kw_only=True):
     limits: RuntimeLimits = field(default_factory=RuntimeLimits)
     secrets: dict[str, SecretConfig] = {}
     webhooks: WebhookConfig = WebhookConfig()
+    retention: Retention = Retention()
     warnings: tuple[str, ...] = ()
 
 

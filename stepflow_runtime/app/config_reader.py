@@ -26,6 +26,7 @@ from stepflow_runtime.app.config import (
     MemoryStorage,
     MockConfig,
     PluginConfig,
+    Retention,
     RuntimeLimits,
     SecretConfig,
     SqliteStorage,
@@ -48,7 +49,18 @@ from stepflow_runtime.model.pointer import extend
 _S = TypeVar("_S", bound=Struct)
 _T = TypeVar("_T")
 
-_SECTIONS: Final = ("plugins", "routes", "storage", "stateStore", "listen", "retry", "limits", "secrets", "webhooks")
+_SECTIONS: Final = (
+    "plugins",
+    "routes",
+    "storage",
+    "stateStore",
+    "listen",
+    "retry",
+    "limits",
+    "secrets",
+    "webhooks",
+    "retention",
+)
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
 _PLUGIN_TYPES: Final = ("builtin", "stepflow", "mock")
 
@@ -95,6 +107,7 @@ class _Reader:
             limits=self.convert(self.section(value, "limits"), RuntimeLimits, "/limits"),
             secrets=self.read_secrets(self.section(value, "secrets")),
             webhooks=self.read_webhooks(self.section(value, "webhooks")),
+            retention=self.convert(self.section(value, "retention"), Retention, "/retention"),
             warnings=tuple(self.warnings),
         )
 

@@ -39,6 +39,7 @@ from stepflow_runtime.app.config import (
 )
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
+from stepflow_runtime.app.upkeep import Upkeep
 from stepflow_runtime.app.webhooks import make_webhooks
 from stepflow_runtime.connect import leftovers
 from stepflow_runtime.connect.answers import AnswerQueue
@@ -77,7 +78,7 @@ from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
-from stepflow_runtime.store.sqlite import open_sqlite
+from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
 
 log = structlog.get_logger(__name__)
 
@@ -149,6 +150,8 @@ class Runtime:
             self._secrets,
             webhooks.service,
         )
+        collector = store.collector if isinstance(store, SqliteStore) else None
+        self.upkeep = Upkeep(config.retention, store, collector, runs, self._clock, lambda: self.programs.flow_ids)
         blobs = BlobService(store, self._connections)
         byproducts = ByproductService(
             self.executor,
@@ -291,6 +294,7 @@ class Runtime:
             if recovered:
                 log.info("runs taken up again", runs=recovered)
             await nursery.start(self.jobs.run)
+            nursery.start_soon(self.upkeep.run)
             await nursery.start(self.schedules.run)
             task_status.started()
 

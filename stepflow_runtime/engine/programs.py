@@ -36,6 +36,11 @@ class Programs:
         self._blobs = blobs
         self._kept: OrderedDict[tuple[BlobId, bytes], Program] = OrderedDict()
 
+    @property
+    def flow_ids(self) -> set[BlobId]:
+        """The flows that are ready to run."""
+        return {flow_id for flow_id, _ in self._kept}
+
     async def get(self, flow_id: BlobId, overrides: dict[str, Any] | None = None) -> Program:
         """The flow, compiled.
 

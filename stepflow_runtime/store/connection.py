@@ -34,6 +34,30 @@ class Connection:
         self.count_changes: Callable[[], int] = self._db.total_changes
         """How many rows were written since the connection was opened."""
 
+    def observe(self, note: Callable[[bytes], object] | None) -> None:
+        """From now on calls `note` with every text and every bytes that a statement is executed with."""
+        execute, execute_many = self._db.execute, self._db.executemany
+        if note is None:
+            self.run, self.run_many = execute, execute_many
+            return
+
+        def look_at(row: Iterable[Any]) -> None:
+            for value in row:
+                if isinstance(value, bytes | str):
+                    note(value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value)
+
+        def run(sql: str, values: Sequence[Any] = ()) -> object:
+            look_at(values)
+            return execute(sql, values)
+
+        def run_many(sql: str, rows: Iterable[Row]) -> object:
+            rows = list(rows)
+            for row in rows:
+                look_at(row)
+            return execute_many(sql, rows)
+
+        self.run, self.run_many = run, run_many
+
     def set(self, pragma: str, value: str | int) -> None:
         self._db.pragma(pragma, value)
 

@@ -8,7 +8,7 @@ it. A name is looked for as text, wherever it stands: that may keep too much, an
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
+from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.store import database
 from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.failures import explain
@@ -69,6 +70,31 @@ def collect_garbage(path: Path, *, keep_s: int, pretend: bool = False) -> Collec
                 raise explain(error, str(path)) from error
 
 
+class Interrupted(Exception):
+    """Nobody wants to know any more."""
+
+
+def find_garbage(path: Path, *, keep_s: int, is_stopped: Callable[[], bool]) -> list[BlobId]:
+    """The blobs that no run can reach and that were not put lately. A runtime may write meanwhile.
+
+    Raises:
+        Interrupted: `is_stopped` said so.
+        StoreUnavailable: The medium refused.
+        StoreCorrupt: The database is damaged.
+    """
+
+    def check() -> None:
+        if is_stopped():
+            raise Interrupted
+
+    with closing(database.connect_reader(path)) as connection:
+        try:
+            reachable = _find_reachable(connection, keep_s, check)
+            return [BlobId(one) for one, _ in connection.rows(QUERIES["blob_sizes"]) if one not in reachable]
+        except apsw.Error as error:
+            raise explain(error, str(path)) from error
+
+
 def _collect(connection: Connection, keep_s: int, pretend: bool) -> Collected:
     reachable = _find_reachable(connection, keep_s)
     doomed: list[tuple[str, int]] = [
@@ -80,11 +106,12 @@ def _collect(connection: Connection, keep_s: int, pretend: bool) -> Collected:
     return Collected(len(doomed), sum(size for _, size in doomed), count - (len(doomed) if pretend else 0))
 
 
-def _find_reachable(connection: Connection, keep_s: int) -> set[str]:
+def _find_reachable(connection: Connection, keep_s: int, check: Callable[[], None] = lambda: None) -> set[str]:
     roots = {blob_id for (blob_id,) in connection.rows(QUERIES["flows_of_runs"])}
     roots |= {blob_id for (blob_id,) in connection.rows(QUERIES["blobs_put_lately"], (keep_s,))}
     for place in _PLACES:
         for (content,) in connection.each(QUERIES[place]):
+            check()
             roots.update(find_names(content))
     reachable: set[str] = set()
     frontier = roots
@@ -92,6 +119,7 @@ def _find_reachable(connection: Connection, keep_s: int) -> set[str]:
         reachable |= frontier
         named: set[str] = set()
         for blob_id in frontier:
+            check()
             named.update(find_names(connection.value(QUERIES["blob_content"], (blob_id,)) or b""))
         frontier = named - reachable
     return reachable

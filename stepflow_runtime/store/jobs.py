@@ -80,6 +80,30 @@ class PutJob(Job):
         self.weight = 1 + len(data) // 100
 
 
+class NoteNamesJob(Job):
+    """From its transaction on, all names of blobs in what is written are added to a set; with `None`, no longer."""
+
+    __slots__ = ("names",)
+
+    def __init__(self, names: set[str] | None) -> None:
+        super().__init__()
+        self.names = names
+
+
+class RemoveBlobsJob(Job):
+    """Removes blobs that were not used since they were found to be unreachable. `removed` says how many."""
+
+    __slots__ = ("blob_ids", "keep_s", "removed", "used", "weight")
+
+    def __init__(self, blob_ids: Sequence[BlobId], used: set[str], keep_s: int) -> None:
+        super().__init__()
+        self.blob_ids = blob_ids
+        self.used = used
+        self.keep_s = keep_s
+        self.removed = 0
+        self.weight = len(blob_ids)
+
+
 class SettleJob(Job):
     """`Store.settle`."""
 

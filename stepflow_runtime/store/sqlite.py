@@ -28,6 +28,7 @@ from stepflow_runtime.ports import (
 from stepflow_runtime.store import database
 from stepflow_runtime.store.byproducts import SqliteByproducts
 from stepflow_runtime.store.checkpoint import Checkpointer
+from stepflow_runtime.store.collecting import Collector
 from stepflow_runtime.store.content import check_blob_id
 from stepflow_runtime.store.database import Synchronous
 from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, PutJob, SettleJob
@@ -50,6 +51,7 @@ class SqliteStore(SqliteView):
         registry: Jobs, schedules and webhooks.
         byproducts: Streams, checkpoints and artifacts.
         deliveries: Of webhooks.
+        collector: Removes blobs that nothing can reach.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class SqliteStore(SqliteView):
         writer: Writer,
         recent: RecentRuns,
         hub: WatchHub,
+        collector: Collector,
         *,
         after_clean_stop: bool,
     ) -> None:
@@ -72,6 +75,7 @@ class SqliteStore(SqliteView):
         self.registry = SqliteRegistry(reader, writer)
         self.byproducts = SqliteByproducts(reader, hub)
         self.deliveries = SqliteDeliveries(reader, writer)
+        self.collector = collector
 
     @property
     def transactions(self) -> int:
@@ -112,6 +116,11 @@ class SqliteStore(SqliteView):
     async def watch_tree(self, root_run_id: RunId, after: int) -> None:
         if self._reader.tree_end(root_run_id) <= after:
             await self.hub.wait_shard(find_shard(root_run_id))
+
+    async def get(self, blob_id: BlobId) -> tuple[bytes, BlobType] | None:
+        blob = await super().get(blob_id)
+        await self.collector.note_read(blob_id, blob)
+        return blob
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         recent = self._recent.find(run_id)
@@ -198,7 +207,13 @@ async def open_sqlite(
             inline_only=inline_only,
         )
         store = SqliteStore(
-            leases, Reader(reader, str(path)), writer, recent, hub, after_clean_stop=boot.after_clean_stop
+            leases,
+            Reader(reader, str(path)),
+            writer,
+            recent,
+            hub,
+            Collector(path, writer),
+            after_clean_stop=boot.after_clean_stop,
         )
         try:
             yield store

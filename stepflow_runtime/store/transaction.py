@@ -32,7 +32,18 @@ from stepflow_runtime.store import conflicts
 from stepflow_runtime.store.byproducts import make_rows
 from stepflow_runtime.store.connection import Connection, Row
 from stepflow_runtime.store.failures import MEDIUM_ERRORS, explain
-from stepflow_runtime.store.jobs import CommitJob, DeleteJob, Job, Part, PutJob, RowsJob, SettleJob
+from stepflow_runtime.store.garbage import find_names
+from stepflow_runtime.store.jobs import (
+    CommitJob,
+    DeleteJob,
+    Job,
+    NoteNamesJob,
+    Part,
+    PutJob,
+    RemoveBlobsJob,
+    RowsJob,
+    SettleJob,
+)
 from stepflow_runtime.store.sql import QUERIES
 
 _encode_spec = msgspec.json.Encoder().encode
@@ -114,6 +125,7 @@ class Transactor:
 
     def _write_whole(self, jobs: Sequence[Job]) -> None:
         parts: list[Part] = []
+        removals: list[RemoveBlobsJob] = []
         for job in jobs:
             match job:
                 case CommitJob():
@@ -121,10 +133,14 @@ class Transactor:
                         part.result = self._judge(part)
                         if isinstance(part.result, Committed):
                             parts.append(part)
+                case RemoveBlobsJob():
+                    removals.append(job)
                 case _:
                     self._write_other(job)
         if parts:
             self._write_runs(parts)
+        for job in removals:  # when all that this transaction names is known
+            self._remove_blobs(job)
 
     def _judge(self, part: Part) -> CommitResult:
         lease = part.write.lease
@@ -226,6 +242,10 @@ class Transactor:
                     self._db.run_many(QUERIES[query], rows)
             case DeleteJob():
                 self._delete(job.run_ids)
+            case NoteNamesJob():
+                self._note_names(job.names)
+            case RemoveBlobsJob():
+                self._remove_blobs(job)
             case _:
                 raise TypeError(f"unknown job {job!r}")
 
@@ -244,10 +264,22 @@ class Transactor:
             db.run(QUERIES["forget_deliveries"], (run_id,))  # to the webhook of its own
             self._run_nos.pop(run_id, None)
 
+    def _note_names(self, names: set[str] | None) -> None:
+        if names is None:
+            self._db.observe(None)
+        else:
+            self._db.observe(lambda content: names.update(find_names(content)))
+
+    def _remove_blobs(self, job: RemoveBlobsJob) -> None:
+        unused = [blob_id for blob_id in job.blob_ids if blob_id not in job.used]
+        before = self._db.count_changes()
+        self._db.run_many(QUERIES["delete_unused_blob"], [(blob_id, job.keep_s) for blob_id in unused])
+        job.removed = self._db.count_changes() - before
+
     # --- one by one ---
 
     def _write_one_by_one(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
+        for job in sorted(jobs, key=lambda job: isinstance(job, RemoveBlobsJob)):
             try:
                 with self._db.savepoint():
                     if isinstance(job, CommitJob):

@@ -1,0 +1,64 @@
+"""A runtime that is told to removes what is old, by itself and while it serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+from msgspec import Raw
+
+from protocol.errors import ErrorCode, RpcError
+from protocol.link import Link
+from protocol.methods import GET_BLOB, LIST_RUNS, PUT_BLOB, SUBMIT_RUN
+from protocol.types import GetBlobParams, ListRunsParams, PutBlobParams, SubmitParams
+from stepflow_runtime.app.config import Config, Retention, SqliteStorage, default_config
+from stepflow_runtime.app.config_file import parse_config
+from stepflow_runtime.app.runtime import open_runtime
+
+FLOW = b'{"steps":[{"id":"a","component":"/builtin/noop","input":{"$input":"$"}}],"output":{"$step":"a"}}'
+
+
+def configure(folder: Path, retention: Retention) -> Config:
+    return msgspec.structs.replace(
+        default_config(folder), storage=SqliteStorage(path=folder / "state.db"), retention=retention
+    )
+
+
+async def test_what_is_old_goes_and_a_flow_that_is_ready_to_run_stays(tmp_path: Path) -> None:
+    retention = Retention(ended_runs_ms=1, unused_blobs_ms=1, interval_ms=10**9)
+    with trio.fail_after(30):
+        async with open_runtime(configure(tmp_path, retention)) as runtime, runtime.connect_local() as client:
+            flow_id = (await client.call(PUT_BLOB, PutBlobParams(Raw(FLOW)))).blob_id
+            other = (await client.call(PUT_BLOB, PutBlobParams(Raw(b'"other"')))).blob_id
+            ended = await client.call(SUBMIT_RUN, SubmitParams(flow_id, [Raw(b"1")], wait=True))
+            opened = await client.call(SUBMIT_RUN, SubmitParams(flow_id, [Raw(b"1")], sealed=False))
+            while await is_there(client, ended.run_id):
+                await runtime.upkeep.tidy()
+            assert await is_there(client, opened.run_id), "it has not ended"
+            with pytest.raises(RpcError) as gone:
+                await client.call(GET_BLOB, GetBlobParams(other))
+            assert gone.value.code == ErrorCode.NOT_FOUND
+            again = await client.call(SUBMIT_RUN, SubmitParams(flow_id, [Raw(b"2")], wait=True))
+            assert again.items.success == 1
+
+
+async def test_without_being_told_nothing_goes(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with open_runtime(configure(tmp_path, Retention())) as runtime, runtime.connect_local() as client:
+            blob_id = (await client.call(PUT_BLOB, PutBlobParams(Raw(b"1")))).blob_id
+            await runtime.upkeep.tidy()
+            await runtime.upkeep.run()
+            assert (await client.call(GET_BLOB, GetBlobParams(blob_id))).data == 1
+
+
+def test_a_retention_is_read_from_the_configuration(tmp_path: Path) -> None:
+    text = b"retention: {endedRunsMs: 2592000000, unusedBlobsMs: 86400000}"
+    read = parse_config(text, "stepflow-config.yml", tmp_path, {}).retention
+    assert read == Retention(ended_runs_ms=30 * 86_400_000, unused_blobs_ms=86_400_000)
+
+
+async def is_there(client: Link, run_id: str) -> bool:
+    listed = await client.call(LIST_RUNS, ListRunsParams())
+    return run_id in {run.run_id for run in listed.runs}
