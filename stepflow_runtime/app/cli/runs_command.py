@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 import msgspec
 
-from protocol.link import Link
-from protocol.methods import CANCEL_RUN, DELETE_RUN, GET_RUN, LIST_EVENTS, LIST_RUNS
+from protocol.methods import CANCEL_RUN, DELETE_RUN, GET_RUN, LIST_RUNS
 from protocol.types import (
     CancelOutcome,
     CancelRunParams,
     CancelRunResult,
-    EventsParams,
-    EventsResult,
     GetRunParams,
     ListRunsParams,
     ListRunsResult,
     ResultOrder,
-    RunEvent,
     RunParams,
     RunState,
     RunStatus,
@@ -33,23 +27,21 @@ from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
 from stepflow_runtime.app.cli.retention import delete_older
-from stepflow_runtime.app.cli.runs_view import (
-    EVENT_COLUMNS,
-    RUN_COLUMNS,
-    make_event_cells,
-    make_run_cells,
-    print_status,
-)
+from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
+from stepflow_runtime.app.cli.runs_view import RUN_COLUMNS, make_run_cells, print_status
 from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 
 _PAGE = 1000
-_FOLLOW_MS = 60_000
 
 
 @click.group("runs")
 def command() -> None:
     """Look at runs of a runtime that serves, and cancel or delete them."""
+
+
+for report in (events_command, stream_command, artifacts_command):
+    command.add_command(report)
 
 
 _run_argument = click.argument("run_id", metavar="RUN")
@@ -200,57 +192,6 @@ def cancel_command(run_ids: tuple[str, ...], reason: str | None, grace_s: float,
     for result in ended:
         if result.outcome is CancelOutcome.NOT_CANCELLABLE:
             stderr().print(f"The run {result.run.run_id} had ended before; nothing was changed.")
-
-
-@command.command("events")
-@_run_argument
-@click.option("--follow", "-f", is_flag=True, help="Go on until the run ends.")
-@click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these, such as item.completed.")
-@click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
-@url_option
-@output_option()
-@common_options()
-def events_command(
-    run_id: str, follow: bool, types: tuple[str, ...], limit: int | None, url: str, output: Format
-) -> None:
-    """Show what happened in a run, in order."""
-    if follow:
-        run_async(_follow_events, url, run_id, types)
-        return
-    events = run_async(_list_events, url, run_id, types, limit)
-    print_rows(output, events, EVENT_COLUMNS, make_event_cells, "There are no such events.")
-
-
-async def _list_events(url: str, run_id: str, types: tuple[str, ...], limit: int | None) -> list[RunEvent]:
-    events: list[RunEvent] = []
-    async with open_link(url) as link:
-        cursor: str | None = None
-        while limit is None or len(events) < limit:
-            page = await _read_events(link, run_id, cursor, types, timeout_ms=0)
-            events += page.events
-            if page.done or page.next_cursor == cursor:
-                break
-            cursor = page.next_cursor
-    return events[:limit]
-
-
-async def _follow_events(url: str, run_id: str, types: tuple[str, ...]) -> None:
-    async with open_link(url) as link:
-        cursor: str | None = None
-        done = False
-        while not done:
-            page = await _read_events(link, run_id, cursor, types, timeout_ms=_FOLLOW_MS)
-            print_lines(map(msgspec.json.encode, page.events))
-            cursor, done = page.next_cursor, page.done
-
-
-async def _read_events(
-    link: Link, run_id: str, cursor: str | None, types: tuple[str, ...], *, timeout_ms: int
-) -> EventsResult:
-    params = EventsParams(run_id, cursor=cursor, types=list(types) or None, limit=_PAGE, timeout_ms=timeout_ms)
-    result: Any = await link.call(LIST_EVENTS, params)
-    events: EventsResult = result
-    return events
 
 
 @command.command("delete")

@@ -8,11 +8,13 @@ from datetime import UTC, datetime
 import msgspec
 from rich.markup import escape
 
+from protocol.byproducts import Artifact
 from protocol.types import RunEvent, RunStatus
 from stepflow_runtime.app.cli.options import Format
 from stepflow_runtime.app.cli.output import describe_duration, paint, print_facts, seconds_between, shorten
 
 RUN_COLUMNS = ("RUN", "FLOW", "STATUS", "ITEMS", "AGE")
+ARTIFACT_COLUMNS = ("NAME", "ITEM", "TYPE", "SIZE", "BLOB")
 EVENT_COLUMNS = ("SEQ", "AT", "EVENT", "ITEM", "STEP", "DATA")
 
 
@@ -35,6 +37,12 @@ def make_event_cells(event: RunEvent) -> tuple[str, ...]:
     data = msgspec.json.encode(event.data).decode() if event.data else ""
     item = "" if event.item_index is None else str(event.item_index)
     return str(event.seq), event.at[11:23], event.type, item, escape(event.step_id or ""), escape(shorten(data))
+
+
+def make_artifact_cells(artifact: Artifact) -> tuple[str, ...]:
+    """An artifact as a row under `ARTIFACT_COLUMNS`."""
+    item = "" if artifact.item_index is None else str(artifact.item_index)
+    return escape(artifact.name), item, escape(artifact.mime_type), f"{artifact.size:,}", artifact.blob_id
 
 
 def _list_facts(status: RunStatus) -> Iterator[tuple[str, str | None]]:

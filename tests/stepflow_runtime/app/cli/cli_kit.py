@@ -133,6 +133,10 @@ class Program:
         self._process.stdout.close()
         return line
 
+    def read_all(self) -> bytes:
+        """Its stdout, once it has ended."""
+        return self._process.communicate()[0]
+
     def wait(self) -> int:
         """Its exit code, once it has ended."""
         return self._process.wait()

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.wire import RawClient
 from tests.stepflow_runtime.app.cli.cli_kit import Program, Stepflow
 
 NOWHERE = "127.0.0.1:1"
 
 
-def submit(stepflow: Stepflow, *args: str) -> str:
-    run_id: str = stepflow("submit", "flow.yaml", "-o", "json", *args).json["runId"]
+def submit(stepflow: Stepflow, *args: str, flow: str = "flow.yaml") -> str:
+    run_id: str = stepflow("submit", flow, "-o", "json", *args).json["runId"]
     return run_id
 
 
@@ -194,3 +196,53 @@ def test_a_state_that_is_no_state_is_refused(folder: Path, stepflow: Stepflow) -
     done = stepflow("serve", "--listen", "127.0.0.1:0", "--storage-path", "other.db")
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+# --- what a run makes beside its results ---
+
+
+@pytest.fixture
+def open_run(address: str, stepflow: Stepflow) -> Iterator[tuple[RawClient, str]]:
+    """A client, and a run that goes on until somebody cancels it."""
+    run_id = submit(stepflow, "--input", "1", flow="stuck.yaml")
+    host, port = address.rsplit(":", 1)
+    with RawClient((host, int(port))) as client:
+        yield client, run_id
+
+
+def test_a_stream_is_printed_a_chunk_a_line_to_its_end(open_run: tuple[RawClient, str], stepflow: Stepflow) -> None:
+    client, run_id = open_run
+    client.call("runs/streams/write", {"runId": run_id, "chunks": ["half ", {"n": 1.0}, 3]})
+    client.call("runs/streams/write", {"runId": run_id, "chunks": ["AP8="], "encoding": "base64"})
+    client.call("runs/streams/write", {"runId": run_id, "chunks": [7], "namespace": "other"})
+    assert stepflow("runs", "stream", run_id, "--no-follow").out == '"half "\n{"n": 1.0}\n3\n"AP8="\n'
+    assert stepflow("runs", "stream", run_id, "--no-follow", "--from", "-2").lines == [3, "AP8="]
+    assert stepflow("runs", "stream", run_id, "--no-follow", "--namespace", "other").lines == [7]
+    client.call("runs/streams/close", {"runId": run_id})
+    assert stepflow("runs", "stream", run_id, "--from", "2").lines == [3, "AP8="]
+    with Program("runs", "stream", run_id, "--raw") as program:
+        assert program.read_all() == b'half {"n": 1.0}\n3\n\x00\xff'
+
+
+def test_artifacts_are_listed(open_run: tuple[RawClient, str], stepflow: Stepflow) -> None:
+    client, run_id = open_run
+    assert stepflow("runs", "artifacts", run_id).err == "The run has put no artifacts.\n"
+    blob_id = client.call("blobs/put", {"data": "AAEC", "blob_type": "binary"})["blob_id"]
+    params = {"runId": run_id, "name": "scan.png", "mimeType": "image/png", "blobId": blob_id}
+    put = client.call("runs/artifacts/put", params)
+    assert stepflow("runs", "artifacts", run_id, "-o", "json").json == [put]
+    head, row = stepflow("runs", "artifacts", run_id).out.splitlines()
+    assert head.split() == ["NAME", "ITEM", "TYPE", "SIZE", "BLOB"]
+    assert row.split() == ["scan.png", "image/png", "3", blob_id]
+
+
+def test_events_of_sub_runs_are_shown_with_it(address: str, stepflow: Stepflow, folder: Path) -> None:
+    (folder / "nest.yaml").write_text(
+        "steps: [{id: eval, component: /builtin/eval, input: {flow: {$literal: {steps: [], output: 1}}, input: 1}}]\n"
+        "output: {$step: eval}\n"
+    )
+    run_id = submit(stepflow, "--input", "1", flow="nest.yaml")
+    stepflow("runs", "get", run_id, "--wait")
+    events = stepflow("runs", "events", run_id, "--sub-runs", "--follow").lines
+    assert [event["type"] for event in events].count("run.completed") == 2
+    assert len({event["runId"] for event in events}) == 2
