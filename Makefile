@@ -5,7 +5,7 @@ READY := .venv/.ready
 MINUTES := 10
 PUBLISHED_SDK := .venv-stepflow-py/.ready
 
-.PHONY: help venv demo test check bench soak format docs clean
+.PHONY: help venv demo test check bench soak fuzz format docs clean
 
 help:
 	@echo 'make demo     the main job, on 20,000 rows, some of them bad'
@@ -13,6 +13,7 @@ help:
 	@echo 'make check    format, lint and types: what takes seconds'
 	@echo 'make bench    how fast it is on this machine'
 	@echo 'make soak     simulated worlds full of faults, for MINUTES=10'
+	@echo 'make fuzz     hostile bytes for everything that reads, for MINUTES=10'
 	@echo 'make format   put the code into shape'
 	@echo 'make docs     write what is generated in docs/reference'
 	@echo 'make clean    remove .venv and all that was made'
@@ -33,6 +34,9 @@ bench: $(READY)
 
 soak: $(READY)
 	@$(PY) -m tests.simulation --minutes $(MINUTES)
+
+fuzz: $(READY)
+	@$(PY) -m tests.fuzz --minutes $(MINUTES)
 
 format: $(READY)
 	@.venv/bin/ruff check --fix-only --quiet . && .venv/bin/ruff format .

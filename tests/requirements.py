@@ -463,6 +463,9 @@ token-file [PROTOCOL §1] Tokens lie in a file that only its owner may read, sev
     stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_is_refused_and_no_token_is_told
     stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can
     stepflow_runtime/connect/test_tokens.py::test_every_known_token_is_compared_in_constant_time
+token-taken-back [PROTOCOL §1; FAULTS 35] Who came in with a token that is gone, or is for something else now, is shut out.
+    stepflow_runtime/connect/test_tokens.py::test_who_came_in_with_a_token_that_is_taken_back_is_shut_out_and_others_stay
+    stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can
 token-first [FAULTS 35] Where tokens are asked for, `connect` with a valid one is the first frame, within 5 s and 4 KiB, or nothing is handled.
     stepflow_runtime/connect/test_tokens.py::test_without_a_valid_token_nothing_is_handled_and_no_log_tells_it
     stepflow_runtime/connect/test_tokens.py::test_no_more_than_so_many_wait_at_the_door
@@ -481,7 +484,8 @@ tls [FAULTS 35] TLS checks both sides as configured, and nothing is ever said in
     stepflow_runtime/connect/test_tls.py::test_plain_text_gets_nowhere_where_tls_is_spoken
     stepflow_runtime/connect/test_tls.py::test_a_server_that_speaks_no_tls_is_not_talked_to_in_plain_text
     stepflow_runtime/app/test_access.py::test_clients_talk_over_tls_with_a_certificate_of_theirs
-loopback [FAULTS 35] Other machines come in only over TLS and with a token; else the runtime does not start.
+loopback [FAULTS 35] Other machines come in only over TLS and with a token; else neither the runtime nor a component server listens.
+    system/test_guarded_servers.py::test_a_server_does_not_listen_for_other_machines_without_a_token_and_tls
     stepflow_runtime/connect/test_tls.py::test_other_machines_come_in_only_over_tls_and_with_a_token
     stepflow_runtime/app/test_config.py::test_tokens_and_tls_stay_when_the_address_comes_from_elsewhere
 unix-socket [PROTOCOL §1] A Unix socket can be connected to by its owner only.
@@ -518,6 +522,13 @@ ops-gc [FAULTS 30] `stepflow db gc` removes no blob that a run can reach, none t
     operations/test_retention.py::test_what_was_put_lately_stays_and_putting_it_again_makes_it_so
     operations/test_retention.py::test_a_runtime_that_serves_loses_nothing
     operations/test_retention.py::test_names_are_found_wherever_they_stand
+ops-upkeep [FAULTS 30] A runtime that is told to removes old runs and unreachable blobs by itself, and nothing that comes to be used meanwhile.
+    stepflow_runtime/app/test_upkeep.py::test_what_is_old_goes_and_a_flow_that_is_ready_to_run_stays
+    stepflow_runtime/app/test_upkeep.py::test_without_being_told_nothing_goes
+    stepflow_runtime/store/test_collecting.py::test_what_no_run_can_reach_goes_and_what_was_put_lately_stays
+    stepflow_runtime/store/test_collecting.py::test_what_comes_to_be_used_while_it_is_looked_for_stays
+    stepflow_runtime/store/test_collecting.py::test_what_is_spared_stays_and_what_is_read_while_it_goes_is_put_again
+    stepflow_runtime/store/test_collecting.py::test_what_is_named_in_the_very_transaction_of_its_removal_stays
 ops-every-write [FAULTS 29] ENOSPC or EIO at any write: what was acknowledged is there, and it goes on later.
     operations/test_full_disk.py::test_whichever_write_fails_what_is_acknowledged_is_there
 ops-full-disk [FAULTS 29] On a full disk submissions fail and say why; running work waits, and goes on later.
@@ -539,7 +550,7 @@ ops-unclean [PROTOCOL §6; FAULTS 5] What takes the runtime down each time start
     operations/test_unclean_stops.py::test_the_innocent_sub_run_of_a_culprit_is_spared
     operations/test_unclean_stops.py::test_an_orderly_stop_blames_nobody
     operations/test_unclean_stops.py::test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_learns_of_it
-secrets [FAULTS 40] A secret variable is given by reference, reaches components as its value, and shows in no store, log, event, result or error.
+secrets [FAULTS G9, 40] A secret variable is given by reference, reaches components as its value, and shows in no store, log, event, result or error.
     system/test_canary.py::test_a_planted_secret_shows_in_no_sink
     stepflow_runtime/connect/test_pool.py::test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_quotes_it
     stepflow_runtime/connect/test_pool.py::test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent
@@ -552,7 +563,9 @@ secret-sources [FLOWS, Execution] What a flow of a component server names is rea
     stepflow_runtime/app/test_visibility.py::test_a_server_has_no_environment_variable_read_that_is_not_meant_for_flows
     stepflow_runtime/app/test_secrets.py::test_a_flow_from_anywhere_has_only_those_variables_read_that_are_meant_for_flows
     stepflow_runtime/app/test_secrets.py::test_a_value_is_found_in_the_configuration_then_where_the_flow_says_then_by_its_name
-opaque-data [FAULTS 37] Data that look like the token of another run's secret stay data.
+opaque-data [FAULTS 37] Data that look like an expression, or like the token of another run's secret, stay data.
+    stepflow_runtime/model/test_expression.py::test_what_data_hold_is_never_read_as_an_expression
+    stepflow_runtime/model/test_expression.py::test_a_literal_stands_unread
     stepflow_runtime/connect/test_pool.py::test_a_token_in_the_data_of_another_run_stays_a_token
     stepflow_runtime/model/test_secret.py::test_a_token_that_means_nothing_in_this_run_stays_as_it_is
 children [FAULTS 43] A component server gets an allow-listed environment, no descriptors, a session of its own, and the limits that are configured.
@@ -567,6 +580,29 @@ private-files [FAULTS 43] The data directory is 0700 and its files 0600; a confi
 hostile-door [FAULTS 35] No bytes get past the door without a token, and none break it.
     stepflow_runtime/connect/test_tokens.py::test_no_bytes_get_past_the_door_or_break_it
     stepflow_runtime/connect/test_tokens.py::test_no_text_of_a_token_file_does_harm
+one-connection [FAULTS 10] No bytes of one peer, and no defect that they find, end anything but its connection.
+    protocol/test_messages.py::test_a_line_whose_keys_are_no_utf8_is_no_message_and_harms_nothing
+    stepflow_runtime/connect/test_tokens.py::test_bytes_that_are_no_message_end_the_connection
+    stepflow_runtime/connect/test_sockets.py::test_a_defect_that_one_connection_meets_ends_that_one_alone
+hostile-schemas [FAULTS 39] A check against a schema that could go on for ever is not begun, and the error names `maxSchemaSteps`; patterns are bounded.
+    stepflow_runtime/model/test_schema.py::test_a_check_that_would_not_end_is_not_begun
+    stepflow_runtime/model/test_schema.py::test_what_ends_soon_is_checked
+    stepflow_runtime/model/test_schema.py::test_what_is_wrong_is_told_briefly_where_telling_it_would_take_long
+    stepflow_runtime/model/test_schema.py::test_a_schema_that_never_goes_into_the_value_is_refused
+    stepflow_runtime/model/test_schema.py::test_a_text_that_takes_a_pattern_too_long_does_not_match
+fuzz [FAULTS 10, 38, 39] Whatever the bytes are: the wire, params, JSON, YAML, configurations, paths, patches, expressions, flows and schemas are read or refused as declared.
+    fuzz/test_fuzz.py::test_whatever_the_bytes_are_they_are_read_or_refused
+    fuzz/test_fuzz.py::test_what_found_something_finds_nothing_any_more_and_takes_little_memory
+    fuzz/test_fuzz.py::test_a_broken_promise_is_found
+nesting-at-any-limit [PROTOCOL §4; FAULTS 20, 22] A wait of an execution is never refused and holds no payload, so runs nest with one slot, one request and one wait a connection.
+    protocol/test_handling.py::test_a_wait_that_others_hang_on_is_never_refused_and_counts_all_the_same
+    protocol/test_handling.py::test_params_that_were_let_go_of_are_not_held_and_do_not_count
+    system/test_nested_runs.py::test_sixteen_levels_end_with_one_process_and_a_concurrency_of_one
+recursion-bomb [PROTOCOL §7; FAULTS 23] A run that goes on submitting itself is stopped with a typed error at the depth limit, and its parents fail cleanly.
+    system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly
+slow-events [PROTOCOL §4; FAULTS 19] Events are read by pages from where the reader stopped: a slow reader holds nothing and misses nothing.
+    stepflow_runtime/services/test_listing.py::test_pages_of_events_join
+    protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
 hostile-flows [FAULTS 39] Nested or backtracking schemas, patches that double themselves, and endless paths are bounded.
     stepflow_runtime/model/test_schema.py::test_a_pattern_that_backtracks_takes_no_time
     stepflow_runtime/model/test_schema.py::test_a_pattern_or_a_nesting_that_is_too_large_is_refused
