@@ -1,14 +1,15 @@
 """What a runtime lives through: one workload with all that runs can do, and what must hold at its end.
 
-It has fan-out, chains, retries, an open run, sub-runs, and a tree that is cancelled. The client does what clients do:
-it submits again under the same idempotency keys, appends again at the same index, and waits. Executions are counted
-over all lives of the runtime.
+It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, and a tree that is cancelled.
+The client does what clients do: it submits again under the same idempotency keys, appends again at the same index, and
+waits. Executions are counted over all lives of the runtime.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
@@ -26,6 +27,7 @@ from stepflow_runtime.model.outcome import Outcome
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Execution, RunFilter
 from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
+from tests.crash.telling import ITEMS, TELLING, check_told, tell
 from tests.invariants import Executions, audit_store
 from tests.stepflow_runtime.engine.world import (
     BOOM,
@@ -83,6 +85,9 @@ def components(lives: Lives, world: Callable[[], World]) -> Callable[[Execution]
         await insist(world().submit, STUCK, [1], by=execution, wait=True)
         raise AssertionError("it never ends")
 
+    async def tell_all(execution: Execution) -> Outcome:
+        return await tell(world(), execution, partial(insist, world().blobs.put_raw))
+
     async def stick(execution: Execution) -> Outcome:
         await trio.sleep_forever()
         raise AssertionError
@@ -99,6 +104,8 @@ def components(lives: Lives, world: Callable[[], World]) -> Callable[[Execution]
                 return spawn_stuck
             case "stuck":
                 return stick
+            case "tell":
+                return tell_all
             case "flaky" if lives.begun[place] == 1:
                 return BOOM
             case _:
@@ -125,12 +132,14 @@ async def use(world: World) -> dict[str, RunStatus]:
     flaky = await insist(world.submit, FLAKY, range(2), idempotency_key="flaky")
     opened = await insist(world.submit, ONE, [0, 1], sealed=False, idempotency_key="open")
     parent = await insist(world.submit, PARENT, range(2), idempotency_key="parent")
+    telling = await insist(world.submit, TELLING, range(ITEMS), idempotency_key="telling")
     stuck = await insist(world.submit, STUCK_PARENT, range(2), idempotency_key="stuck", max_concurrency=1)
     await insist(world.append, opened.run_id, 2, [b"2", b"3"])
     await trio.sleep(1)
     await insist(world.append, opened.run_id, 4, [b"4"], sealed=True)
     await insist(world.cancel, stuck.run_id, reason="enough")
     named = {"fan": fan, "chain": chain, "flaky": flaky, "open": opened, "parent": parent, "stuck": stuck}
+    named["telling"] = telling
     return {name: await world.finish(status.run_id) for name, status in named.items()}
 
 
@@ -154,6 +163,7 @@ async def live(lives: Lives, before: Hook | None = None, after: Hook | None = No
                 with trio.fail_after(10_000):
                     results = await use(world)
                     await check_children(world, results)
+                    await check_told(world, results["telling"])
                 await trio.sleep(100)
                 assert not world.caller.held
                 assert not await store.outbox()
