@@ -7,12 +7,12 @@ which no crash reaches.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from component_sdk import ComponentServer, StepflowContext
+from component_sdk import Batch, ComponentServer, StepflowContext
 from protocol.errors import LinkClosed, RpcError
 from protocol.types import ConnectParams
 
@@ -37,6 +37,7 @@ class ServerHost:
         self.server = ComponentServer(max_in_flight=max_in_flight)
         self.server.component(name="work")(self._work)
         self.server.component(name="parent")(self._parent)
+        self.server.component(name="together", batch=Batch(max_size=4, max_wait_s=0.02))(self._together)
 
     # --- its life ---
 
@@ -91,6 +92,19 @@ class ServerHost:
             if context.attempt <= input.get("fail", 0):
                 raise ValueError("as planned")
             return {"v": input["v"] + 1, "attempt": context.attempt, "ms": input.get("ms", 0)}
+
+    async def _together(self, inputs: list[Any], contexts: list[StepflowContext]) -> list[Any]:
+        """As `_work`, for several items at once."""
+        with ExitStack() as executing:
+            for context in contexts:
+                executing.enter_context(self._executing(context))
+            await trio.sleep(max(value.get("ms", 0) for value in inputs) / 1000)
+            return [
+                ValueError("as planned")
+                if context.attempt <= value.get("fail", 0)
+                else {"v": value["v"] + 1, "attempt": context.attempt, "ms": value.get("ms", 0)}
+                for value, context in zip(inputs, contexts, strict=True)
+            ]
 
     async def _parent(self, input: Any, context: StepflowContext) -> Any:
         """Runs `flow` over `inputs`, `times` times, and says how many items ended well."""

@@ -66,13 +66,17 @@ DIAMOND: Final = _flow(
 RETRIED: Final = _flow(_step("a", onError=_RETRY), _step("b", _ref("a"), onError=_RETRY))
 DEFAULTED: Final = _flow(_step("a", onError={"action": "useDefault", "defaultValue": {"v": 0}}), _step("b", _ref("a")))
 TIMED: Final = _flow(_step("a", timeoutMs=60, onError=_RETRY), _step("b", _ref("a")))
+TOGETHER: Final = _flow(
+    _step("a", component="/s/together", onError=_RETRY),
+    _step("b", _ref("a"), "/s/together", timeoutMs=80, onError=_RETRY),
+)
 PARENT: Final = _flow(_step("p", component="/s/parent", onError=_RETRY))
 IMPATIENT: Final = _flow(_step("p", component="/s/parent", timeoutMs=150, onError=_RETRY))
 MAPPED: Final = _flow(
     _step("m", {"workflow": {"$literal": ONE}, "items": {"$input": "inputs"}}, "/builtin/map", onError=_RETRY)
 )
 
-PLAIN: Final = [ONE, CHAIN, DIAMOND, RETRIED, DEFAULTED, TIMED]
+PLAIN: Final = [ONE, CHAIN, DIAMOND, RETRIED, DEFAULTED, TIMED, TOGETHER]
 NESTING: Final = [PARENT, PARENT, IMPATIENT, MAPPED]
 
 
