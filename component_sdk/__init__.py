@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from component_sdk.automation import JobRun
     from component_sdk.batch import Batch
     from component_sdk.client import Client, open_client
     from component_sdk.codec import Unfit
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from component_sdk.run import Run
     from component_sdk.server import ComponentServer
     from component_sdk.sync import BlockingContext, connect
+    from protocol.automation import DeliveryInfo, DeliveryState, JobStatus, Schedule, Webhook
     from protocol.byproducts import Artifact
     from protocol.errors import RpcError
     from protocol.types import (
@@ -45,10 +47,12 @@ if TYPE_CHECKING:
         RunEvent,
         RunState,
         RunStatus,
+        RunWebhookParams,
     )
 
 _HOMES: Final = {
     "component_sdk.batch": ("Batch",),
+    "component_sdk.automation": ("JobRun",),
     "component_sdk.client": ("Client", "open_client"),
     "component_sdk.codec": ("Unfit",),
     "component_sdk.context": ("StepflowContext",),
@@ -68,6 +72,7 @@ _HOMES: Final = {
     "component_sdk.server": ("ComponentServer",),
     "component_sdk.sync": ("BlockingContext", "connect"),
     "protocol.byproducts": ("Artifact",),
+    "protocol.automation": ("DeliveryInfo", "DeliveryState", "JobStatus", "Schedule", "Webhook"),
     "protocol.errors": ("RpcError",),
     "protocol.types": (
         "ItemCounts",
@@ -80,6 +85,7 @@ _HOMES: Final = {
         "RunEvent",
         "RunState",
         "RunStatus",
+        "RunWebhookParams",
     ),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
@@ -91,11 +97,15 @@ __all__ = [
     "CannotConnectError",
     "Client",
     "ComponentServer",
+    "DeliveryInfo",
+    "DeliveryState",
     "FlowBuilder",
     "ItemCounts",
     "ItemEntry",
     "ItemError",
     "ItemResult",
+    "JobRun",
+    "JobStatus",
     "MaxFailures",
     "Outcome",
     "RegistrationError",
@@ -111,9 +121,12 @@ __all__ = [
     "RunNotFoundError",
     "RunState",
     "RunStatus",
+    "RunWebhookParams",
+    "Schedule",
     "SdkError",
     "StepflowContext",
     "Unfit",
+    "Webhook",
     "connect",
     "open_client",
 ]

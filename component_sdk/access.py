@@ -30,6 +30,7 @@ from protocol.types import (
     PutBlobParams,
     ResultOrder,
     RunStatus,
+    RunWebhookParams,
     SubmitParams,
     WaitFor,
 )
@@ -50,6 +51,7 @@ class RunOptions(TypedDict, total=False):
         failure_policy: `"continue"` (default), `"failFast"` or `MaxFailures(n)`.
         run_timeout_s: Bounds the run.
         parent_close_policy: Whether cancelling the parent cancels this run (`"cancel"`, default) or not (`"abandon"`).
+        webhook: Who is told of the run's end, or of other events of it.
     """
 
     max_concurrency: int | None
@@ -61,6 +63,7 @@ class RunOptions(TypedDict, total=False):
     failure_policy: FailurePolicy | None
     run_timeout_s: float | None
     parent_close_policy: ParentClosePolicy | None
+    webhook: RunWebhookParams | None
 
 
 class RuntimeAccess:
@@ -169,7 +172,7 @@ class RuntimeAccess:
     ) -> RunStatus:
         chunks = chunk_inputs(inputs)
         chunk, is_only = next(chunks)
-        params = _make_submission(flow_id, chunk, self._observability, options)
+        params = make_submission(flow_id, chunk, self._observability, options)
         if is_only and wait:
             params.wait, params.timeout_ms = True, to_ms(timeout_s)
             params.wait_for = None if wait_for is None else WaitFor(wait_for)
@@ -234,7 +237,7 @@ def _encode_blob(data: Any, blob_type: str) -> Raw:
     return Raw(encode(data))
 
 
-def _make_submission(
+def make_submission(
     flow_id: str, inputs: list[Raw], observability: Observability | None, options: RunOptions
 ) -> SubmitParams:
     plain = dict(options)

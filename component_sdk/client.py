@@ -17,8 +17,9 @@ from typing import Unpack
 
 import trio
 
-from component_sdk.access import RunOptions, RuntimeAccess, WaitForName
+from component_sdk.access import RunOptions, WaitForName
 from component_sdk.address import DEFAULT_ADDRESS, read_token
+from component_sdk.automation import AutomationAccess
 from component_sdk.caller import Caller
 from component_sdk.connection import Connection, Dial, Spawner, dial_address
 from component_sdk.flow_file import FlowSource
@@ -30,7 +31,7 @@ from protocol.types import ListRunsParams, ListRunsResult, RunState, RunStatus
 PATIENCE_S = 60.0
 
 
-class Client(RuntimeAccess):
+class Client(AutomationAccess):
     """A runtime, seen from outside; see `open_client`.
 
     Args:
@@ -81,6 +82,7 @@ class Client(RuntimeAccess):
         flow_name: str | None = None,
         parent_run_id: str | None = None,
         root_run_id: str | None = None,
+        job_run_id: str | None = None,
         labels: Mapping[str, str] | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
@@ -97,6 +99,7 @@ class Client(RuntimeAccess):
             flow_name=flow_name,
             parent_run_id=parent_run_id,
             root_run_id=root_run_id,
+            job_run_id=job_run_id,
             labels=None if labels is None else dict(labels),
             created_after=_format_time(created_after),
             created_before=_format_time(created_before),

@@ -197,6 +197,20 @@ class Client(Face[trio_client.Client]):
     submit_run = _blocking(trio_client.Client.submit_run)
     start = _blocking_run(trio_client.Client.start)
     list_runs = _blocking_iterator(trio_client.Client.list_runs)
+    submit_job = _blocking(trio_client.Client.submit_job)
+    get_job = _blocking(trio_client.Client.get_job)
+    list_jobs = _blocking_iterator(trio_client.Client.list_jobs)
+    cancel_job = _blocking(trio_client.Client.cancel_job)
+    create_schedule = _blocking(trio_client.Client.create_schedule)
+    list_schedules = _blocking_iterator(trio_client.Client.list_schedules)
+    pause_schedule = _blocking(trio_client.Client.pause_schedule)
+    unpause_schedule = _blocking(trio_client.Client.unpause_schedule)
+    delete_schedule = _blocking(trio_client.Client.delete_schedule)
+    register_webhook = _blocking(trio_client.Client.register_webhook)
+    list_webhooks = _blocking_iterator(trio_client.Client.list_webhooks)
+    delete_webhook = _blocking(trio_client.Client.delete_webhook)
+    list_deliveries = _blocking_iterator(trio_client.Client.list_deliveries)
+    redeliver = _blocking(trio_client.Client.redeliver)
 
     def get_run(self, run_id: str) -> Run:
         """A handle on a run; it is not looked up before something is asked."""

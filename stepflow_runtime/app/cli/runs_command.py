@@ -53,6 +53,7 @@ _run_argument = click.argument("run_id", metavar="RUN")
 @click.option("--flow-id", metavar="ID", help="Only runs of this flow.")
 @click.option("--parent", metavar="RUN", help="Only the direct sub-runs of this run.")
 @click.option("--root", metavar="RUN", help="Only this run and all beneath it.")
+@click.option("--job", metavar="JOB", help="Only the runs of this job.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, the newest first.")
 @url_option
@@ -64,6 +65,7 @@ def list_command(
     flow_id: str | None,
     parent: str | None,
     root: str | None,
+    job: str | None,
     labels: tuple[str, ...],
     limit: int,
     url: str,
@@ -76,6 +78,7 @@ def list_command(
         flow_name=flow_name,
         parent_run_id=parent,
         root_run_id=root,
+        job_run_id=job,
         labels=dict(read_pairs(labels, "--label")) or None,
     )
     runs = run_async(_list, url, params, limit)
