@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from datetime import UTC, datetime
+from typing import Any, Literal, TypedDict, Unpack
 
 from msgspec import Raw
 
@@ -17,7 +18,7 @@ from component_sdk.codec import convert, encode
 from component_sdk.errors import SdkError
 from component_sdk.flow_file import FlowSource, is_flow_id, load_flow
 from component_sdk.inputs import chunk_inputs
-from component_sdk.run import Run, ask_about_run, to_ms
+from component_sdk.run import Run, WaitForName, ask_about_run, to_ms
 from protocol import methods
 from protocol.types import (
     AppendParams,
@@ -35,8 +36,6 @@ from protocol.types import (
     WaitFor,
 )
 
-WaitForName: TypeAlias = Literal["terminal", "settled"] | WaitFor
-
 
 class RunOptions(TypedDict, total=False):
     """What else a submission may say; each may be left out.
@@ -50,6 +49,7 @@ class RunOptions(TypedDict, total=False):
         idempotency_key: The same key with the same submission gives the first run.
         failure_policy: `"continue"` (default), `"failFast"` or `MaxFailures(n)`.
         run_timeout_s: Bounds the run.
+        delay_until: When it begins.
         parent_close_policy: Whether cancelling the parent cancels this run (`"cancel"`, default) or not (`"abandon"`).
         webhook: Who is told of the run's end, or of other events of it.
     """
@@ -62,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     idempotency_key: str | None
     failure_policy: FailurePolicy | None
     run_timeout_s: float | None
+    delay_until: datetime | None
     parent_close_policy: ParentClosePolicy | None
     webhook: RunWebhookParams | None
 
@@ -241,7 +242,8 @@ def make_submission(
     flow_id: str, inputs: list[Raw], observability: Observability | None, options: RunOptions
 ) -> SubmitParams:
     plain = dict(options)
-    plain.pop("run_timeout_s", None)
+    for name in ("run_timeout_s", "delay_until"):
+        plain.pop(name, None)
     variables = options.get("variables")
     try:
         params = SubmitParams(flow_id, inputs, observability=observability, **plain)  # type: ignore[arg-type]
@@ -249,4 +251,6 @@ def make_submission(
         raise TypeError(f"submit_run: {error}") from None
     params.variables = None if variables is None else {name: Raw(encode(value)) for name, value in variables.items()}
     params.run_timeout_ms = to_ms(options.get("run_timeout_s"))
+    if (delay_until := options.get("delay_until")) is not None:
+        params.delay_until = delay_until.astimezone(UTC).isoformat()
     return params

@@ -17,14 +17,14 @@ from typing import Unpack
 
 import trio
 
-from component_sdk.access import RunOptions, WaitForName
+from component_sdk.access import RunOptions
 from component_sdk.address import DEFAULT_ADDRESS, read_token
 from component_sdk.automation import AutomationAccess
 from component_sdk.caller import Caller
 from component_sdk.connection import Connection, Dial, Spawner, dial_address
 from component_sdk.flow_file import FlowSource
 from component_sdk.paging import Paged
-from component_sdk.run import Run
+from component_sdk.run import Run, WaitForName
 from protocol import methods
 from protocol.types import ListRunsParams, ListRunsResult, RunState, RunStatus
 

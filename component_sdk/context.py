@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
 from mimetypes import guess_type
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from msgspec import UNSET, Raw, UnsetType
 
-from component_sdk.access import RuntimeAccess, WaitForName
+from component_sdk.access import RuntimeAccess
 from component_sdk.caller import Caller
 from component_sdk.codec import convert, encode
 from component_sdk.errors import SdkError
-from component_sdk.run import Order, Run
+from component_sdk.run import Order, Run, WaitForName
 from component_sdk.streams import StreamReader, StreamWriter
+from component_sdk.suspension import Resumes, to_seconds
 from protocol import methods
 from protocol.byproducts import (
     DEFAULT_NAMESPACE,
@@ -29,7 +31,7 @@ from protocol.byproducts import (
     CheckpointResult,
     PutArtifactParams,
 )
-from protocol.types import Observability, ResultOrder, RunStatus
+from protocol.types import Observability, ResultOrder, RunStatus, SleepParams
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -58,6 +60,7 @@ class Execution:
     """Counts from 1, and grows with every re-execution of the step, whatever the cause."""
 
     _observability: Observability | None
+    _resumes: Resumes
 
     @property
     def run_id(self) -> str | None:
@@ -107,13 +110,21 @@ class StepflowContext(RuntimeAccess, Execution):
         caller: Takes requests to the runtime.
         observability: As it came with the execution.
         attempt: Counts from 1.
+        resumes: What the step was resumed with before.
     """
 
-    __slots__ = ("attempt",)
+    __slots__ = ("_resumes", "attempt")
 
-    def __init__(self, caller: Caller, observability: Observability | None = None, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        observability: Observability | None = None,
+        attempt: int = 1,
+        resumes: Resumes | None = None,
+    ) -> None:
         super().__init__(caller, observability)
         self.attempt = attempt
+        self._resumes = resumes or Resumes()
 
     async def get_run(
         self,
@@ -222,6 +233,55 @@ class StepflowContext(RuntimeAccess, Execution):
             raise SdkError("The runtime does not say which run this is, so nothing can be added to it.")
         return self.run_id
 
+    async def suspend(
+        self,
+        payload: Any = None,
+        *,
+        schema: Any = None,
+        label: str | None = None,
+        token: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Any:
+        """Leave until somebody resumes this step; then it is executed again from its top, and this returns.
+
+        Nothing is held meanwhile, for months if need be: no process, no slot. See `Resumes.suspend`, which this is.
+
+        Args:
+            payload: For whoever resumes it: any value that has a JSON form.
+            schema: What it may be resumed with: a JSON Schema, or a type, as which the data is then read.
+            label: Names it among the suspensions of the step; default, which of them it is: "1" for the first.
+            token: Names it everywhere, as long as it waits.
+            timeout: After which the step fails, in seconds.
+
+        Returns:
+            What it was resumed with.
+
+        Raises:
+            Suspended: It was not resumed yet; let it pass.
+            Unfit: The data is not of the type.
+        """
+        return self._resumes.suspend(payload, schema=schema, label=label, token=token, timeout=timeout)
+
+    async def sleep(self, duration: float | timedelta | datetime, *, correlation_id: str | None = None) -> bool:
+        """Sleep, also over restarts: executed again, the component sleeps only for the rest.
+
+        The execution goes on meanwhile and takes no server slot. For long sleeps a `/builtin/sleep` step holds less.
+
+        Args:
+            duration: For how long, in seconds, or until when.
+            correlation_id: Names the sleep, for `wake_up`.
+
+        Returns:
+            Whether it was woken before its time.
+        """
+        params = SleepParams(correlation_id=correlation_id, run_id=self.run_id, observability=self._observability)
+        if isinstance(duration, datetime):
+            params.until = duration.astimezone(UTC).isoformat()
+        else:
+            params.duration_ms = max(round(to_seconds(duration) * 1000), 0)
+        woken: bool = (await self._caller.call(methods.SLEEP, params)).woken
+        return woken
+
     @property
     def caller(self) -> Caller:
         """What takes its requests to the runtime."""
@@ -229,7 +289,7 @@ class StepflowContext(RuntimeAccess, Execution):
 
     def over(self, caller: Caller) -> StepflowContext:
         """The same context, with its requests going another way."""
-        return StepflowContext(caller, self._observability, self.attempt)
+        return StepflowContext(caller, self._observability, self.attempt, self._resumes)
 
 
 def describe_content(data: Any) -> tuple[Any, Literal["data", "binary"], str]:

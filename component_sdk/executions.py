@@ -20,12 +20,13 @@ from component_sdk.codec import Decode, describe_misfit, encode, make_decoder
 from component_sdk.component import Component
 from component_sdk.context import NoActionTaken, StepflowContext
 from component_sdk.failure import describe_failure, describe_unfit, iterate_leaves
+from component_sdk.suspension import Resumes, Suspended
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
 from protocol.messages import encode_error
 from protocol.methods import EXECUTE_BATCH
 from protocol.peer import RequestReceived
-from protocol.types import ExecuteResult, NoAction, Observability
+from protocol.types import ExecuteResult, NoAction, Observability, Resume
 
 ENVELOPE_BYTES: Final = 128
 """More than an answer needs besides its results and its id."""
@@ -37,6 +38,7 @@ class _Call(Struct):
     input: Raw
     attempt: Annotated[int, Meta(ge=1)] | None = 1
     observability: Raw = Raw(b"null")
+    resumes: list[Resume] | None = None
 
 
 class _Execution(Struct):
@@ -46,6 +48,7 @@ class _Execution(Struct):
     input: Raw
     attempt: Annotated[int, Meta(ge=1)] | None = 1
     observability: Raw = Raw(b"null")
+    resumes: list[Resume] | None = None
 
 
 class _Batch(Struct):
@@ -113,7 +116,7 @@ class Executions:
             if isinstance(end, RpcError):
                 self._link.respond_error(request, end)
             else:
-                self._link.respond(request, ExecuteResult(no_action=end))
+                self._link.respond(request, end)
         else:
             self._link.respond(request, b'{"output":%b}' % output)
 
@@ -154,7 +157,8 @@ class Executions:
         return prepared
 
     def _make_context(self, params: _Execution | _Call) -> StepflowContext:
-        return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1)
+        resumes = Resumes(params.resumes or ())
+        return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1, resumes)
 
 
 async def _execute_calls(component: _Prepared, params: _Batch, contexts: list[StepflowContext]) -> list[bytes]:
@@ -194,7 +198,7 @@ def _encode_entry(output: Any) -> bytes:
 
 def _encode_end(error: BaseException) -> bytes:
     end = _explain(error)
-    return _encode_error_entry(end) if isinstance(end, RpcError) else encode(ExecuteResult(no_action=end))
+    return _encode_error_entry(end) if isinstance(end, RpcError) else encode(end)
 
 
 def _encode_error_entry(error: RpcError) -> bytes:
@@ -227,13 +231,17 @@ def _fit(results: list[bytes], limit: int) -> list[bytes]:
     return fitting
 
 
-def _explain(error: BaseException) -> NoAction | RpcError:
+def _explain(error: BaseException) -> ExecuteResult | RpcError:
     """What it means that a component ended with this; cancellation goes its way."""
     leaves = list(iterate_leaves(error))
     if any(isinstance(leaf, trio.Cancelled | KeyboardInterrupt) for leaf in leaves):
         raise error
-    no_action = next((leaf for leaf in leaves if isinstance(leaf, NoActionTaken)), None)
-    return describe_failure(error) if no_action is None else NoAction(no_action.reason)
+    for leaf in leaves:
+        if isinstance(leaf, Suspended):
+            return ExecuteResult(suspend=leaf.suspend)
+        if isinstance(leaf, NoActionTaken):
+            return ExecuteResult(no_action=NoAction(leaf.reason))
+    return describe_failure(error)
 
 
 def _describe_bad_input(component: str, error: Exception) -> RpcError:

@@ -6,15 +6,16 @@ to tell, so nothing is polled, and a lost connection costs a repeated request.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal, TypeVar, overload
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct
 
 from component_sdk.caller import Caller
-from component_sdk.codec import convert
+from component_sdk.codec import convert, encode
 from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, RunNotFoundError, SdkError
 from component_sdk.paging import Paged
 from component_sdk.results import TERMINAL, EventPages, ResultPages
@@ -40,15 +41,21 @@ from protocol.types import (
     Observability,
     Outcome,
     ResultOrder,
+    ResumeParams,
     RunEvent,
     RunParams,
     RunState,
     RunStatus,
+    SuspensionInfo,
+    WaitFor,
+    WakeUpParams,
+    WakeUpResult,
 )
 
 T = TypeVar("T")
 
 Order = Literal["byIndex", "byCompletion"] | ResultOrder
+WaitForName: TypeAlias = Literal["terminal", "settled"] | WaitFor
 
 PAGE_ITEMS: Final = 1000
 LONG_POLL_MS: Final = 30_000
@@ -103,6 +110,11 @@ class Run:
         return self.last_seen.items
 
     @property
+    def suspensions(self) -> list[SuspensionInfo]:
+        """What waits to be resumed, the first hundred."""
+        return self.last_seen.suspensions or []
+
+    @property
     def flow_name(self) -> str | None:
         return self.last_seen.flow_name
 
@@ -126,11 +138,12 @@ class Run:
         """
         return await self._get(GetRunParams(self.id))
 
-    async def wait(self, timeout_s: float | None = None) -> RunStatus:
+    async def wait(self, timeout_s: float | None = None, *, wait_for: WaitForName | None = None) -> RunStatus:
         """Wait until the run has ended.
 
         Args:
             timeout_s: Bounds the waiting, not the run; at its end the status is the answer as it is.
+            wait_for: `settled`: also until it is suspended.
 
         Raises:
             RunNotFoundError: There is no such run.
@@ -138,7 +151,8 @@ class Run:
         Cancellation:
             The run goes on.
         """
-        return await self._get(GetRunParams(self.id, wait=True, timeout_ms=to_ms(timeout_s)))
+        settled = None if wait_for is None else WaitFor(wait_for)
+        return await self._get(GetRunParams(self.id, wait=True, wait_for=settled, timeout_ms=to_ms(timeout_s)))
 
     @overload
     async def return_value(self, type: None = None, *, timeout_s: float | None = None) -> Any: ...
@@ -234,6 +248,74 @@ class Run:
         result: CancelRunResult = await self._ask(methods.CANCEL_RUN, params)
         self._seen = result.run
         return result
+
+    async def resume(
+        self,
+        data: Any = UNSET,
+        *,
+        step: str | None = None,
+        label: str | None = None,
+        item_index: int | None = None,
+        token: str | None = None,
+        request_id: str | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+    ) -> RunStatus:
+        """Resume a step that is suspended. What is not said need not be: one suspension must be meant.
+
+        Args:
+            data: What the step is resumed with; any value that has a JSON form.
+            step, label, item_index, token: Which suspension is meant.
+            request_id: The same gives the first answer; default, a new one for each call.
+            wait: Wait until the run has ended, or is suspended again.
+            timeout_s: Bounds the waiting.
+
+        Raises:
+            RpcError: `NOT_SUSPENDED` if there is no such suspension, or several (`data["available"]`);
+                `ALREADY_RESUMED`; `VALIDATION_FAILED` if the data does not fit, with `data["issues"]`.
+            RunNotFoundError: There is no such run.
+        """
+        params = ResumeParams(
+            self.id,
+            step,
+            label,
+            item_index,
+            token,
+            UNSET if data is UNSET else Raw(encode(data)),
+            request_id or uuid.uuid4().hex,
+            wait or None,
+            to_ms(timeout_s),
+            self._observability,
+        )
+        return await self._control(methods.RESUME_RUN, params)
+
+    async def wake_up(self, correlation_ids: Sequence[str] | None = None) -> int:
+        """End sleeps before their time.
+
+        Args:
+            correlation_ids: Of the sleeps that are meant; default, all of the run.
+
+        Returns:
+            How many it were.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        ids = None if correlation_ids is None else list(correlation_ids)
+        result: WakeUpResult = await self._ask(methods.WAKE_UP_RUN, WakeUpParams(self.id, ids, self._observability))
+        return result.stopped_count
+
+    async def pause(self) -> RunStatus:
+        """Begin no step of the run any more; what is in flight may end."""
+        return await self._control(methods.PAUSE_RUN, RunParams(self.id, self._observability))
+
+    async def unpause(self) -> RunStatus:
+        """Let a paused run go on."""
+        return await self._control(methods.UNPAUSE_RUN, RunParams(self.id, self._observability))
+
+    async def _control(self, method: methods.Method, params: Struct) -> RunStatus:
+        self._seen = await self._ask(method, params)
+        return self._seen
 
     async def _get(self, params: GetRunParams) -> RunStatus:
         params.observability = self._observability

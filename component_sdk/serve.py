@@ -41,7 +41,7 @@ from protocol.types import (
     Limits,
 )
 
-CAPABILITIES: Final = ["ping", "cancel", "batch"]
+CAPABILITIES: Final = ["ping", "cancel", "batch", "resume"]
 
 
 class Session:

@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
@@ -24,7 +24,7 @@ from component_sdk.codec import convert, encode
 from component_sdk.context import Execution, StepflowContext
 from component_sdk.paging import Paged
 from protocol.byproducts import DEFAULT_NAMESPACE
-from protocol.types import ItemCounts, RunState, RunStatus
+from protocol.types import ItemCounts, RunState, RunStatus, SuspensionInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -116,6 +116,11 @@ class Run(Face[trio_run.Run]):
         return self._look().items
 
     @property
+    def suspensions(self) -> list[SuspensionInfo]:
+        """What waits to be resumed, the first hundred."""
+        return self._look().suspensions
+
+    @property
     def flow_name(self) -> str | None:
         return self._look().flow_name
 
@@ -135,6 +140,10 @@ class Run(Face[trio_run.Run]):
     wait = _blocking(trio_run.Run.wait)
     return_value = _blocking(trio_run.Run.return_value)
     cancel = _blocking(trio_run.Run.cancel)
+    resume = _blocking(trio_run.Run.resume)
+    wake_up = _blocking(trio_run.Run.wake_up)
+    pause = _blocking(trio_run.Run.pause)
+    unpause = _blocking(trio_run.Run.unpause)
     results = _blocking_iterator(trio_run.Run.results)
     events = _blocking_iterator(trio_run.Run.events)
     stream = _blocking_iterator(trio_run.Run.stream)
@@ -158,12 +167,13 @@ class StreamWriter(Face[trio_streams.StreamWriter]):
 class BlockingContext(Face[StepflowContext], Execution):
     """The context of a plain `def` component: as `StepflowContext`, but its methods block."""
 
-    __slots__ = ("_observability", "attempt")
+    __slots__ = ("_observability", "_resumes", "attempt")
 
     def __init__(self, portal: Portal, context: StepflowContext) -> None:
         super().__init__(portal, context)
         self.attempt = context.attempt
         self._observability = context._observability  # pyright: ignore[reportPrivateUsage] - a face of it
+        self._resumes = context._resumes  # pyright: ignore[reportPrivateUsage]
 
     put_blob = _blocking(StepflowContext.put_blob)
     get_blob = _blocking(StepflowContext.get_blob)
@@ -185,6 +195,20 @@ class BlockingContext(Face[StepflowContext], Execution):
         return convert(kept.value, type)
 
     _checkpoint = _blocking(StepflowContext._checkpoint)  # pyright: ignore[reportPrivateUsage] - a face of it
+
+    sleep = _blocking(StepflowContext.sleep)
+
+    def suspend(
+        self,
+        payload: Any = None,
+        *,
+        schema: Any = None,
+        label: str | None = None,
+        token: str | None = None,
+        timeout: float | timedelta | None = None,
+    ) -> Any:
+        """Leave until somebody resumes this step, see `StepflowContext.suspend`."""
+        return self._resumes.suspend(payload, schema=schema, label=label, token=token, timeout=timeout)
 
 
 class Client(Face[trio_client.Client]):

@@ -27,6 +27,7 @@ from component_sdk.codec import decode, encode, make_decoder
 from component_sdk.component import make_component
 from component_sdk.context import NoActionTaken, StepflowContext
 from component_sdk.fakes import FakeByproducts
+from component_sdk.suspension import Resumes, Suspended
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.methods import Method
 from protocol.types import (
@@ -47,8 +48,11 @@ from protocol.types import (
     Outcome,
     PutBlobParams,
     PutBlobResult,
+    Resume,
     RunState,
     RunStatus,
+    SleepParams,
+    SleepResult,
     SubmitParams,
 )
 
@@ -71,6 +75,7 @@ class FakeRuntime:
     Attributes:
         blobs: JSON by blob id.
         submissions: What was submitted, in order.
+        sleeps: How long components slept; none of it takes time here.
         runs: The runs by id, with all results.
         byproducts: The streams, checkpoints and artifacts.
     """
@@ -80,6 +85,7 @@ class FakeRuntime:
     ) -> None:
         self.blobs: dict[str, tuple[Any, BlobType]] = {}
         self.submissions: list[SubmitParams] = []
+        self.sleeps: list[SleepParams] = []
         self.runs: dict[str, RunStatus] = {}
         self.byproducts = FakeByproducts(_NOW)
         self._run_item = run_item
@@ -110,6 +116,9 @@ class FakeRuntime:
                 return await self._append(params)
             case GetRunParams():
                 return self._show(params)
+            case SleepParams():
+                self.sleeps.append(params)
+                return SleepResult(woken=False)
             case EventsParams():
                 return EventsResult([], next_cursor="end", done=True)
             case _:
@@ -195,6 +204,7 @@ async def execute_component(
     runtime: FakeRuntime | None = None,
     backend: str | None = None,
     attempt: int = 1,
+    resumes: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Any:
     """Execute a component once.
@@ -205,9 +215,10 @@ async def execute_component(
         runtime: Answers what the component asks; default, an empty one.
         backend: As it would be registered.
         attempt: What the context says, as `facts` (`run_id`, `flow_id`, `step_id`, `item_index`).
+        resumes: What its suspensions are resumed with, by label: "1" is the first without one.
 
     Returns:
-        The output as JSON values; `NoAction` if the component took none.
+        The output as JSON values; `NoAction` if the component took none, `Suspend` if it waits to be resumed.
 
     Raises:
         Unfit: The input does not fit the component.
@@ -215,12 +226,16 @@ async def execute_component(
     """
     signature = make_component(function, name="under_test", backend=backend).signature
     value = decode(make_decoder(signature.input_type), encode(input)) if signature.takes_input else None
-    context = StepflowContext(runtime or FakeRuntime(), Observability(**{"run_id": RUN_ID, **facts}), attempt)
+    given = Resumes(Resume(label, Raw(encode(data))) for label, data in (resumes or {}).items())
+    told = Observability(**{"run_id": RUN_ID, **facts})
+    context = StepflowContext(runtime or FakeRuntime(), told, attempt, given)
     backends = Backends()
     try:
         output = await backends.prepare(signature)(value, context)
     except NoActionTaken as no_action:
         return NoAction(no_action.reason)
+    except Suspended as suspended:
+        return suspended.suspend
     finally:
         backends.close()
     return msgspec.json.decode(encode(output))

@@ -127,11 +127,19 @@ class InferSchemaResult(Wire):
     output_schema: Any = UNSET
 
 
+class Resume(Wire, omit_defaults=False):
+    """What a suspended step was resumed with."""
+
+    label: str
+    data: Raw
+
+
 class ExecuteParams(Wire, omit_defaults=False):
     component: str
     input: Raw
     attempt: Annotated[int, Meta(ge=1)] | None = 1
     observability: Observability | None = None
+    resumes: list[Resume] | UnsetType = UNSET
 
 
 class BatchCall(Wire, omit_defaults=False):
@@ -151,11 +159,22 @@ class NoAction(Wire):
     reason: str | None = None
 
 
+class Suspend(Wire):
+    """The component leaves, and is executed again from its top when it is resumed."""
+
+    label: str | None = None
+    payload: Raw | UnsetType = UNSET
+    resume_schema: Raw | UnsetType = UNSET
+    token: str | None = None
+    timeout_ms: Positive | None = None
+
+
 class ExecuteResult(Wire):
-    """Exactly one of the two is set."""
+    """Exactly one of them is set."""
 
     output: Raw | UnsetType = UNSET
     no_action: NoAction | UnsetType = UNSET
+    suspend: Suspend | UnsetType = UNSET
 
 
 class BatchEntry(ExecuteResult):
@@ -297,6 +316,18 @@ class RegisteredWebhook(CamelWire):
     secret: str | None = None
 
 
+class SuspensionInfo(CamelWire, kw_only=True):
+    """What a step waits for. `payload` and `resume_schema` are absent if it gave none."""
+
+    item_index: int
+    step_id: str
+    label: str
+    payload: Any = UNSET
+    resume_schema: Any = UNSET
+    suspended_at: Timestamp
+    expires_at: Timestamp | None = None
+
+
 class RunStatus(CamelWire, kw_only=True):
     """The answer of `runs/submit`, `runs/get` and others; byte-compatible with the published shape."""
 
@@ -318,6 +349,7 @@ class RunStatus(CamelWire, kw_only=True):
     labels: dict[str, str] | None = None
     created_by: str | None = None
     cancel_reason: str | None = None
+    suspensions: list[SuspensionInfo] | None = None
     deduplicated: bool | None = None
     webhook: RegisteredWebhook | None = None
     """Only in the answer to a submission that brought one."""
@@ -348,6 +380,7 @@ class SubmitParams(CamelWire):
     wait_for: WaitFor | None = None
     timeout_ms: Milliseconds | None = None
     run_timeout_ms: Positive | None = None
+    delay_until: Timestamp | None = None
     sealed: bool | None = None
     parent_close_policy: ParentClosePolicy | None = None
     webhook: RunWebhookParams | None = None
@@ -438,6 +471,7 @@ class StepInfo(CamelWire):
     started_at: Timestamp | None = None
     completed_at: Timestamp | None = None
     result: ItemResult | None = None
+    suspension: SuspensionInfo | None = None
 
 
 class ListStepsResult(CamelWire):
@@ -467,6 +501,47 @@ class CancelRunResult(CamelWire):
 class RunParams(CamelWire):
     run_id: str
     observability: Observability | None = None
+
+
+class ResumeParams(CamelWire):
+    """Which suspension is meant, and what it is resumed with; `token` alone suffices, without a `run_id`."""
+
+    run_id: str | None = None
+    step: str | None = None
+    label: str | None = None
+    item_index: Count | None = None
+    token: str | None = None
+    resume_data: Raw | UnsetType = UNSET
+    request_id: str | None = None
+    wait: bool | None = None
+    timeout_ms: Milliseconds | None = None
+    observability: Observability | None = None
+
+
+class WakeUpParams(CamelWire):
+    run_id: str
+    correlation_ids: list[str] | None = None
+    observability: Observability | None = None
+
+
+class WakeUpResult(CamelWire):
+    stopped_count: int
+
+
+class SleepParams(CamelWire):
+    """Of an execution; one of `duration_ms` and `until` is given."""
+
+    duration_ms: Milliseconds | None = None
+    until: Timestamp | None = None
+    correlation_id: str | None = None
+    run_id: str | None = None
+    observability: Observability | None = None
+
+
+class SleepResult(CamelWire, omit_defaults=False):
+    """`woken` if it ended before its time."""
+
+    woken: bool
 
 
 class EventsParams(CamelWire):

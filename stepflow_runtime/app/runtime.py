@@ -75,7 +75,9 @@ from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.schedules import ScheduleService
+from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.submission import SubmitLimits
+from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.memory import open_memory
 from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
@@ -200,6 +202,8 @@ class Runtime:
             self.jobs,
             webhooks.service,
             self.schedules,
+            SuspensionService(self.executor, store, self._connections, runs.suspensions),
+            SleepService(self.executor, store, self._connections, self._clock, runs.suspensions),
         )
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),
@@ -229,7 +233,7 @@ class Runtime:
         match config:
             case BuiltinConfig(load_file=folders):
                 loader = FileLoader(folders, _read_yaml, max_bytes=self.config.limits.max_frame_bytes)
-                return BuiltinPlugin(name, self._callbacks, self._answers, loader)
+                return BuiltinPlugin(name, self._callbacks, self._answers, loader, self._clock)
             case MockConfig(components=components):
                 return MockPlugin(name, components, self._answers)
             case StdioConfig():

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 import trio
 
 from protocol.errors import ItemErrorCode
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import Answer, Failure
 from stepflow_runtime.ports import Execution, ExecutionSink
 
 INTERRUPTED: Final = Failure(ItemErrorCode.CANCELLED, "cancelled before it was done")
@@ -25,7 +25,7 @@ class AnswerQueue:
 
     def __init__(self) -> None:
         self._sink: ExecutionSink | None = None
-        self._answers: deque[tuple[Execution, Outcome]] = deque()
+        self._answers: deque[tuple[Execution, Answer]] = deque()
         self._waker = trio.Event()
 
     def __len__(self) -> int:
@@ -42,7 +42,7 @@ class AnswerQueue:
         assert self._sink is not None, "report_to() was not called"
         return self._sink
 
-    def put(self, execution: Execution, outcome: Outcome) -> None:
+    def put(self, execution: Execution, outcome: Answer) -> None:
         """Queues an answer; delivered soon, never within this call."""
         execution.place = self
         if not self._answers:

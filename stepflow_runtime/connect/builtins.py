@@ -6,7 +6,8 @@ take no server slot. What they do is in `components`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -15,10 +16,10 @@ import trio
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
-from stepflow_runtime.connect.components import COMPUTING, WAITING, Callbacks, Computing, IterationFailed, Waiting
+from stepflow_runtime.connect.components import COMPUTING, LEAVING, WAITING, Callbacks, IterationFailed, Waiting
 from stepflow_runtime.connect.files import FileLoader, LoadFile
-from stepflow_runtime.model.outcome import Failure, Outcome
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.model.outcome import Failure, Outcome, Suspension
+from stepflow_runtime.ports import Clock, Execution
 
 
 class BuiltinPlugin:
@@ -29,9 +30,13 @@ class BuiltinPlugin:
         services: What the components ask of the runtime.
         answers: Where answers go.
         load_file: Reads the files of `load_file`.
+        clock: Tells when a sleep is over.
     """
 
-    def __init__(self, name: str, services: Callbacks, answers: AnswerQueue, load_file: FileLoader) -> None:
+    def __init__(
+        self, name: str, services: Callbacks, answers: AnswerQueue, load_file: FileLoader, clock: Clock
+    ) -> None:
+        self._clock = clock
         self._name = name
         self._services = services
         self._answers = answers
@@ -45,13 +50,16 @@ class BuiltinPlugin:
         return self._name
 
     def call(self, execution: Execution, path: str) -> None:
-        computing = COMPUTING.get(path)
+        computing, leaving = COMPUTING.get(path), LEAVING.get(path)
         if computing is not None:
-            self._answers.put(execution, _compute(computing, execution))
+            self._answers.put(execution, _compute(partial(computing, execution.input)))
+            return
+        if leaving is not None:
+            self._answers.put(execution, _compute(partial(leaving, execution, self._clock.wall_ms())))
             return
         waiting = self._waiting.get(path)
         if waiting is None:
-            known = ", ".join(sorted([*COMPUTING, *self._waiting]))
+            known = ", ".join(sorted([*COMPUTING, *LEAVING, *self._waiting]))
             message = f'There is no built-in component "{path}"; there are: {known}.'
             self._answers.put(execution, Failure(ItemErrorCode.COMPONENT_NOT_FOUND, message))
             return
@@ -75,7 +83,7 @@ class BuiltinPlugin:
     async def components(self) -> Sequence[ComponentInfo]:
         return [
             ComponentInfo(path, description=(function.__doc__ or "").strip().splitlines()[0])
-            for path, function in sorted({**COMPUTING, **self._waiting}.items())
+            for path, function in sorted({**COMPUTING, **LEAVING, **self._waiting}.items())
         ]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -152,8 +160,8 @@ _CODES: Final[Mapping[int, ItemErrorCode]] = {
 }
 
 
-def _compute(component: Computing, execution: Execution) -> Outcome:
+def _compute(component: Callable[[], Outcome | Suspension]) -> Outcome | Suspension:
     try:
-        return component(execution.input)
+        return component()
     except Exception as error:
         return explain(error)

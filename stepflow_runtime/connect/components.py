@@ -7,6 +7,7 @@ its digits. How these functions are called is the business of `builtins`; files 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Final, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from protocol.types import (
     RunStatus,
     SubmitParams,
 )
+from stepflow_runtime.model.outcome import NULL, Suspension
 from stepflow_runtime.ports import Execution
 
 _encode = msgspec.json.Encoder().encode
@@ -87,6 +89,20 @@ class CreateMessages(Struct):
     system_instructions: str | None = None
 
 
+class Sleep(Struct):
+    duration_ms: Annotated[int, Meta(ge=0)] | None = None
+    until: str | None = None
+    passthrough: Raw = Raw(NULL)
+
+
+class Suspend(Struct):
+    payload: Raw = Raw(NULL)
+    resume_schema: Raw = Raw(NULL)
+    label: str | None = None
+    token: str | None = None
+    timeout_ms: Annotated[int, Meta(ge=1)] | None = None
+
+
 class _Turn(Struct):
     """What the flow of `iterate` returns."""
 
@@ -109,6 +125,33 @@ def create_messages(input: bytes) -> bytes:
     if params.system_instructions is not None:
         messages.insert(0, {"role": "system", "content": params.system_instructions})
     return _encode({"messages": messages})
+
+
+def sleep(execution: Execution, now_ms: int) -> bytes | Suspension:
+    """Waits for a time or until a time, and returns `passthrough`; nothing is held meanwhile."""
+    params = msgspec.json.decode(execution.input, type=Sleep)
+    if execution.resumes:
+        return bytes(params.passthrough)
+    if (params.duration_ms is None) == (params.until is None):
+        raise RpcError(ErrorCode.INVALID_INPUT, 'Give one of "duration_ms" and "until".')
+    if params.duration_ms is not None:
+        return Suspension(until_ms=now_ms + params.duration_ms)
+    assert params.until is not None
+    try:
+        until = datetime.fromisoformat(params.until)
+    except ValueError:
+        message = '"until" is not a time: write it like "2026-01-31T08:00:00Z".'
+        raise RpcError(ErrorCode.INVALID_INPUT, message) from None
+    zoned = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+    return Suspension(until_ms=int(zoned.timestamp() * 1000))
+
+
+def suspend(execution: Execution, now_ms: int) -> bytes | Suspension:
+    """Waits until it is resumed, and returns what it was resumed with."""
+    if execution.resumes:
+        return execution.resumes[-1].data
+    params = msgspec.json.decode(execution.input, type=Suspend)
+    return Suspension(params.label, bytes(params.payload), bytes(params.resume_schema), params.token, params.timeout_ms)
 
 
 async def put_blob(execution: Execution, services: Callbacks) -> bytes:
@@ -203,8 +246,12 @@ async def _run(
     return status.run_id, [entry.result for entry in entries]
 
 
+Leaving = Callable[[Execution, int], bytes | Suspension]
 Computing = Callable[[bytes], bytes]
 Waiting = Callable[[Execution, Callbacks], Awaitable[bytes]]
+
+LEAVING: Final[Mapping[str, Leaving]] = {"/sleep": sleep, "/suspend": suspend}
+"""Given the wall time, too."""
 
 COMPUTING: Final[Mapping[str, Computing]] = {"/noop": noop, "/create_messages": create_messages}
 WAITING: Final[Mapping[str, Waiting]] = {

@@ -9,8 +9,8 @@ from msgspec import UNSET, Raw, Struct
 
 from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.messages import decode_error
-from protocol.types import BatchEntry, ExecuteResult
-from stepflow_runtime.model.outcome import Answer, Failure, NoAction
+from protocol.types import BatchEntry, ExecuteResult, Suspend
+from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Suspension
 
 
 class _Results(Struct):
@@ -87,9 +87,21 @@ def _read(result: ExecuteResult, component: str) -> Answer:
         return bytes(result.output)  # a copy: a Raw keeps all that was read with it alive
     if result.no_action is not UNSET:
         return NoAction(result.no_action.reason)
+    if result.suspend is not UNSET:
+        return _read_suspension(result.suspend)
     return Failure(
         ItemErrorCode.COMPONENT_FAILED,
         f'The answer of "{component}" has no "output"; a component server answers {{"output": …}}, also for null.',
+    )
+
+
+def _read_suspension(suspend: Suspend) -> Suspension:
+    return Suspension(
+        label=suspend.label,
+        payload=NULL if suspend.payload is UNSET else bytes(suspend.payload),
+        schema=NULL if suspend.resume_schema is UNSET else bytes(suspend.resume_schema),
+        token=suspend.token,
+        timeout_ms=suspend.timeout_ms,
     )
 
 

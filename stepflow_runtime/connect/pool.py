@@ -67,7 +67,7 @@ class Pool:
             self._await_server(execution)
         if execution.alone:
             self._alone.append((execution, path))
-        elif (info := self._batches.declared.get(path)) is None:
+        elif (info := self._batches.declared.get(path)) is None or execution.resumes:
             self._queue.append(execution, path)
         elif (full := self._batches.join(execution, path, info, trio.current_time)) is not None:
             self._queue.append(full, path)

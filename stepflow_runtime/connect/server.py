@@ -16,12 +16,12 @@ from protocol.errors import ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.link import Link
 from protocol.methods import EXECUTE, EXECUTE_BATCH
 from protocol.peer import Answer
-from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability
+from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability, Resume
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
 from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results
-from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Outcome
+from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Outcome, Suspension
 from stepflow_runtime.model.secret import SecretMissing, fill_in
 from stepflow_runtime.ports import Execution, SecretSource
 
@@ -80,7 +80,10 @@ class Server:
         input = self._read_input(execution)
         if input is None:
             return False
-        params = _encode(ExecuteParams(path, Raw(input), execution.attempt, _observe(execution)))
+        resumes = self._read_resumes(execution) if execution.resumes else UNSET
+        if resumes is None:
+            return False
+        params = _encode(ExecuteParams(path, Raw(input), execution.attempt, _observe(execution), resumes))
         try:
             request_id = self.link.post(EXECUTE, params, execution)
         except RpcError as error:
@@ -165,7 +168,7 @@ class Server:
             if executions.pop(execution.execution_id, None) is not None:
                 answered(execution, outcome if not isinstance(outcome, Failure) else self._scrub(outcome))
 
-    def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Outcome | NoAction] | None:
+    def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Outcome | NoAction | Suspension] | None:
         """What became of each; `None` if that cannot be known: then the connection ends, and they with it."""
         count = len(batch.executions)
         if answer.error is not None:
@@ -204,6 +207,17 @@ class Server:
         except SecretMissing as missing:
             self._answers.put(execution, Failure(ItemErrorCode.RESOURCE_UNAVAILABLE, str(missing)))
             return None
+
+    def _read_resumes(self, execution: Execution) -> list[Resume] | None:
+        """What the step was resumed with; `None` if this server cannot be told: then the execution is answered."""
+        if "resume" in self.link.peer_capabilities:
+            return [Resume(resume.label, Raw(resume.data)) for resume in execution.resumes]
+        message = (
+            f'The server of "{execution.component}" suspended a step and cannot have it resumed: it must declare the '
+            'capability "resume" when it is initialized.'
+        )
+        self._answers.put(execution, Failure(ItemErrorCode.COMPONENT_FAILED, message))
+        return None
 
     def _note(self, execution: Execution, place: InFlight | BatchInFlight) -> None:
         """It was sent."""

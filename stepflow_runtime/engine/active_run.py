@@ -65,19 +65,27 @@ class ActiveRun:
         idle: The timer that seals it, if it is open.
         timeout: The timer that stops it, if it has a time-out.
         byproducts: What it makes beside its results; `None` until it makes any.
+        delay: The timer that begins it, while it is delayed.
+        alarm: The timer of what waits for a time in it, and that time.
+        naps: Who sleeps in it, by item, step and key.
+        tokens: Of its suspensions, by item and step; an entry may be of one that was ended.
     """
 
     __slots__ = (
         "_since_snapshot",
         "_taken",
+        "alarm",
         "byproducts",
         "committed",
+        "delay",
         "idle",
         "lease",
+        "naps",
         "segments",
         "state",
         "tickets",
         "timeout",
+        "tokens",
     )
 
     def __init__(self, state: RunState, lease: Lease, committed: RunProgress) -> None:
@@ -89,6 +97,10 @@ class ActiveRun:
         self.idle: Timer | None = None
         self.timeout: Timer | None = None
         self.byproducts: RunByproducts | None = None
+        self.delay: Timer | None = None
+        self.alarm: tuple[int, Timer] | None = None
+        self.naps: dict[tuple[int, str, str], trio.Event] = {}
+        self.tokens: dict[tuple[int, str], str] = {}
         self._taken = committed
         self._since_snapshot = 0
 
@@ -105,6 +117,11 @@ class ActiveRun:
     def record(self) -> RunRecord:
         """As of the last durable commit."""
         return RunRecord(self.spec, self.committed)
+
+    def note_token(self, item: int, step: str, token: str | None) -> None:
+        """A step waits under this token, if it has one."""
+        if token is not None:
+            self.tokens[item, step] = token
 
     def take(self, wall_ms: int) -> Taken:
         """Takes all that was recorded since the last call."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from stepflow_runtime.engine.commands import Effect, EffectKind, Interrupt, UnclaimedChildren
-from stepflow_runtime.engine.facts import ItemRecord
+from stepflow_runtime.engine.items import ItemRecord
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.ids import RunId
@@ -38,21 +38,23 @@ def _cancel_run(state: RunState, reason: str | None) -> None:
     state.record(ev.CancelRequested(reason, None))
     state.cancel_children(reason, None)
     state.cancel_pending(reason)
-    for item in list(state.facts.live.values()):
+    state.waiting.cancel_parked(reason)
+    for item in [*state.facts.live.values(), *state.facts.queued.values()]:
         _interrupt(state, item)
 
 
 def _cancel_items(state: RunState, reason: str | None, items: tuple[int, ...]) -> None:
     facts = state.facts
     state.record(ev.CancelRequested(reason, items))
-    live = tuple([index for index in items if index in facts.live])
-    if live:  # an item that has ended leaves its sub-runs
-        state.cancel_children(reason, live)
+    live = [item for index in items if (item := facts.find(index)) is not None]
+    parents = [*state.waiting.cancel_parked(reason, items), *(item.index for item in live)]
+    if parents:  # an item that has ended leaves its sub-runs
+        state.cancel_children(reason, tuple(parents))
     for index in items:
         if facts.next_item <= index < facts.progress.total and index not in facts.skipped:
             state.record(ev.ItemCancelled(index, reason, facts.seq + 1))
-    for index in live:
-        _interrupt(state, facts.live[index])
+    for item in live:
+        _interrupt(state, item)
 
 
 def _interrupt(state: RunState, item: ItemRecord) -> None:

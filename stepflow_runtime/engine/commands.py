@@ -11,12 +11,14 @@ from typing import Any
 from msgspec import Struct
 
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.outcome import Resume
 
 
 class Execute(Struct, frozen=True, gc=False):
     """Begin this attempt of a step.
 
-    `alone`: with nothing else in flight on its process. `begins_item`: it is among the first of its item.
+    `alone`: with nothing else in flight on its process. `begins_item`: it is among the first of its item. `resumes`:
+    what the step was resumed with before.
     """
 
     item: int
@@ -25,6 +27,7 @@ class Execute(Struct, frozen=True, gc=False):
     input: bytes
     alone: bool = False
     begins_item: bool = False
+    resumes: tuple[Resume, ...] = ()
 
 
 class Abort(Struct, frozen=True, gc=False):
@@ -60,6 +63,12 @@ class LoadInputs(Struct, frozen=True, gc=False):
     index: int
 
 
+class LoadItem(Struct, frozen=True, gc=False):
+    """Read what is needed to go on with an item, and hand it to `Suspensions.take_up`."""
+
+    item: int
+
+
 class EffectKind(StrEnum):
     """What a run can do to its sub-runs."""
 
@@ -89,4 +98,4 @@ class Effect(Struct, frozen=True, gc=False):
     body: bytes
 
 
-Command = Execute | Abort | Interrupt | Wake | AwaitTurn | LoadInputs
+Command = Execute | Abort | Interrupt | Wake | AwaitTurn | LoadInputs | LoadItem

@@ -15,9 +15,10 @@ from functools import partial
 import trio
 
 from protocol.errors import ItemErrorCode
+from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
 from stepflow_runtime.engine.cancellation import disown_children, end_grace, request_cancel
-from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, Wake
+from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.patience import insist
@@ -26,9 +27,10 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
+from stepflow_runtime.engine.waking import Waking
 from stepflow_runtime.model.events import ParentLink, RunSpec
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import Answer, Failure
+from stepflow_runtime.model.outcome import Answer, Failure, Suspension
 from stepflow_runtime.ports import (
     Announcer,
     Clock,
@@ -76,6 +78,7 @@ class Executor:
         self._ids = ids
         self.policy = policy
         self.timers = Timers(clock)
+        self.waking = Waking(store, clock, self.timers, self.touch, self.wait_committed)
         self._turns = Turns()
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
@@ -95,6 +98,7 @@ class Executor:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.timers.run)
+            nursery.start_soon(self.waking.run)
             nursery.start_soon(self._load_inputs)
             await self._committer.run()
 
@@ -121,9 +125,7 @@ class Executor:
         run = ActiveRun(state, self._store.lease(spec.root_run_id), RunProgress())
         self._runs[spec.run_id] = run
         self._offer(run, 0, inputs)
-        if spec.run_timeout_ms is not None:
-            run.timeout = self.timers.after(spec.run_timeout_ms / 1000, partial(self._run_timed_out, run))
-        self._watch_idle(run)
+        self._watch_time(run)
         return await self._commit_of(run)
 
     async def append(self, run: ActiveRun, inputs: Sequence[bytes], *, sealed: bool) -> CommitResult:
@@ -145,10 +147,8 @@ class Executor:
     def adopt(self, run: ActiveRun) -> None:
         """Goes on with a run that was recovered from the store."""
         self._runs[run.spec.run_id] = run
-        timeout_ms = run.spec.run_timeout_ms
-        if timeout_ms is not None:
-            run.timeout = self.timers.at_ms(run.spec.created_at_ms + timeout_ms, partial(self._run_timed_out, run))
-        self._watch_idle(run)
+        self._watch_time(run)
+        self.waking.adopt(run)
         self._touched[run.spec.run_id] = run
 
     def deliver(self, message: Message) -> None:
@@ -175,15 +175,14 @@ class Executor:
             return
         request_cancel(run.state, reason, items)
         self.timers.after(grace_s, partial(self._grace_over, run, items))
-        self._touched[run_id] = run
-        self.end_turn()
+        self.touch(run)
 
     async def wait_items_ended(self, run_id: RunId, items: Sequence[int]) -> None:
         """Waits until none of the items is live any more, and that is durable."""
         run = self._runs.get(run_id)
         if run is None:
             return
-        while any(item in run.state.facts.live for item in items):
+        while any(run.state.facts.is_open(item) for item in items):
             await self.wait_committed(run, run.committed.seq + 1)
         await self.wait_committed(run, run.state.facts.seq)
 
@@ -215,8 +214,12 @@ class Executor:
         run = self._runs.get(parent.run_id)
         if run is not None and not run.state.facts.is_terminal:
             run.state.child_created(parent.item_index, parent.step_id, child)
-            self._touched[parent.run_id] = run
-            self.end_turn()
+            self.touch(run)
+
+    def touch(self, run: ActiveRun) -> None:
+        """Takes a turn with a run in which something happened."""
+        self._touched[run.spec.run_id] = run
+        self.end_turn()
 
     # --- what executions report (ExecutionSink) ---
 
@@ -228,10 +231,12 @@ class Executor:
         if execution.timeout is not None:
             execution.timeout.cancel()
         run: ActiveRun = execution.owner
+        if type(outcome) is Suspension:
+            outcome = self.waking.admit(run, execution, outcome)
         if run.state.step_ended(
             execution.item_index, execution.step_id, execution.attempt, outcome, self._clock.wall_ms()
         ):
-            if execution.attempt > 1:
+            if execution.attempt > 1 and type(outcome) is not Suspension:
                 claims = execution.claims or {}
                 disown_children(run.state, execution.item_index, execution.step_id, execution.attempt, claims.values())
             self._touched[execution.run_id] = run
@@ -249,14 +254,21 @@ class Executor:
             while self._touched or self._give_turn():
                 touched, self._touched = self._touched, {}
                 for run in touched.values():
-                    run.state.start_items(begin=not self.is_draining)
-                    commands, run.state.now = run.state.now, []
-                    self._carry_out(run, commands)
+                    self._take_turn(run)
                     if run.state.events:
                         self._committer.gather(run)
                 self.caller.flush()
         finally:
             self._in_turn = False
+
+    def _take_turn(self, run: ActiveRun) -> None:
+        state = run.state
+        now_ms = self._clock.wall_ms() if state.waiting else 0
+        state.start_items(begin=not self.is_draining and run.delay is None, now_ms=now_ms)
+        if state.waiting or run.alarm is not None:
+            self.waking.arm(run)
+        commands, state.now = state.now, []
+        self._carry_out(run, commands)
 
     def _give_turn(self) -> bool:
         if not self._turns or self.is_draining:
@@ -283,6 +295,8 @@ class Executor:
                 case AwaitTurn(item=index):
                     self._turns.add(run, index)
                     self._touched[run.spec.run_id] = run
+                case LoadItem(item=index):
+                    self.waking.load(run, index)
                 case LoadInputs(index=index):
                     self._loads.send_nowait((run, index))
 
@@ -306,6 +320,7 @@ class Executor:
             command.alone,
             command.begins_item,
             spec.secrets,
+            command.resumes,
         )
         self.caller.call(execution)
 
@@ -313,8 +328,7 @@ class Executor:
 
     def _retry_due(self, run: ActiveRun, command: Wake) -> None:
         run.state.retry_due(command.item, command.step, command.attempt)
-        self._touched[run.spec.run_id] = run
-        self.end_turn()
+        self.touch(run)
 
     def _timed_out(self, execution: Execution) -> None:
         failure = Failure(
@@ -328,13 +342,25 @@ class Executor:
 
     def _run_timed_out(self, run: ActiveRun) -> None:
         run.state.stop(RUN_TIMEOUT)
-        self._touched[run.spec.run_id] = run
-        self.end_turn()
+        self.touch(run)
 
     def _grace_over(self, run: ActiveRun, items: Sequence[int] | None) -> None:
         end_grace(run.state, items)
-        self._touched[run.spec.run_id] = run
-        self.end_turn()
+        self.touch(run)
+
+    def _watch_time(self, run: ActiveRun) -> None:
+        """Begins a run that is delayed, ends it when its time is over, and seals it when nothing is appended."""
+        spec = run.spec
+        begins_ms = max(spec.created_at_ms, spec.delay_until_ms or 0)
+        if begins_ms > self._clock.wall_ms() and run.state.facts.progress.status is RunStatus.PENDING:
+            run.delay = self.timers.at_ms(begins_ms, partial(self._begin, run))
+        if spec.run_timeout_ms is not None:
+            run.timeout = self.timers.at_ms(begins_ms + spec.run_timeout_ms, partial(self._run_timed_out, run))
+        self._watch_idle(run)
+
+    def _begin(self, run: ActiveRun) -> None:
+        run.delay = None
+        self.touch(run)
 
     def _watch_idle(self, run: ActiveRun) -> None:
         if run.idle is not None:
@@ -345,8 +371,7 @@ class Executor:
 
     def _seal(self, run: ActiveRun) -> None:
         run.state.append(run.state.facts.progress.total, sealed=True)
-        self._touched[run.spec.run_id] = run
-        self.end_turn()
+        self.touch(run)
 
     # --- inputs ---
 
@@ -363,8 +388,7 @@ class Executor:
             if segment is None:
                 continue
             run.state.inputs.offer(segment)
-            self._touched[run.spec.run_id] = run
-            self.end_turn()
+            self.touch(run)
 
     # --- commits (CommitSink) ---
 
@@ -392,6 +416,7 @@ class Executor:
 
     def _drop(self, run: ActiveRun) -> None:
         self._runs.pop(run.spec.run_id, None)
-        for timer in (run.idle, run.timeout):
+        for timer in (run.idle, run.timeout, run.delay, run.alarm[1] if run.alarm else None):
             if timer is not None:
                 timer.cancel()
+        self.waking.drop(run)

@@ -7,6 +7,7 @@ result chunk. `snapshot` and `restore` carry it over a restart; the journal's ta
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
@@ -15,72 +16,38 @@ from msgspec import Struct
 
 from protocol.lifecycle import advance
 from protocol.types import RunState as RunStatus
-from stepflow_runtime.engine.plan import Progress
+from stepflow_runtime.engine.items import ItemRecord, StepRecord, StepWaits, revive, summarize
 from stepflow_runtime.engine.results import ResultIndex
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
+from stepflow_runtime.model.events import AnyEvent, Nap, Parked, RetryCause, RunSpec, StepSummary
+from stepflow_runtime.model.outcome import Resume
 from stepflow_runtime.model.status import RUN, TERMINAL_RUN_STATES, Change
 from stepflow_runtime.ports import ItemRef, ResultChunk, RunProgress
 
 
-class StepRecord:
-    """One step of a live item.
+class Resumption(Struct, frozen=True, array_like=True):
+    """A suspension that somebody ended."""
 
-    Attributes:
-        attempt: The number of the current attempt, or of the last one; 0 if it was never executed.
-        ended: The sequence number of the event that ended it, 0 while it has not.
-        cause: What the last retry was for.
-        due_ms: Wall time at which the current attempt may begin, 0 if at once.
-        execution: Belongs to the shell: what carries out the current attempt.
-    """
-
-    __slots__ = ("attempt", "cause", "component_failures", "due_ms", "ended", "execution", "transport_failures")
-
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
-        self.ended = 0
-        self.component_failures = 0
-        self.transport_failures = 0
-        self.cause: RetryCause | None = None
-        self.due_ms = 0
-        self.execution: Any = None
+    item: int
+    step: str
+    label: str
+    request_id: str | None = None
+    token: str | None = None
 
 
-class ItemRecord:
-    """A live item: one that has started and has not ended.
-
-    Attributes:
-        since: The sequence number from which its events are found.
-        progress: Its evaluation; absent after a restore, until the engine recovers the item.
-        cancelling: Whether only the answers in flight are still waited for.
-        stops: How often in a row it may have taken the runtime down, without getting on in between.
-        held: Whether it waits for its turn because of that.
-        idle: How many of its steps took no action.
-    """
-
-    __slots__ = ("cancel_reason", "cancelling", "held", "idle", "index", "progress", "since", "steps", "stops")
-
-    def __init__(self, index: int, since: int) -> None:
-        self.index = index
-        self.since = since
-        self.steps: dict[str, StepRecord] = {}
-        self.progress: Progress | None = None
-        self.cancelling = False
-        self.cancel_reason: str | None = None
-        self.stops = 0
-        self.held = False
-        self.idle = 0
-
-    @property
-    def active(self) -> list[str]:
-        """The steps that have begun and have not ended."""
-        return [step for step, record in self.steps.items() if not record.ended]
+MAX_REMEMBERED: Final = 1000
+"""So many of its last resumptions a run remembers: who repeats a request is told what became of it."""
 
 
 class RunFacts:
     """The fold of one run's journal up to `seq`.
 
     Attributes:
+        live: The items that hold a slot, by index.
+        queued: Those that were resumed and wait for a slot, in this order.
+        has_suspended: Whether any step ever waited to be resumed.
+        awake_through: Items that were parked before this sequence number sleep no more.
+        resumptions: The last ones, the latest last.
         next_item: The first item that has not started; all below it have, or have ended.
         skipped: Items above `next_item` that ended without a start.
         recoveries: `started_through` at each recovery.
@@ -88,12 +55,16 @@ class RunFacts:
     """
 
     __slots__ = (
+        "awake_through",
         "cancelled_by_request",
+        "has_suspended",
         "live",
         "next_item",
         "progress",
+        "queued",
         "recoveries",
         "results",
+        "resumptions",
         "seq",
         "skipped",
         "spec",
@@ -111,6 +82,28 @@ class RunFacts:
         self.recoveries: list[int] = []
         self.stopped: str | None = None
         self.cancelled_by_request = False
+        self.queued: dict[int, ItemRecord] = {}
+        self.awake_through = 0
+        self.has_suspended = False
+        self.resumptions: deque[Resumption] = deque(maxlen=MAX_REMEMBERED)
+
+    def find(self, index: int) -> ItemRecord | None:
+        """An item that is in memory: it is live, or waits for a slot."""
+        return self.live.get(index) or self.queued.get(index)
+
+    def is_open(self, index: int) -> bool:
+        """Whether an item has begun and has not ended."""
+        return index in self.live or index in self.queued or self.results.find_parked(index) > 0
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether nothing goes on until something is resumed."""
+        progress = self.progress
+        return (
+            progress.suspended > 0
+            and progress.suspended + progress.completions == progress.total
+            and progress.status is RunStatus.RUNNING
+        )
 
     @property
     def is_terminal(self) -> bool:
@@ -147,11 +140,19 @@ class RunFacts:
                 recoveries=self.recoveries,
                 stopped=self.stopped,
                 cancelled_by_request=self.cancelled_by_request,
-                live=[(item.index, item.since, _pack_steps(item.steps)) for item in self.live.values()],
-                cancelling={item.index: item.cancel_reason for item in self.live.values() if item.cancelling},
+                live=[(item.index, item.since, summarize(item)) for item in self.live.values()],
+                cancelling={
+                    item.index: item.cancel_reason
+                    for item in (*self.live.values(), *self.queued.values())
+                    if item.cancelling
+                },
                 stops={item.index: item.stops for item in self.live.values() if item.stops},
                 held=[item.index for item in self.live.values() if item.held],
-                idle={item.index: item.idle for item in self.live.values() if item.idle},
+                idle={item.index: item.idle for item in (*self.live.values(), *self.queued.values()) if item.idle},
+                queued=[(item.index, item.since, summarize(item)) for item in self.queued.values()],
+                awake_through=self.awake_through,
+                has_suspended=self.has_suspended,
+                resumptions=list(self.resumptions),
             )
         )
 
@@ -167,17 +168,23 @@ class RunFacts:
         facts.recoveries = saved.recoveries
         facts.stopped = saved.stopped
         facts.cancelled_by_request = saved.cancelled_by_request
-        for index, since, steps in saved.live:
-            item = facts.live[index] = ItemRecord(index, since)
-            item.steps = {packed[0]: _unpack_step(packed) for packed in steps}
+        facts.live = {index: revive(index, since, steps) for index, since, steps in saved.live}
+        facts.queued = {index: revive(index, since, steps) for index, since, steps in saved.queued}
+        facts.awake_through = saved.awake_through
+        facts.has_suspended = saved.has_suspended
+        facts.resumptions.extend(saved.resumptions)
         for index, reason in saved.cancelling.items():
-            facts.live[index].cancelling, facts.live[index].cancel_reason = True, reason
+            item = facts.find(index)
+            if item is not None:
+                item.cancelling, item.cancel_reason = True, reason
         for index, stops in saved.stops.items():
             facts.live[index].stops = stops
         for index in saved.held:
             facts.live[index].held = True
         for index, idle in saved.idle.items():
-            facts.live[index].idle = idle
+            item = facts.find(index)
+            if item is not None:
+                item.idle = idle
         return facts
 
     def restore_results(self, chunks: Iterable[ResultChunk]) -> None:
@@ -193,6 +200,8 @@ class RunFacts:
         self.progress.sealed = event.sealed
 
     def _appended(self, event: ev.RunAppended, seq: int) -> None:
+        if event.total > self.progress.total:
+            self._go_on()
         self.progress.total = event.total
         self.progress.sealed = event.sealed
 
@@ -261,12 +270,16 @@ class RunFacts:
         if event.item >= self.next_item:
             self.skipped.add(event.item)
             self._move_next(self.next_item)
+        self._leave_park(event.parked, 1)
         self._end(event.item, seq, ItemRef.CANCELLED)
         self.cancelled_by_request |= self.stopped is None
 
     def _items_cancelled(self, event: ev.ItemsCancelled, seq: int) -> None:
-        self.progress.cancelled += self.results.end_all(event.first, event.last, seq, ItemRef.CANCELLED)
-        self._move_next(event.last + 1)
+        count = self.results.end_all(event.first, event.last, seq, ItemRef.CANCELLED)
+        self.progress.cancelled += count
+        if event.parked is Parked.NO:
+            self._move_next(event.last + 1)
+        self._leave_park(event.parked, count)
         self.cancelled_by_request |= self.stopped is None
 
     def _move_next(self, index: int) -> None:
@@ -277,6 +290,8 @@ class RunFacts:
 
     def _end(self, index: int, seq: int, how: ItemRef) -> None:
         item = self.live.pop(index, None)
+        if self.queued:
+            self.queued.pop(index, None)
         self.results.end(index, seq, how)
         progress = self.progress
         if how is ItemRef.SUCCESS:
@@ -293,8 +308,8 @@ class RunFacts:
             self.progress.cancel_requested = True
             self.progress.cancel_reason = event.reason
             self.progress.sealed = True
-        for index in list(self.live) if event.items is None else event.items:
-            item = self.live.get(index)
+        for index in [*self.live, *self.queued] if event.items is None else event.items:
+            item = self.find(index)
             if item is not None:
                 item.cancelling, item.cancel_reason = True, event.reason
 
@@ -303,6 +318,88 @@ class RunFacts:
 
     def _completed(self, event: ev.RunCompleted, seq: int) -> None:
         self.progress.status = advance(RUN, self.progress.status, _CHANGES[event.status])
+
+    # --- what waits ---
+
+    def _step_suspended(self, event: ev.StepSuspended, seq: int) -> None:
+        item = self.live[event.item]
+        item.stops = 0
+        record = item.steps[event.step]
+        record.due_ms = event.due_ms
+        self.has_suspended = self.has_suspended or not event.sleeps
+        waits = record.waits = record.waits or StepWaits()
+        waits.suspended, waits.sleeps, waits.token = seq, event.sleeps, event.token
+
+    def _step_resumed(self, event: ev.StepResumed, seq: int) -> None:
+        item = self.find(event.item)
+        assert item is not None
+        record = item.steps[event.step]
+        waits = record.waits
+        assert waits is not None
+        record.attempt, record.cause, record.due_ms = event.attempt, None, 0
+        if not waits.sleeps:
+            self.resumptions.append(Resumption(event.item, event.step, event.label, event.request_id, waits.token))
+        waits.suspended, waits.token = 0, None
+        waits.resumed.append(seq)
+        waits.resumes.append(Resume(event.label, bytes(event.data)))
+        self._go_on()
+
+    def _item_parked(self, event: ev.ItemParked, seq: int) -> None:
+        self.live.pop(event.item, None)
+        self.results.park(event.item, seq, event.how is Parked.SLEEPING)
+        self._leave_park(event.how, -1)
+
+    def _item_woken(self, event: ev.ItemWoken, seq: int) -> None:
+        item = revive(event.item, event.since, event.steps)
+        item.idle = event.idle
+        (self.queued if event.queued else self.live)[event.item] = item
+        self.results.wake(event.item)
+        self._leave_park(event.how, 1)
+        self._go_on()
+
+    def _item_continued(self, event: ev.ItemContinued, seq: int) -> None:
+        self.live[event.item] = self.queued.pop(event.item)
+
+    def _leave_park(self, how: Parked, count: int) -> None:
+        if how is Parked.SUSPENDED:
+            self.progress.suspended -= count
+        elif how is Parked.SLEEPING:
+            self.progress.sleeping -= count
+
+    def _run_suspended(self, event: ev.RunSuspended, seq: int) -> None:
+        self.progress.status = advance(RUN, self.progress.status, Change.SUSPEND)
+
+    def _go_on(self) -> None:
+        if self.progress.status is RunStatus.SUSPENDED:
+            self.progress.status = advance(RUN, self.progress.status, Change.RESUME)
+
+    def _sleep_began(self, event: ev.SleepBegan, seq: int) -> None:
+        record = self.live[event.item].steps[event.step]
+        record.waits = record.waits or StepWaits()
+        record.waits.naps[event.key] = Nap(event.key, event.due_ms, event.correlation_id)
+
+    def _sleeps_stopped(self, event: ev.SleepsStopped, seq: int) -> None:
+        is_meant = None if event.correlation_ids is None else frozenset(event.correlation_ids)
+        if is_meant is None:
+            self.awake_through = seq
+        for item in (*self.live.values(), *self.queued.values()):
+            for record in item.steps.values():
+                waits = record.waits
+                if waits is None:
+                    continue
+                if is_meant is None and waits.sleeps and waits.suspended:
+                    record.due_ms = min(record.due_ms, event.at_ms)
+                for key, nap in waits.naps.items():
+                    if nap.due_ms > event.at_ms and (is_meant is None or nap.correlation_id in is_meant):
+                        waits.naps[key] = msgspec.structs.replace(nap, stopped=True)
+
+    def _paused(self, event: ev.RunPaused, seq: int) -> None:
+        self.progress.paused = True
+
+    def _unpaused(self, event: ev.RunUnpaused, seq: int) -> None:
+        self.progress.paused = False
+
+    # --- the end, and what comes between ---
 
     def _run_stopped(self, event: ev.RunStopped, seq: int) -> None:
         self.stopped = event.reason
@@ -336,12 +433,20 @@ class RunFacts:
         ev.RunRecovered: _recovered,
         ev.RunStarted: _run_started,
         ev.StepIdled: _step_idled,
+        ev.StepSuspended: _step_suspended,
+        ev.StepResumed: _step_resumed,
+        ev.ItemParked: _item_parked,
+        ev.ItemWoken: _item_woken,
+        ev.ItemContinued: _item_continued,
+        ev.RunSuspended: _run_suspended,
+        ev.SleepBegan: _sleep_began,
+        ev.SleepsStopped: _sleeps_stopped,
+        ev.RunPaused: _paused,
+        ev.RunUnpaused: _unpaused,
     }
 
 
 _CHANGES: Final = {RunStatus.SUCCESS: Change.SUCCEED, RunStatus.FAILED: Change.FAIL, RunStatus.CANCELLED: Change.CANCEL}
-
-PackedStep = tuple[str, int, int, int, int, RetryCause | None, int]
 
 
 class Snapshot(Struct, kw_only=True):
@@ -354,30 +459,16 @@ class Snapshot(Struct, kw_only=True):
     recoveries: list[int]
     stopped: str | None
     cancelled_by_request: bool
-    live: list[tuple[int, int, list[PackedStep]]]
+    live: list[tuple[int, int, tuple[StepSummary, ...]]]
     cancelling: dict[int, str | None]
     stops: dict[int, int] = {}
     held: list[int] = []
     idle: dict[int, int] = {}
+    queued: list[tuple[int, int, tuple[StepSummary, ...]]] = []
+    awake_through: int = 0
+    has_suspended: bool = False
+    resumptions: list[Resumption] = []
 
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Snapshot)
-
-
-def _pack_steps(steps: dict[str, StepRecord]) -> list[PackedStep]:
-    return [
-        (id, step.attempt, step.ended, step.component_failures, step.transport_failures, step.cause, step.due_ms)
-        for id, step in steps.items()
-    ]
-
-
-def _unpack_step(packed: PackedStep) -> StepRecord:
-    _, attempt, ended, component_failures, transport_failures, cause, due_ms = packed
-    record = StepRecord(attempt)
-    record.ended = ended
-    record.component_failures = component_failures
-    record.transport_failures = transport_failures
-    record.cause = cause
-    record.due_ms = due_ms
-    return record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -15,19 +15,21 @@ from protocol.errors import ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
-from stepflow_runtime.engine.inputs import split_segment
+from stepflow_runtime.engine.items import find_seqs
+from stepflow_runtime.engine.loading import iterate_events, read_events, read_inputs
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
-from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.events import AnyEvent, ItemParked, decode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
-from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, JournalRow, Store
+from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, ResultChunk, Store
 
 ROWS_PER_PAGE = 256
 
@@ -70,7 +72,7 @@ async def recover_runs(
         suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
         revive(
             state,
-            *await insist("a run", partial(_read_live_items, store, facts)),
+            *await insist("a run", partial(read_live_items, store, facts)),
             now_ms,
             suspects=suspects,
             held_with=held_with[spec.run_id],
@@ -79,7 +81,9 @@ async def recover_runs(
         parent = spec.parent
         if parent and parent.item_index is not None and any(item.held for item in facts.live.values()):
             held_with[parent.run_id].add(parent.item_index)
-        executor.adopt(ActiveRun(state, store.lease(spec.root_run_id), committed))
+        run = ActiveRun(state, store.lease(spec.root_run_id), committed)
+        await insist("a run", partial(watch_parked_items, store, run))
+        executor.adopt(run)
     for message in await insist("the cancellation of sub-runs", store.outbox):
         executor.deliver(message)
     executor.end_turn()
@@ -100,11 +104,18 @@ async def load_facts(store: Store, run_id: RunId) -> RunFacts:
     saved = await store.snapshot(run_id)
     facts = RunFacts.restore(*saved) if saved is not None else RunFacts()
     await fold_journal(store, run_id, facts)
-    open_chunks = {index // SEGMENT_ITEMS for index in (*facts.live, *facts.skipped, facts.next_item)}
-    facts.restore_results(
-        [chunk for number in sorted(open_chunks) for chunk in await store.chunks(run_id, number, number)]
-    )
+    facts.restore_results([chunk async for chunk in _read_open_chunks(store, run_id, facts)])
     return facts
+
+
+async def _read_open_chunks(store: Store, run_id: RunId, facts: RunFacts) -> AsyncIterator[ResultChunk]:
+    indexes = (*facts.live, *facts.queued, *facts.skipped, facts.next_item)
+    numbers = {index // SEGMENT_ITEMS for index in indexes}
+    if facts.progress.suspended or facts.progress.sleeping:  # they may be anywhere
+        numbers.update(range(facts.next_item // SEGMENT_ITEMS))
+    for number in sorted(numbers):
+        for chunk in await store.chunks(run_id, number, number):
+            yield chunk
 
 
 async def fold_journal(store: Store, run_id: RunId, facts: RunFacts) -> None:
@@ -131,34 +142,23 @@ async def _restore_run(programs: Programs, policy: RetryPolicy, facts: RunFacts)
     return RunState(facts, program.plan, policy, program.check_input)
 
 
-async def _read_live_items(store: Store, facts: RunFacts) -> tuple[dict[int, bytes], dict[int, AnyEvent]]:
-    """The inputs of live items, and the events that ended steps of theirs, by sequence number."""
+async def read_live_items(store: Store, facts: RunFacts) -> tuple[dict[int, bytes], dict[int, AnyEvent]]:
+    """The inputs of live items, and what their evaluation needs besides."""
     assert facts.spec is not None
     run_id = facts.spec.run_id
-    ended = sorted(record.ended for item in facts.live.values() for record in item.steps.values() if record.ended)
-    return await _read_inputs(store, run_id, facts.live), await _read_events(store, run_id, ended)
+    seqs = [seq for item in facts.live.values() for seq in find_seqs(item)]
+    return await read_inputs(store, run_id, facts.live), await read_events(store, run_id, seqs)
 
 
-async def _read_inputs(store: Store, run_id: RunId, indexes: Iterable[int]) -> dict[int, bytes]:
-    inputs: dict[int, bytes] = {}
-    values: list[bytes] = []
-    first = 0
-    for index in sorted(indexes):
-        if not first <= index < first + len(values):
-            segment = await store.inputs(run_id, index)
-            assert segment is not None, f"run {run_id} has no input {index}"
-            first, values = segment.first_index, split_segment(segment)
-        inputs[index] = values[index - first]
-    return inputs
-
-
-async def _read_events(store: Store, run_id: RunId, seqs: list[int]) -> dict[int, AnyEvent]:
-    events: dict[int, AnyEvent] = {}
-    row: JournalRow | None = None
-    decoded: list[AnyEvent] = []
-    for seq in seqs:
-        if row is None or seq > row.last_seq:
-            (row,) = await store.journal(run_id, seq, 1)
-            decoded = decode_events(row.events)
-        events[seq] = decoded[seq - row.first_seq]
-    return events
+async def watch_parked_items(store: Store, run: ActiveRun) -> None:
+    """Notes until when parked items wait, and under which tokens."""
+    state, facts = run.state, run.state.facts
+    state.waiting.begin_again()
+    seqs = [seq_of(ref) for _, ref in facts.results.iterate_parked()]
+    async for seq, event in iterate_events(store, run.spec.run_id, seqs):
+        assert isinstance(event, ItemParked)
+        for step in event.steps:
+            if step.suspended and not step.ended:
+                is_awake = step.sleeps and seq < facts.awake_through
+                state.waiting.watch(event.item, 1 if is_awake else step.due_ms, step.sleeps)
+                run.note_token(event.item, step.id, step.token)

@@ -7,25 +7,21 @@ What is read for it, and from where, is the business of `recovery`; which items 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
-from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.commands import AwaitTurn
-from stepflow_runtime.engine.facts import ItemRecord, StepRecord
-from stepflow_runtime.engine.plan import Advance, Plan, Progress
+from stepflow_runtime.engine.items import ItemRecord, restore_evaluation
+from stepflow_runtime.engine.plan import Advance
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, blame, find_held
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RetryCause
-from stepflow_runtime.model.outcome import Failure, Outcome
-
-LOST: Final = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
+from stepflow_runtime.model.events import AnyEvent
+from stepflow_runtime.model.outcome import Failure
 
 
 def revive(
     state: RunState,
     inputs: Mapping[int, bytes],
-    outcomes: Mapping[int, AnyEvent],
+    events: Mapping[int, AnyEvent],
     now_ms: int,
     *,
     suspects: Collection[int] = (),
@@ -37,7 +33,7 @@ def revive(
     Args:
         state: The run, with the facts that its journal tells.
         inputs: The inputs of all live items.
-        outcomes: The events that ended steps of live items, by sequence number.
+        events: Those that `items.find_seqs` names for the live items, by sequence number.
         now_ms: Wall time.
         suspects: Items that may have taken the runtime down, see `suspicion`.
         held_with: Items whose sub-runs have items that wait for their turn.
@@ -49,41 +45,22 @@ def revive(
     state.durable_total = facts.progress.total
     held = find_held(facts.live.values(), suspects, held_with)
     state.record(ev.RunRecovered(facts.progress.started_through, tuple(suspects), held))
+    state.waiting.begin_again()
     for item in list(facts.live.values()):
         if item.index in facts.live:  # the failure of one before it may have stopped the run
-            advance = _restore_progress(state, item, inputs[item.index], outcomes)
+            advance = restore_evaluation(item, state.plan, inputs[item.index], state.spec.variables, events)
             _go_on(state, item, advance, max_stops, now_ms)
     if state.is_stopping:
         state.cancel_pending(facts.progress.cancel_reason)
     state.start_items()
 
 
-def _restore_progress(state: RunState, item: ItemRecord, value: bytes, outcomes: Mapping[int, AnyEvent]) -> Advance:
-    ended = {
-        step: _read_outcome(state.plan, step, outcomes[record.ended])
-        for step, record in item.steps.items()
-        if record.ended
-    }
-    item.progress = Progress.restore(state.plan, value, state.spec.variables, ended)
-    return item.progress.start()
-
-
-def _read_outcome(plan: Plan, step: str, event: AnyEvent) -> Outcome:
-    match event:
-        case ev.StepSucceeded(value=value):
-            return bytes(value)
-        case ev.StepFailed(error=error, defaulted=defaulted):
-            default = plan.steps[step].default
-            return default if defaulted and default is not None else error
-        case _:
-            raise AssertionError(f"{type(event).__name__} does not end a step")
-
-
 def _go_on(state: RunState, item: ItemRecord, advance: Advance, max_stops: int, now_ms: int) -> None:
     if item.cancelling:
         state.cancel_item(item)
         return
-    state.follow(item, Advance(failed=advance.failed, result=advance.result))
+    if advance.failed or advance.result is not None:
+        state.follow(item, Advance(failed=advance.failed, result=advance.result))
     if advance.result is not None:
         return
     if failure := blame(item, max_stops):
@@ -91,18 +68,17 @@ def _go_on(state: RunState, item: ItemRecord, advance: Advance, max_stops: int, 
     elif item.held:
         state.after.append(AwaitTurn(item.index))
     else:
-        for step, _ in advance.ready:
-            _repeat(state, item, step, item.steps.get(step) or StepRecord(0), now_ms)
+        if state.pause.is_on:
+            state.pause.keep_lost(item.index)
+        else:
+            state.repeat(item, now_ms)
+        state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])
 
 
 def _give_up(state: RunState, item: ItemRecord, failure: Failure) -> None:
     for step in item.active:
         state.record(ev.StepFailed(item.index, step, item.steps[step].attempt, failure))
     state.end_item(item, failure)
-
-
-def _repeat(state: RunState, item: ItemRecord, step: str, record: StepRecord, now_ms: int) -> None:
-    state.retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
 
 
 def abandon(state: RunState, failure: Failure) -> None:
@@ -123,6 +99,5 @@ def begin_turn(state: RunState, index: int, now_ms: int) -> bool:
     item = state.facts.live.get(index)
     if item is None or not item.held:
         return False
-    for step in item.active:
-        _repeat(state, item, step, item.steps[step], now_ms)
+    state.repeat(item, now_ms)
     return True

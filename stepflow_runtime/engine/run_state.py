@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from protocol.errors import ItemErrorCode
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.commands import (
     Abort,
@@ -31,14 +32,17 @@ from stepflow_runtime.engine.commands import (
     LoadInputs,
     Wake,
 )
-from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
+from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import InputWindow
+from stepflow_runtime.engine.items import ItemRecord, StepRecord
+from stepflow_runtime.engine.pause import Pause
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.engine.retry import RetryPolicy, decide
+from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Outcome
+from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Outcome, Suspension
 
 MIN_LEAD: Final = 16
 MAX_LEAD: Final = 4096
@@ -50,6 +54,8 @@ ALONE_AFTER: Final = 2
 FAILURE_POLICY: Final = "failurePolicy"
 RUN_TIMEOUT: Final = "runTimeout"
 """Reasons for which a run stops by itself."""
+
+LOST: Final = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
 
 InputCheck = Callable[[bytes], Failure | None]
 
@@ -69,6 +75,8 @@ class RunState:
         effects: What the next commit must tell sub-runs.
         durable_through: Items below it count as started even if the runtime dies now.
         durable_total: Inputs below it can be loaded.
+        waiting: What waits without a slot.
+        pause: What waits because the run is paused.
     """
 
     __slots__ = (
@@ -83,8 +91,10 @@ class RunState:
         "facts",
         "inputs",
         "now",
+        "pause",
         "plan",
         "spec",
+        "waiting",
     )
 
     def __init__(self, facts: RunFacts, plan: Plan, policy: RetryPolicy, check_input: InputCheck | None = None) -> None:
@@ -99,6 +109,8 @@ class RunState:
         self.effects: list[Effect] = []
         self.durable_through = 0
         self.durable_total = 0
+        self.waiting = Suspensions(self)
+        self.pause = Pause(self)
         self._policy = policy
         self._check_input = check_input
         self._lead = max(MIN_LEAD, min(self.spec.max_concurrency, MAX_LEAD))
@@ -128,22 +140,30 @@ class RunState:
 
     # --- items begin ---
 
-    def start_items(self, *, begin: bool = True) -> None:
-        """Starts items by index while there are slots and inputs, unless none may begin; ends the run if it is over."""
-        while begin and self._start_stretch():
-            pass
+    def start_items(self, *, begin: bool = True, now_ms: int = 0) -> None:
+        """Starts items by index while there are slots and inputs, unless none may begin; ends the run if it is over.
+
+        Before them goes what was resumed, and what waited for a time up to `now_ms`.
+        """
         facts = self.facts
+        if begin and not facts.progress.paused:
+            if self.waiting and not self.is_stopping:
+                self.waiting.give_slots(now_ms)
+            while self._start_stretch():
+                pass
         self.inputs.advance(facts.next_item)
         missing = self.inputs.missing(facts.next_item, self.durable_total)
         if missing is not None and not self.is_stopping:
             self.now.append(LoadInputs(missing))
+        if facts.progress.suspended and facts.is_suspended:
+            self.record(ev.RunSuspended())
         self.end_run_if_over()
 
     def _start_stretch(self) -> bool:
         """Starts as many of the next items as can begin with one common event; tells whether there were any."""
         facts, total = self.facts, self.facts.progress.total
         first = facts.next_item
-        end = min(first + self.spec.max_concurrency - len(facts.live), total)
+        end = min(first + self.spec.max_concurrency - len(facts.live) - len(self.waiting.loading), total)
         if first >= end or self.is_stopping:
             return False
         for bound in (self.durable_through, *facts.recoveries):
@@ -199,7 +219,9 @@ class RunState:
         if item is None or item.cancelling:
             return None
         record = item.steps.get(step)
-        return record if record is not None and record.attempt == attempt and not record.ended else None
+        if record is None or record.attempt != attempt or record.ended or record.is_suspended:
+            return None
+        return record
 
     def step_ended(self, index: int, step: str, attempt: int, outcome: Answer, now_ms: int) -> bool:
         """An attempt was answered. A late answer, of another attempt than the current one, changes nothing.
@@ -210,6 +232,8 @@ class RunState:
         item = self.facts.live.get(index)
         record = item.steps.get(step) if item is not None else None
         if item is None or record is None or record.attempt != attempt or record.ended:
+            return False
+        if record.waits is not None and record.waits.suspended:
             return False
         record.execution = None
         progress = item.progress
@@ -225,6 +249,11 @@ class RunState:
         elif isinstance(outcome, NoAction):
             self.record(ev.StepIdled(index, step, attempt, Raw(NULL), 0, outcome.reason))
             self.follow(item, progress.ended(step, NULL))
+        elif isinstance(outcome, Suspension):
+            if item.cancelling:
+                self._step_failed(item, step, record, Failure(ItemErrorCode.CANCELLED, "cancelled"), now_ms)
+            else:
+                self.waiting.suspend(item, step, record, outcome, now_ms)
         else:
             assert isinstance(outcome, Failure)
             self._step_failed(item, step, record, outcome, now_ms)
@@ -248,10 +277,14 @@ class RunState:
             self.record(ev.StepFailed(item.index, step, record.attempt, failure))
             self.cancel_item(item)
         else:
-            assert item.progress is not None
-            default = planned.default
-            self.record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
-            self.follow(item, item.progress.ended(step, failure if default is None else default))
+            self.fail_step(item, step, record, failure)
+
+    def fail_step(self, item: ItemRecord, step: str, record: StepRecord, failure: Failure) -> None:
+        """A step has failed for good; its default stands in for its output, if it has one."""
+        assert item.progress is not None
+        default = self.plan.steps[step].default
+        self.record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
+        self.follow(item, item.progress.ended(step, failure if default is None else default))
 
     def retry(
         self, item: ItemRecord, step: str, record: StepRecord, error: Failure, cause: RetryCause, due_ms: int
@@ -261,14 +294,30 @@ class RunState:
         self.record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
         self.after.append(Wake(item.index, step, attempt, due_ms))
 
+    def repeat(self, item: ItemRecord, now_ms: int) -> None:
+        """What was at work in an item when the runtime stopped goes again."""
+        for step in item.at_work:
+            record = item.steps[step]
+            self.retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
+
     def retry_due(self, index: int, step: str, attempt: int) -> None:
         """The time of a retry has come."""
         item, record = self.facts.live.get(index), self.current(index, step, attempt)
-        if item is None or record is None or item.progress is None:
+        if item is not None and record is not None and item.progress is not None:
+            self.execute_again(item, step, self.now)
+
+    def execute_again(self, item: ItemRecord, step: str, commands: list[Command]) -> None:
+        """The current attempt of a step that was executed before begins, unless the run is paused."""
+        record = item.steps[step]
+        if self.pause.is_on:
+            self.pause.keep_attempt(item.index, step, record.attempt)
             return
+        assert item.progress is not None
         value = self.plan.steps[step].expression.evaluate(item.progress)
         assert isinstance(value, bytes), "a step that was ready stays ready"
-        self.now.append(Execute(index, step, attempt, value, alone=record.transport_failures >= ALONE_AFTER))
+        resumes = () if record.waits is None else tuple(record.waits.resumes)
+        is_suspect = record.transport_failures >= ALONE_AFTER
+        commands.append(Execute(item.index, step, record.attempt, value, alone=is_suspect, resumes=resumes))
 
     def follow(self, item: ItemRecord, advance: Advance) -> None:
         """Records what follows from an item's evaluation: steps that begin, steps without input, the item's end."""
@@ -278,12 +327,25 @@ class RunState:
         if advance.result is not None:
             self.end_item(item, advance.result)
         elif item.cancelling:
-            if not item.active:
+            if not item.at_work:
                 self.cancel_item(item)
+        elif advance.ready:
+            self.begin_steps(item, advance.ready)
         else:
-            for step, value in advance.ready:
-                self.record(ev.StepStarted(item.index, step, 1))
-                self.after.append(Execute(item.index, step, 1, value))
+            self.waiting.park_if_idle(item)
+
+    def holds_back(self, item: ItemRecord) -> bool:
+        """Whether steps of an item are ready, and do not begin because the run is paused."""
+        return self.pause.holds(item.index)
+
+    def begin_steps(self, item: ItemRecord, ready: list[tuple[str, bytes]]) -> None:
+        """Steps that were never executed begin, unless the run is paused."""
+        if self.pause.is_on:
+            self.pause.keep_ready(item.index, ready)
+            return
+        for step, value in ready:
+            self.record(ev.StepStarted(item.index, step, 1))
+            self.after.append(Execute(item.index, step, 1, value))
 
     # --- items end ---
 
@@ -337,11 +399,12 @@ class RunState:
             return
         self.record(ev.RunStopped(reason))
         self.cancel_pending(reason)
-        live = list(self.facts.live.values())
-        for item in live:
+        parked = self.waiting.cancel_parked(reason)
+        items = [*self.facts.live.values(), *self.facts.queued.values()]
+        for item in items:
             item.cancel_reason = reason
             self.cancel_item(item)
-        self.cancel_children(reason, tuple([item.index for item in live]))
+        self.cancel_children(reason, (*(item.index for item in items), *parked))
 
     def cancel_pending(self, reason: str | None) -> None:
         """No item begins any more."""

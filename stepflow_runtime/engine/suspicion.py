@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from protocol.errors import ItemErrorCode
-from stepflow_runtime.engine.facts import ItemRecord
+from stepflow_runtime.engine.items import ItemRecord
 from stepflow_runtime.model.outcome import Failure
 
 ALONE_AFTER_STOPS: Final = 2
@@ -34,7 +34,7 @@ def find_suspects(items: Iterable[ItemRecord], delegating: Collection[StepOfItem
         for item in items
         if not item.held
         and not item.cancelling
-        and any(item.steps[step].due_ms <= now_ms and (item.index, step) not in delegating for step in item.active)
+        and any(item.steps[step].due_ms <= now_ms and (item.index, step) not in delegating for step in item.at_work)
     )
 
 

@@ -41,5 +41,5 @@ class Turns:
         item = run.state.facts.live.get(index)
         if item is None or not item.stops:
             return False
-        executions = [item.steps[step].execution for step in item.active]
+        executions = [item.steps[step].execution for step in item.at_work]
         return any(execution is None or not execution.waiting for execution in executions)

@@ -8,7 +8,7 @@ fields are only ever added at the end (`JOURNAL_VERSION`).
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -85,6 +85,47 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     secrets: dict[str, SecretReference] = {}
     job_run_id: str | None = None
     webhook: RunWebhook | None = None
+    delay_until_ms: int | None = None
+
+
+class Nap(Struct, frozen=True, array_like=True):
+    """A sleep that a component asked for while it executes; see `SleepBegan`."""
+
+    key: str
+    due_ms: int
+    correlation_id: str | None = None
+    stopped: bool = False
+
+
+class Parked(IntEnum):
+    """Whether an item holds no slot although it has begun, and why."""
+
+    NO = 0
+    SUSPENDED = 1
+    """It waits to be resumed."""
+    SLEEPING = 2
+    """It goes on by itself."""
+
+
+class StepSummary(Struct, frozen=True, array_like=True):
+    """How far a step has got, as it is kept while nobody works on its item.
+
+    `ended`, `suspended` and `resumed` are sequence numbers: of the event that ended it, of the one that suspended it,
+    and of those that resumed it before; 0 or empty if there are none.
+    """
+
+    id: str
+    attempt: int
+    ended: int = 0
+    component_failures: int = 0
+    transport_failures: int = 0
+    cause: RetryCause | None = None
+    due_ms: int = 0
+    suspended: int = 0
+    sleeps: bool = False
+    token: str | None = None
+    resumed: tuple[int, ...] = ()
+    naps: tuple[Nap, ...] = ()
 
 
 class Event(Struct, frozen=True, array_like=True, tag_field="e"):
@@ -176,17 +217,21 @@ class ItemFailed(Event, frozen=True, tag=10):
 
 
 class ItemCancelled(Event, frozen=True, tag=11):
+    """`since` is the event that parked it, if it was `parked`."""
+
     item: int
     reason: str | None
     since: int
+    parked: Parked = Parked.NO
 
 
 class ItemsCancelled(Event, frozen=True, tag=12):
-    """Items `first` to `last` inclusive, none of which had started, were cancelled."""
+    """Items `first` to `last` inclusive were cancelled. None of them had started, or all of them were `parked`."""
 
     first: int
     last: int
     reason: str | None
+    parked: Parked = Parked.NO
 
 
 class CancelRequested(Event, frozen=True, tag=13):
@@ -235,6 +280,93 @@ class StepIdled(StepSucceeded, frozen=True, tag=29):
     reason: str | None = None
 
 
+class StepSuspended(Event, frozen=True, tag=30):
+    """A step left its process until it is resumed, or until `due_ms`, if that is not 0.
+
+    At `due_ms` it fails, or if it `sleeps` goes on by itself. `payload` and `schema` are JSON, `null` if there is none.
+    """
+
+    item: int
+    step: str
+    attempt: int
+    label: str
+    payload: Raw
+    schema: Raw
+    token: str | None = None
+    due_ms: int = 0
+    sleeps: bool = False
+
+
+class StepResumed(Event, frozen=True, tag=31):
+    """What a step waited for has come: it goes again as `attempt`. Its item may have to wait for a slot first."""
+
+    item: int
+    step: str
+    attempt: int
+    label: str
+    data: Raw
+    request_id: str | None = None
+
+
+class ItemParked(Event, frozen=True, tag=32):
+    """An item gave its slot back: all of its steps that have begun and not ended wait for something.
+
+    Nothing else is kept of it but where this event is.
+    """
+
+    item: int
+    how: Parked
+    since: int
+    steps: tuple[StepSummary, ...]
+    idle: int = 0
+
+
+class ItemWoken(Event, frozen=True, tag=33):
+    """An item that was parked is so no more; `queued` if it waits for a slot."""
+
+    item: int
+    how: Parked
+    since: int
+    steps: tuple[StepSummary, ...]
+    queued: bool
+    idle: int = 0
+
+
+class ItemContinued(Event, frozen=True, tag=34):
+    """An item that waited for a slot has one."""
+
+    item: int
+
+
+class RunSuspended(Event, frozen=True, tag=35):
+    """No item is pending or running, and one waits to be resumed."""
+
+
+class SleepBegan(Event, frozen=True, tag=36):
+    """A component sleeps until `due_ms`; under `key` another attempt finds the sleep again."""
+
+    item: int
+    step: str
+    key: str
+    due_ms: int
+    correlation_id: str | None = None
+
+
+class SleepsStopped(Event, frozen=True, tag=37):
+    """Sleeps that would have lasted beyond `at_ms` are over: those with these correlation ids, or all."""
+
+    at_ms: int
+    correlation_ids: tuple[str, ...] | None = None
+
+
+class RunPaused(Event, frozen=True, tag=38):
+    """No step begins until the run is unpaused."""
+
+
+class RunUnpaused(Event, frozen=True, tag=39):
+    """Steps begin again."""
+
+
 AnyEvent = (
     RunCreated
     | RunAppended
@@ -255,6 +387,16 @@ AnyEvent = (
     | RunRecovered
     | RunStarted
     | StepIdled
+    | StepSuspended
+    | StepResumed
+    | ItemParked
+    | ItemWoken
+    | ItemContinued
+    | RunSuspended
+    | SleepBegan
+    | SleepsStopped
+    | RunPaused
+    | RunUnpaused
 )
 
 _encoder = msgspec.json.Encoder()

@@ -1,4 +1,4 @@
-"""How an execution of a step can end."""
+"""How an execution of a step can end: with an output, with a failure, or by leaving until it is resumed."""
 
 from __future__ import annotations
 
@@ -34,5 +34,33 @@ NULL: Final = b"null"
 Outcome = bytes | Failure
 """The output as raw JSON, or why there is none."""
 
-Answer = Outcome | NoAction
+
+class Suspension(Struct, frozen=True):
+    """The step leaves its process, and is executed from its top when what it waits for has come (PROTOCOL §4).
+
+    Args:
+        label: Names what it waits for; `None` for the ordinal of its suspensions.
+        payload: For whoever resumes it, raw JSON.
+        schema: What it may be resumed with, raw JSON; `null` if that is anything.
+        token: Names it everywhere, as long as it waits.
+        timeout_ms: After which it fails; `None` for never.
+        until_ms: Wall time at which it goes on by itself; it cannot be resumed then.
+    """
+
+    label: str | None = None
+    payload: bytes = NULL
+    schema: bytes = NULL
+    token: str | None = None
+    timeout_ms: int | None = None
+    until_ms: int | None = None
+
+
+class Resume(Struct, frozen=True):
+    """What a suspended step was resumed with; `data` is raw JSON."""
+
+    label: str
+    data: bytes
+
+
+Answer = Outcome | NoAction | Suspension
 """What comes of one execution."""

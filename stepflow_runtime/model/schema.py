@@ -6,6 +6,7 @@ not fitting, and says why. Regular expressions take time in proportion to the te
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 import jsonschema_rs
@@ -91,6 +92,16 @@ class Schema:
         """Whether there is room for all that may be wrong: what each step finds is kept, and quotes its value."""
         steps = self._steps_per_value or self._costs.count(value) or MAX_SCHEMA_STEPS
         return steps * count_values(value) <= MAX_DESCRIBED_STEPS
+
+
+@lru_cache(256)
+def parse_schema(raw: bytes) -> Schema:
+    """The schema in raw JSON; those used last are kept.
+
+    Raises:
+        SchemaError: It cannot be used.
+    """
+    return Schema(msgspec.json.decode(raw))
 
 
 def _refuse_retrieval(uri: str) -> Any:

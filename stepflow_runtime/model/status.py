@@ -17,6 +17,8 @@ class Change(StrEnum):
 
     START = "start"
     RETRY = "retry"
+    SUSPEND = "suspend"
+    RESUME = "resume"
     SUCCEED = "succeed"
     FAIL = "fail"
     CANCEL = "cancel"
@@ -29,7 +31,8 @@ _ENDS_RUN: Final = {
 }
 RUN: Final[Mapping[RunState, Mapping[Change, RunState]]] = {
     RunState.PENDING: {Change.START: RunState.RUNNING, **_ENDS_RUN},
-    RunState.RUNNING: _ENDS_RUN,
+    RunState.RUNNING: {Change.SUSPEND: RunState.SUSPENDED, **_ENDS_RUN},
+    RunState.SUSPENDED: {Change.RESUME: RunState.RUNNING, **_ENDS_RUN},
     RunState.SUCCESS: {},
     RunState.FAILED: {},
     RunState.CANCELLED: {},
@@ -42,8 +45,13 @@ ITEM: Final[Mapping[ItemState, Mapping[Change, ItemState]]] = {
         Change.CANCEL: ItemState.CANCELLED,
     },
     ItemState.RUNNING: {
+        Change.SUSPEND: ItemState.SUSPENDED,
         Change.SUCCEED: ItemState.SUCCESS,
         Change.FAIL: ItemState.FAILED,
+        Change.CANCEL: ItemState.CANCELLED,
+    },
+    ItemState.SUSPENDED: {
+        Change.RESUME: ItemState.PENDING,
         Change.CANCEL: ItemState.CANCELLED,
     },
     ItemState.SUCCESS: {},
@@ -56,6 +64,12 @@ STEP: Final[Mapping[StepState, Mapping[Change, StepState]]] = {
         Change.SUCCEED: StepState.SUCCESS,
         Change.FAIL: StepState.FAILED,
         Change.RETRY: StepState.RETRYING,
+        Change.SUSPEND: StepState.SUSPENDED,
+        Change.CANCEL: StepState.CANCELLED,
+    },
+    StepState.SUSPENDED: {
+        Change.RESUME: StepState.RUNNING,
+        Change.FAIL: StepState.FAILED,
         Change.CANCEL: StepState.CANCELLED,
     },
     StepState.RETRYING: {

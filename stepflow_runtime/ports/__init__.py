@@ -28,6 +28,7 @@ from stepflow_runtime.ports.delivering import (
 from stepflow_runtime.ports.records import (
     SEGMENT_ITEMS,
     SHARDS,
+    SLEEPS,
     CommitResult,
     Committed,
     Conflict,
@@ -52,6 +53,7 @@ from stepflow_runtime.ports.world import Clock, Ids, SecretSource
 __all__ = [
     "SEGMENT_ITEMS",
     "SHARDS",
+    "SLEEPS",
     "Announcer",
     "ArtifactRecord",
     "BlobStore",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
-from stepflow_runtime.model.outcome import Answer
+from stepflow_runtime.model.outcome import Answer, Resume
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 
 
@@ -23,6 +24,7 @@ class Execution:
         waiting: How many requests to the runtime this execution is parked in; while there is one, it takes no
             server slot.
         claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
+        resumes: What the step was resumed with before.
         secrets: What the tokens in its input stand for; empty if there are none.
         submissions: How often it submitted each content, by hash; `None` likewise.
         echoes: What earlier attempts wrote to streams and this one has not yet; `None` while it wrote nothing.
@@ -41,6 +43,7 @@ class Execution:
         "item_index",
         "owner",
         "place",
+        "resumes",
         "root_run_id",
         "run_id",
         "secrets",
@@ -67,6 +70,7 @@ class Execution:
         alone: bool = False,
         begins_item: bool = False,
         secrets: Secrets = NO_SECRETS,
+        resumes: Sequence[Resume] = (),
     ) -> None:
         self.owner = owner
         self.execution_id = execution_id
@@ -82,6 +86,7 @@ class Execution:
         self.alone = alone
         self.begins_item = begins_item
         self.secrets = secrets
+        self.resumes = resumes
         self.waiting = 0
         self.place: Any = None
         self.timeout: Any = None

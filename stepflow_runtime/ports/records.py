@@ -28,7 +28,8 @@ class Lease(Struct, frozen=True):
 class RunProgress(Struct):
     """The projection of a run's journal that queries see; written with every commit.
 
-    `completions` counts the items that ended. `running` are items that hold a slot. `no_action` are those of the
+    `completions` counts the items that ended. `running` are items that hold a slot; of those that hold none, and are
+    not pending, `suspended` wait to be resumed, and `sleeping` go on by themselves. `no_action` are those of the
     successful ones of which no step took any action.
     """
 
@@ -48,10 +49,18 @@ class RunProgress(Struct):
     updated_at_ms: int | None = None
     completed_at_ms: int | None = None
     no_action: int = 0
+    suspended: int = 0
+    sleeping: int = 0
+    paused: bool = False
 
     @property
     def completions(self) -> int:
         return self.success + self.failed + self.cancelled
+
+    @property
+    def pending(self) -> int:
+        """Items that wait for a slot: for their first, or for another one after they were resumed."""
+        return self.total - self.running - self.suspended - self.sleeping - self.completions
 
 
 class RunRecord(Struct, frozen=True):
@@ -80,9 +89,13 @@ class ItemRef(IntEnum):
     CANCELLED = 3
 
 
+SLEEPS: Final = 1 << 63
+"""Set in the entry of a parked item that goes on by itself."""
+
+
 class ResultChunk(Struct, frozen=True, array_like=True):
-    """Where the results of items `chunk * SEGMENT_ITEMS …` are: little-endian 64-bit `seq << 2 | ItemRef`, up to
-    the last item that has ended."""
+    """Where the items `chunk * SEGMENT_ITEMS …` are to be found: little-endian 64-bit `seq << 2 | ItemRef`, up to the
+    last that is not 0. The sequence number of one that is `OPEN` is that of the event that parked it."""
 
     chunk: int
     refs: bytes
@@ -171,6 +184,8 @@ class WatchFor(StrEnum):
 
     CHANGE = "change"
     TERMINAL = "terminal"
+    SETTLED = "settled"
+    """It has ended, or is suspended."""
 
 
 class RunFilter(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,8 @@ from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.schedules import ScheduleService
+from stepflow_runtime.services.sleeping import SleepService
+from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.webhooks import WebhookService
 
 
@@ -36,6 +38,8 @@ def make_handlers(
     jobs: JobService,
     webhooks: WebhookService,
     schedules: ScheduleService,
+    suspensions: SuspensionService,
+    sleeps: SleepService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
     handlers: dict[str, Handler] = {
@@ -47,6 +51,11 @@ def make_handlers(
         m.APPEND_RUN.name: runs.append,
         m.CANCEL_RUN.name: runs.cancel,
         m.DELETE_RUN.name: runs.delete,
+        m.RESUME_RUN.name: suspensions.resume,
+        m.SLEEP.name: sleeps.sleep,
+        m.WAKE_UP_RUN.name: sleeps.wake_up,
+        m.PAUSE_RUN.name: sleeps.pause,
+        m.UNPAUSE_RUN.name: sleeps.unpause,
         m.LIST_RUNS.name: listing.runs,
         m.LIST_ITEMS.name: listing.items,
         m.LIST_STEPS.name: listing.steps,

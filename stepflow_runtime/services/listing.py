@@ -22,13 +22,14 @@ from protocol.types import (
 )
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.programs import Programs
-from stepflow_runtime.engine.results import decode_refs, ref_of
+from stepflow_runtime.engine.results import decode_refs, ref_of, seq_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, RunFilter, RunRecord, Store
+from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS, ItemRef, RunFilter, RunRecord, Store
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.results import Journal, make_result
 from stepflow_runtime.services.status import (
@@ -39,6 +40,7 @@ from stepflow_runtime.services.status import (
     make_status,
     parse_time,
 )
+from stepflow_runtime.services.suspensions import describe_suspension
 from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100
@@ -114,23 +116,25 @@ class ListingService:
         stored = await self._store.chunks(run_id, chunk, chunk)
         refs = decode_refs(stored[0].refs) if stored else ()
         run = self._executor.active(run_id)
-        live, pending_from = (run.state.facts.live, run.state.facts.next_item) if run is not None else ({}, 0)
+        facts = None if run is None else run.state.facts
         inputs, journal = Inputs(self._store, run_id), Journal(self._store, run_id)
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
             ref = ref_of(refs, index)
-            item = live.get(index) if not ref else None
-            is_running = item is not None or index < pending_from  # the end of the latter is not durable yet
-            state = _ENDED[ItemRef(ref & 3)] if ref else ItemState.RUNNING if is_running else ItemState.PENDING
+            state = _ENDED.get(ItemRef(ref & 3)) or _find_state(facts, index)
             if status is not None and state is not status:
                 continue
             if len(items) == limit:
                 return index
             info = ItemInfo(index, state, input=await inputs.get(index))
-            if ref:
-                event, _ = await journal.event(ref >> 2)
+            if ref & 3:
+                event, _ = await journal.event(seq_of(ref))
                 info.result = make_result(event)
-            elif item is not None:
+            elif ref:
+                event, _ = await journal.event(seq_of(ref))
+                assert isinstance(event, ev.ItemParked)
+                info.current_steps = [step.id for step in event.steps if not step.ended]
+            elif facts is not None and (item := facts.find(index)) is not None:
                 info.current_steps = item.active
             items.append(info)
         return end
@@ -183,14 +187,32 @@ class ListingService:
         for stored in await self._store.chunks(run_id, chunk, chunk):
             ref = ref_of(decode_refs(stored.refs), index)
             if ref:
-                event, _ = await Journal(self._store, run_id).event(ref >> 2)
-                return getattr(event, "since", 0), ref >> 2
+                journal = Journal(self._store, run_id)
+                event, _ = await journal.event(seq_of(ref))
+                since: int = getattr(event, "since", 0)
+                if isinstance(event, ev.ItemCancelled) and event.parked:
+                    parked, _ = await journal.event(since)
+                    since = getattr(parked, "since", 0)
+                return since, seq_of(ref)
         run = self._executor.active(run_id)
-        item = run.state.facts.live.get(index) if run is not None else None
+        item = run.state.facts.find(index) if run is not None else None
         return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
 
     async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
         return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)
+
+
+def _find_state(facts: RunFacts | None, index: int) -> ItemState:
+    """The state of an item that has not durably ended."""
+    if facts is None:
+        return ItemState.PENDING
+    parked = facts.results.find_parked(index)
+    if parked:
+        return ItemState.RUNNING if parked & SLEEPS else ItemState.SUSPENDED
+    if index in facts.queued:
+        return ItemState.PENDING
+    # The end of one that is not live is not durable yet.
+    return ItemState.RUNNING if index in facts.live or index < facts.next_item else ItemState.PENDING
 
 
 class Inputs:
@@ -230,6 +252,12 @@ class ItemHistory(Struct):
             case ev.StepRetrying(item=item, step=step, attempt=attempt) if item == index:
                 info = self._find(step, at_ms)
                 info.attempt, info.status = attempt, StepState.RETRYING
+            case ev.StepSuspended(item=item, step=step) if item == index:
+                info = self._find(step, at_ms)
+                if not event.sleeps:
+                    info.status, info.suspension = StepState.SUSPENDED, describe_suspension(event, at_ms)
+            case ev.StepResumed(item=item, step=step, attempt=attempt) if item == index:
+                self._begin(step, attempt, at_ms)
             case ev.StepSucceeded(item=item, step=step) if item == index:
                 self._end(step, StepState.SUCCESS, event, at_ms)
             case ev.StepFailed(item=item, step=step) if item == index:
@@ -238,16 +266,19 @@ class ItemHistory(Struct):
                 for info in self.steps.values():
                     if info.completed_at is None:
                         info.status, info.completed_at = StepState.CANCELLED, format_time(at_ms)
+                        info.suspension = None
             case _:
                 pass
 
     def _begin(self, step: str, attempt: int, at_ms: int) -> None:
         info = self._find(step, at_ms)
         info.attempt, info.status, info.started_at = attempt, StepState.RUNNING, format_time(at_ms)
+        info.suspension = None
 
     def _end(self, step: str, status: StepState, event: AnyEvent, at_ms: int) -> None:
         info = self._find(step, at_ms)
         info.status, info.completed_at, info.result = status, format_time(at_ms), make_result(event)
+        info.suspension = None
 
     def _find(self, step: str, at_ms: int) -> StepInfo:
         info = self.steps.get(step)

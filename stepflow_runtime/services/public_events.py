@@ -24,6 +24,11 @@ EVENT_TYPES: Final = frozenset(
         "step.started",
         "step.completed",
         "step.retrying",
+        "step.suspended",
+        "step.resumed",
+        "run.suspended",
+        "run.paused",
+        "run.unpaused",
         "subRun.created",
     }
 )
@@ -98,6 +103,21 @@ def _translate_small(event: AnyEvent) -> list[Public]:
             return [("subRun.created", item, step, {"runId": child})]
         case ev.RunCompleted(status=status):
             return [("run.completed", None, None, {"status": status})]
+        case ev.StepSuspended(item=item, step=step, label=label, payload=payload, due_ms=due_ms, sleeps=sleeps):
+            if sleeps:
+                return [("step.suspended", item, step, {"until": format_time(due_ms)})]
+            expires = {"expiresAt": format_time(due_ms)} if due_ms else {}
+            return [("step.suspended", item, step, {"label": label, "payload": payload, **expires})]
+        case ev.StepResumed(item=item, step=step, attempt=attempt, label=label):
+            return [("step.resumed", item, step, {"attempt": attempt, "label": label})]
+        case ev.RunSuspended():
+            return [("run.suspended", None, None, None)]
+        case ev.RunPaused():
+            return [("run.paused", None, None, None)]
+        case ev.RunUnpaused():
+            return [("run.unpaused", None, None, None)]
+        case ev.ItemParked() | ev.ItemWoken() | ev.ItemContinued() | ev.SleepBegan() | ev.SleepsStopped():
+            return []
         case ev.WindowOpened() | ev.RunStopped() | ev.RunRecovered() | ev.ItemsCancelled():
             return []
 

@@ -83,7 +83,8 @@ async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> 
             await trio.lowlevel.checkpoint()
         for chunk in await store.chunks(run_id, number, number):
             base = number * SEGMENT_ITEMS
-            yield [(index, ref) for index, ref in enumerate(decode_refs(chunk.refs), base) if ref and index >= offset]
+            refs = enumerate(decode_refs(chunk.refs), base)
+            yield [(index, ref) for index, ref in refs if ref & 3 and index >= offset]
 
 
 async def find_ends(store: Store, run_id: RunId, items: Iterable[int]) -> dict[int, ItemRef]:

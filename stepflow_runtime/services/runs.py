@@ -27,6 +27,7 @@ from protocol.types import (
     RunStatus,
     RunWebhookParams,
     SubmitParams,
+    WaitFor,
 )
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
@@ -55,6 +56,7 @@ from stepflow_runtime.services.submission import (
     SubmitLimits,
     copy_inputs,
 )
+from stepflow_runtime.services.suspensions import SuspensionReader
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.services.waiting import Waiting
 from stepflow_runtime.services.webhooks import WebhookAdmission, WebhookService
@@ -81,6 +83,7 @@ class RunService:
 
     Attributes:
         creator: Makes runs, also for jobs and schedules.
+        suspensions: Tells what waits in runs.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class RunService:
         self.creator = RunCreator(
             executor, store, programs, self._lookup, self._waiting, self._visibility, clock, ids, limits, secrets
         )
+        self.suspensions = SuspensionReader(executor, store)
         self._limits = limits
         self._max_answer_bytes = max_frame_bytes - ANSWER_MARGIN
 
@@ -149,8 +153,8 @@ class RunService:
             )
             _let_go(params)
             if params.wait:
-                record = await self._wait(record.spec.run_id, params.timeout_ms)
-        status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
+                record = await self._wait(record.spec.run_id, params.timeout_ms, params.wait_for)
+        status = await self._describe(record)
         if params.wait and record.progress.status in TERMINAL_RUN_STATES:
             _attach(status, await self._read(record, ResultOrder.BY_INDEX, 0, None))
         status.deduplicated = None if is_new else True
@@ -185,24 +189,29 @@ class RunService:
             self._visibility.require(connection, record, params.run_id, params.observability)
         if params.wait and record.progress.status not in TERMINAL_RUN_STATES:
             with self._waiting.parked(execution):
-                record = await self._wait(record.spec.run_id, params.timeout_ms)
-        status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
+                record = await self._wait(record.spec.run_id, params.timeout_ms, params.wait_for)
+        status = await self._describe(record)
         if params.include_results:
             order = params.result_order or ResultOrder.BY_INDEX
             _attach(status, await self._read(record, order, params.result_offset or 0, params.result_limit))
         return status
 
-    async def _wait(self, run_id: RunId, timeout_ms: int | None) -> RunRecord:
+    async def _describe(self, record: RunRecord) -> RunStatus:
+        status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
+        return await self.suspensions.describe(status)
+
+    async def _wait(self, run_id: RunId, timeout_ms: int | None, wait_for: WaitFor | None) -> RunRecord:
+        until = WatchFor.SETTLED if wait_for is WaitFor.SETTLED else WatchFor.TERMINAL
         if timeout_ms is None:
-            return await self._ended(run_id)
+            return await self._ended(run_id, until)
         with trio.move_on_after(timeout_ms / 1000):
-            return await self._ended(run_id)
+            return await self._ended(run_id, until)
         return await self._lookup.require(run_id)
 
-    async def _ended(self, run_id: RunId) -> RunRecord:
-        """The run once it has ended, as the commit left it that ended it."""
+    async def _ended(self, run_id: RunId, until: WatchFor = WatchFor.TERMINAL) -> RunRecord:
+        """The run once it has ended, or settled, as the commit left it that did so."""
         record = await self._lookup.require(run_id)
-        progress = await self._store.watch(run_id, 0, WatchFor.TERMINAL)
+        progress = await self._store.watch(run_id, 0, until)
         if progress is None:
             raise run_not_found(run_id)
         return RunRecord(record.spec, progress)

@@ -7,6 +7,8 @@ import binascii
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from msgspec import UNSET
+
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import ItemCounts, RunState, RunStatus, Timestamp
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
@@ -42,11 +44,12 @@ def make_counts(progress: RunProgress) -> ItemCounts:
     """How many items there are in each state."""
     return ItemCounts(
         total=progress.total,
-        pending=progress.total - progress.running - progress.completions,
-        running=progress.running,
+        pending=progress.pending,
+        running=progress.running + progress.sleeping,
         success=progress.success,
         failed=progress.failed,
         cancelled=progress.cancelled,
+        suspended=progress.suspended or UNSET,
     )
 
 
@@ -58,9 +61,15 @@ def _find_detail(record: RunRecord, awaits_store: bool) -> str | None:
         return "awaitingStorage"
     if progress.cancel_requested:
         return "cancelling"
+    if progress.paused:
+        return "paused"
+    if progress.status is RunState.SUSPENDED:
+        return "awaitingInput"
     if not progress.sealed:
         return "open"
-    return "queued" if progress.status is RunState.PENDING else None
+    if progress.status is RunState.PENDING:
+        return "queued" if record.spec.delay_until_ms is None else "sleeping"
+    return "sleeping" if progress.sleeping and not progress.running and not progress.pending else None
 
 
 @lru_cache(1024)

@@ -21,6 +21,7 @@ from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
 from stepflow_runtime.model.variable import find_secrets, resolve_variables
 from stepflow_runtime.ports import SEGMENT_ITEMS, Execution, SecretSource
+from stepflow_runtime.services.status import parse_time
 
 
 class SubmitLimits(Struct, frozen=True):
@@ -91,6 +92,7 @@ def make_spec(
         labels=params.labels or {},
         idempotency=None if key is None else IdempotencyKey(principal, key, idempotent_content(params)),
         run_timeout_ms=params.run_timeout_ms,
+        delay_until_ms=None if params.delay_until is None else parse_time(params.delay_until, "delayUntil"),
         created_by=principal or None,
         created_at_ms=created_at_ms,
     )
@@ -198,7 +200,8 @@ def hash_submission(params: SubmitParams) -> str:
 def idempotent_content(params: SubmitParams) -> str:
     """The hash of what must be the same when an idempotency key is used again."""
     policy = msgspec.json.encode(read_failure_policy(params.failure_policy))
-    return blake3(hash_submission(params).encode() + policy).hexdigest(16)
+    delay = (params.delay_until or "").encode()
+    return blake3(hash_submission(params).encode() + policy + delay).hexdigest(16)
 
 
 def next_child_key(execution: Execution, params: SubmitParams) -> str:

@@ -36,6 +36,7 @@ def _make_progress(columns: Sequence[Any]) -> RunProgress:
     progress.status = RunState(progress.status)
     progress.sealed = bool(progress.sealed)
     progress.cancel_requested = bool(progress.cancel_requested)
+    progress.paused = bool(progress.paused)
     return progress
 
 

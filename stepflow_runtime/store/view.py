@@ -14,7 +14,16 @@ from msgspec.structs import fields
 
 from protocol.types import BlobType
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.ports import InputSegment, JournalRow, Message, ResultChunk, RunFilter, RunProgress, RunRecord, TreeRow
+from stepflow_runtime.ports import (
+    InputSegment,
+    JournalRow,
+    Message,
+    ResultChunk,
+    RunFilter,
+    RunProgress,
+    RunRecord,
+    TreeRow,
+)
 from stepflow_runtime.store import database
 from stepflow_runtime.store.connection import Connection
 from stepflow_runtime.store.content import verify_content

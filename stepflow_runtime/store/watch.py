@@ -11,6 +11,7 @@ from typing import Any
 
 import trio
 
+from protocol.types import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunProgress, StreamState, WatchFor
@@ -20,7 +21,15 @@ News = RunProgress | StreamState
 
 def is_due(progress: RunProgress, after_seq: int, until: WatchFor) -> bool:
     """Whether a run that stands like this ends such a wait."""
-    return progress.seq > after_seq and (until is WatchFor.CHANGE or progress.status in TERMINAL_RUN_STATES)
+    if progress.seq <= after_seq:
+        return False
+    match until:
+        case WatchFor.CHANGE:
+            return True
+        case WatchFor.SETTLED:
+            return progress.status is RunState.SUSPENDED or progress.status in TERMINAL_RUN_STATES
+        case WatchFor.TERMINAL:
+            return progress.status in TERMINAL_RUN_STATES
 
 
 def is_further(stream: StreamState, tail: int) -> bool:

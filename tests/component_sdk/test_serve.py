@@ -65,7 +65,7 @@ async def test_initialize_says_what_the_server_can() -> None:
     async with open_server(make_server(), is_initialized=False) as runtime:
         result = await runtime.initialize()
     assert result.server_protocol_version == 1
-    assert result.capabilities == ["ping", "cancel", "batch"]
+    assert result.capabilities == ["ping", "cancel", "batch", "resume"]
     assert (result.max_in_flight, result.max_frame_bytes) == (1000, 32 * 1024 * 1024)
 
 

@@ -109,6 +109,11 @@ NAMING: Final[dict[str, Json]] = {
     "runs/append": {"atIndex": 1, "inputs": [1]},
     "runs/cancel": {},
     "runs/delete": {},
+    "runs/resume": {"resumeData": 1},
+    "runs/pause": {},
+    "runs/unpause": {},
+    "runs/wakeUp": {},
+    "runs/sleep": {"durationMs": 1},
     "webhooks/deliveries": {},
     "flows/get_batch": {},
 }
@@ -198,6 +203,11 @@ async def test_an_execution_that_has_ended_writes_nothing() -> None:
             "runs/append": {"runId": open_run, "atIndex": 0, "inputs": [1]},
             "runs/cancel": {"runId": open_run},
             "runs/delete": {"runId": open_run},
+            "runs/resume": {"runId": open_run},
+            "runs/pause": {"runId": open_run},
+            "runs/unpause": {"runId": open_run},
+            "runs/wakeUp": {"runId": open_run},
+            "runs/sleep": {"durationMs": 1},
             "jobs/submit": {"runs": [{"flowId": flow_id, "inputs": [1]}]},
             "jobs/cancel": {"jobRunId": "any"},
             "schedules/create": {

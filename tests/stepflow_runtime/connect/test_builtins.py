@@ -24,6 +24,7 @@ from protocol.types import (
     RunStatus,
     SubmitParams,
 )
+from stepflow_runtime.app.system import SystemClock
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.files import FileLoader
@@ -86,7 +87,7 @@ class World:
         self.services, self.sink, self.answers = FakeServices(), NotingSink(), AnswerQueue()
         self.answers.report_to(self.sink)
         loader = FileLoader([folder], lambda content: {"yaml": content.decode()}, max_bytes=1000)
-        self.plugin = BuiltinPlugin("builtin", self.services, self.answers, loader)
+        self.plugin = BuiltinPlugin("builtin", self.services, self.answers, loader, SystemClock())
 
     async def ask(self, path: str, input: Any) -> Any:
         text = input if isinstance(input, str) else json.dumps(input)

@@ -14,18 +14,27 @@ import msgspec
 from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.cancellation import end_grace, request_cancel
-from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, Wake
+from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.inputs import make_segments
+from stepflow_runtime.engine.loading import load_items, read_events
 from stepflow_runtime.engine.plan import compile_plan
-from stepflow_runtime.engine.recovery import load_facts
-from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.engine.recovery import load_facts, read_live_items, watch_parked_items
+from stepflow_runtime.engine.results import decode_refs, seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import revive
 from stepflow_runtime.engine.run_state import InputCheck, RunState
-from stepflow_runtime.model.events import AnyEvent, RunSpec, StepFailed, StepSucceeded, completions, decode_events
+from stepflow_runtime.model.events import (
+    AnyEvent,
+    ItemParked,
+    RunSpec,
+    StepFailed,
+    StepSucceeded,
+    completions,
+    decode_events,
+)
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import BlobId, RunId
-from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.outcome import Answer, Outcome, Resume
 from stepflow_runtime.model.schema import compile_input_checker
 from stepflow_runtime.ports import SEGMENT_ITEMS, Committed, ItemRef, RunProgress
 from stepflow_runtime.store.memory import MemoryStore
@@ -81,6 +90,7 @@ class Bench:
         self.dispatched: list[Place] = []
         self.asked: list[Place] = []
         self.wakes: list[Wake] = []
+        self.loads: list[int] = []
         values = [msgspec.json.encode(value) for value in inputs]
         self.spec = RunSpec(run_id=RUN, root_run_id=RUN, flow_id=BlobId("f"), created_at_ms=self.now_ms, **spec)
         self.state = RunState.create(self.spec, len(values), sealed, self.plan, policy, self.check)
@@ -91,9 +101,11 @@ class Bench:
     # --- the shell ---
 
     def turn(self) -> None:
-        self.state.start_items()
+        self.state.start_items(now_ms=self.now_ms)
         commands, self.state.now = self.state.now, []
         self._carry_out(commands)
+        if self.loads and not self.state.events:
+            self._load_items()
 
     def commit(self, *, snapshot: bool = False) -> None:
         """Makes durable what was recorded, and does what follows from it."""
@@ -109,6 +121,13 @@ class Bench:
         self._carry_out(taken.commands)
         self.turn()
 
+    def _load_items(self) -> None:
+        """Reads what is to go on; it is durable."""
+        indexes, self.loads = self.loads, []
+        for index, loaded in drive(load_items(self.store, RUN, self.state.facts, indexes)).items():
+            self.state.waiting.take_up(index, loaded)
+        self.turn()
+
     def commit_all(self) -> None:
         while self.state.events:
             self.commit()
@@ -122,18 +141,12 @@ class Bench:
         if facts.is_terminal:
             self.state.events = []
             return
-        journal = self.journal
-        outcomes = {
-            record.ended: journal[record.ended - 1]
-            for item in facts.live.values()
-            for record in item.steps.values()
-            if record.ended
-        }
-        inputs = {index: self._read(index) for index in facts.live}
+        self.loads.clear()
         self.state = RunState(facts, self.plan, self.policy, self.check)
         self.state.durable_total = facts.progress.total
-        revive(self.state, inputs, outcomes, self.now_ms)
+        revive(self.state, *drive(read_live_items(self.store, facts)), self.now_ms)
         self.run = ActiveRun(self.state, self.store.lease(RUN), committed)
+        drive(watch_parked_items(self.store, self.run))
         self.turn()
 
     def _carry_out(self, commands: Iterable[Command]) -> None:
@@ -151,6 +164,8 @@ class Bench:
                     self.asked.append(place)
                 case Wake():
                     self.wakes.append(command)
+                case LoadItem(item=index):
+                    self.loads.append(index)
                 case LoadInputs(index=index):
                     segment = drive(self.store.inputs(RUN, index))
                     assert segment is not None, "what is not durable cannot be loaded"
@@ -163,14 +178,9 @@ class Bench:
         for segment in segments:
             self.state.inputs.offer(segment)
 
-    def _read(self, index: int) -> bytes:
-        segment = drive(self.store.inputs(RUN, index))
-        assert segment is not None
-        return segment.data.split(b"\n")[index - segment.first_index]
-
     # --- what happens ---
 
-    def answer(self, place: Place, outcome: Outcome = b"1") -> bool:
+    def answer(self, place: Place, outcome: Answer = b"1") -> bool:
         self.in_flight.pop(place, None)
         counted = self.state.step_ended(*place, outcome, self.now_ms)
         self.turn()
@@ -187,6 +197,50 @@ class Bench:
         self.wakes = [wake for wake in self.wakes if wake.due_ms > self.now_ms]
         for wake in due:
             self.state.retry_due(wake.item, wake.step, wake.attempt)
+        self.turn()
+
+    def suspended(self, *, sleeping: bool = False) -> list[tuple[int, str, int]]:
+        """(item, step, sequence number) of what waits, in memory or parked; as far as it is durable."""
+        found = [
+            (item.index, step, record.waits.suspended, record.waits.sleeps)
+            for item in (*self.state.facts.live.values(), *self.state.facts.queued.values())
+            for step, record in item.steps.items()
+            if record.waits is not None and record.is_suspended
+        ]
+        found += [
+            (parked.item, step.id, step.suspended, step.sleeps)
+            for parked in self._parked()
+            for step in parked.steps
+            if step.suspended and not step.ended
+        ]
+        return sorted(entry[:3] for entry in found if entry[3] is sleeping)
+
+    def _parked(self) -> list[ItemParked]:
+        durable = len(self.journal)
+        seqs = [seq_of(ref) for _, ref in self.state.facts.results.iterate_parked() if seq_of(ref) <= durable]
+        return [event for event in drive(read_events(self.store, RUN, seqs)).values() if isinstance(event, ItemParked)]
+
+    def resume(self, item: int, step: str, suspended: int, data: bytes = b"7", label: str = "1") -> bool:
+        """Ends a suspension, as whoever has found it."""
+        ref = self.state.facts.results.find_parked(item)
+        parked = next((event for event in self._parked() if event.item == item), None)
+        resumed = self.state.waiting.resume(
+            item, step, suspended, Resume(label, data), parked=parked, parked_seq=seq_of(ref)
+        )
+        self.turn()
+        return resumed
+
+    def wake_up(self) -> int:
+        count = self.state.waiting.stop_sleeps(self.now_ms)
+        self.turn()
+        return count
+
+    def pause(self) -> None:
+        self.state.pause.begin()
+        self.turn()
+
+    def unpause(self) -> None:
+        self.state.pause.end(self.now_ms)
         self.turn()
 
     def append(self, inputs: Iterable[Any], *, sealed: bool = False) -> None:
@@ -243,7 +297,7 @@ class Bench:
             for number in range(self.progress.total // SEGMENT_ITEMS + 1)
             for chunk in drive(self.store.chunks(RUN, number, number))
             for position, ref in enumerate(decode_refs(chunk.refs))
-            if ref
+            if ref & 3
         }
 
     def check_folds(self) -> None:

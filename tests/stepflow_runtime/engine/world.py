@@ -26,8 +26,11 @@ from protocol.types import (
     CancelRunResult,
     GetRunParams,
     ItemEntry,
+    ResumeParams,
+    RunParams,
     RunStatus,
     SubmitParams,
+    WakeUpParams,
 )
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.effects import deliver_effects
@@ -39,7 +42,7 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.flow import Backoff, BackoffKind
 from stepflow_runtime.model.ids import ExecutionId, RunId
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import Answer, Failure, Outcome
 from stepflow_runtime.ports import (
     CommitResult,
     Deliveries,
@@ -61,8 +64,10 @@ from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.schedules import ScheduleService
+from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.subscriptions import Subscriptions
+from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.services.webhooks import WebhookService
 from stepflow_runtime.store.memory import open_memory
@@ -77,8 +82,8 @@ SECRET: Final = b"s" * 32
 RETRY_TWICE: Final = DeliveryPolicy((1000, 60_000), max_concurrency=4, max_concurrency_per_webhook=2)
 BYPRODUCT_LIMITS: Final = ByproductLimits()
 
-Work = Callable[[Execution], Awaitable[Outcome]]
-Behaviour = Callable[[Execution], Outcome | Work | None]
+Work = Callable[[Execution], Awaitable[Answer]]
+Behaviour = Callable[[Execution], Answer | Work | None]
 """What becomes of an execution: its outcome, work that leads to it, or `None`: it is held until the test answers it."""
 
 
@@ -150,7 +155,7 @@ class FakeCaller:
         self.flushes = 0
         self.heeds_interrupt = True
         self._items: dict[RunId, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        self._answers: list[tuple[Execution, Outcome]] = []
+        self._answers: list[tuple[Execution, Answer]] = []
         self._works: dict[ExecutionId, trio.CancelScope] = {}
         self._token = trio.lowlevel.current_trio_token()
 
@@ -172,7 +177,7 @@ class FakeCaller:
             self.answer_later(execution, reaction)
 
     async def _carry_out(self, execution: Execution, work: Work) -> None:
-        outcome: Outcome = CANCELLED
+        outcome: Answer = CANCELLED
         with trio.CancelScope() as scope:
             self._works[execution.execution_id] = scope
             try:
@@ -209,12 +214,12 @@ class FakeCaller:
 
     # --- what the test does ---
 
-    def answer_later(self, execution: Execution, outcome: Outcome) -> None:
+    def answer_later(self, execution: Execution, outcome: Answer) -> None:
         """Answers in the next chunk."""
         self._answers.append((execution, outcome))
         self._token.run_sync_soon(self._report, idempotent=True)
 
-    def answer(self, *executions: Execution, outcome: Outcome = b"null") -> None:
+    def answer(self, *executions: Execution, outcome: Answer = b"null") -> None:
         """Answers now, in one chunk."""
         for execution in executions:
             self._end(execution, outcome)
@@ -243,7 +248,7 @@ class FakeCaller:
                 self._end(execution, outcome)
         self.executor.end_turn()
 
-    def _end(self, execution: Execution, outcome: Outcome) -> None:
+    def _end(self, execution: Execution, outcome: Answer) -> None:
         self._let_go(execution)
         self.executor.answered(execution, outcome)
 
@@ -436,6 +441,8 @@ class World:
             webhooks=self.webhooks,
         )
         visibility = Visibility(self.connections)
+        self.suspensions = SuspensionService(self.executor, ported, self.connections, self.runs.suspensions)
+        self.sleeps = SleepService(self.executor, ported, self.connections, self.clock, self.runs.suspensions)
         self.listing = ListingService(self.executor, ported, self.programs, visibility)
         self.events = EventService(self.executor, ported, visibility)
         self.blobs = BlobService(ported, self.connections)
@@ -503,6 +510,19 @@ class World:
         nursery.start_soon(self.runs.append, params, self.client)
         await trio.testing.wait_all_tasks_blocked(0)
         return None
+
+    async def resume(self, run_id: str | None = None, data: Any = None, **params: Any) -> RunStatus:
+        raw = Raw(msgspec.json.encode(data))
+        return await self.suspensions.resume(ResumeParams(run_id, resume_data=raw, **params), self.client)
+
+    async def wake_up(self, run_id: str, ids: list[str] | None = None) -> int:
+        return (await self.sleeps.wake_up(WakeUpParams(run_id, ids), self.client)).stopped_count
+
+    async def pause(self, run_id: str) -> RunStatus:
+        return await self.sleeps.pause(RunParams(run_id), self.client)
+
+    async def unpause(self, run_id: str) -> RunStatus:
+        return await self.sleeps.unpause(RunParams(run_id), self.client)
 
     async def journal(self, run_id: str) -> list[AnyEvent]:
         return await read_journal(cast(Store, self.store), RunId(run_id))
@@ -573,6 +593,10 @@ def describe_facts(facts: RunFacts) -> dict[str, Any]:
         "recoveries": facts.recoveries,
         "stopped": facts.stopped,
         "by request": facts.cancelled_by_request,
+        "awake through": facts.awake_through,
+        "has suspended": facts.has_suspended,
+        "resumptions": list(facts.resumptions),
+        "queued": list(facts.queued),
         "live": {
             item.index: (
                 item.since,
@@ -586,11 +610,20 @@ def describe_facts(facts: RunFacts) -> dict[str, Any]:
                         record.component_failures,
                         record.transport_failures,
                         record.due_ms,
+                        None
+                        if record.waits is None
+                        else (
+                            record.waits.suspended,
+                            record.waits.sleeps,
+                            record.waits.token,
+                            record.waits.resumed,
+                            record.waits.naps,
+                        ),
                     )
                     for step, record in item.steps.items()
                 },
             )
-            for item in facts.live.values()
+            for item in (*facts.live.values(), *facts.queued.values())
         },
     }
 
