@@ -38,6 +38,10 @@ REST_S: Final = 30_000.0
 """Simulated time for what nobody waits for any more."""
 
 
+PING_S: Final = 60.0
+"""Simulated time in which what is there for a moment, as a ping, is gone again."""
+
+
 class Report(Struct):
     """What a simulation was.
 
@@ -165,7 +169,9 @@ async def _check(world: World) -> None:
     if world.runtime is None:
         trace.violate("no runtime is up")
     else:
-        trace.violations += [f"left: {what}" for what in world.runtime.leftovers()]
+        left = world.runtime.leftovers()
+        await trio.sleep(PING_S)
+        trace.violations += [f"left: {what}" for what in world.runtime.leftovers() if what in left]
     if len(state.hub):
         trace.violate(f"{len(state.hub)} waiters are left")
     if state._outbox:

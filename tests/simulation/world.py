@@ -212,6 +212,7 @@ class World:
                 max_handled_requests=machines.max_handled,
                 max_parked_requests=machines.max_parked,
                 open_run_timeout_ms=60_000,
+                ping_after_ms=1_000_000,
             ),
         )
 
