@@ -58,7 +58,7 @@ for line in sys.stdin:
         case "initialize":
             answer(message, result={"server_protocol_version": 1, "capabilities": ["batch"]})
         case "components/list":
-            batch = {"max_size": 4, "max_wait_ms": 1000}
+            batch = {"max_size": 4, "max_wait_ms": 3600000}
             answer(message, result={"components": [{"component": "/label", "batch": batch}]})
         case "components/execute_batch":
             results = [{"output": [call["input"], call["attempt"], len(params["calls"])]} for call in params["calls"]]

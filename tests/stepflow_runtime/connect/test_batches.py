@@ -23,6 +23,7 @@ from tests.stepflow_runtime.connect.connect_kit import (
     wait_until_ready,
 )
 
+HOUR_MS = 3_600_000
 MANY = 1000
 """So many items are under way: others may still join."""
 
@@ -108,14 +109,14 @@ async def test_a_batch_that_is_not_full_is_sent_when_the_first_has_waited_long_e
 
 
 async def test_nobody_is_waited_for_when_nobody_else_can_join() -> None:
-    async with open_batching_world(live=2) as (world, server):
+    async with open_batching_world(live=2, max_wait_ms=HOUR_MS) as (world, server):
         world.call(execution(), execution())
         _, calls = await take_batch(server)
         assert len(calls) == 2
 
 
 async def test_who_is_all_alone_is_sent_alone_at_once() -> None:
-    async with open_batching_world(live=1) as (world, server):
+    async with open_batching_world(live=1, max_wait_ms=HOUR_MS) as (world, server):
         one = execution()
         world.call(one)
         (message,) = await server.take_messages()
