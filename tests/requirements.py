@@ -600,6 +600,8 @@ nesting-at-any-limit [PROTOCOL §4; FAULTS 20, 22] A wait of an execution is nev
     system/test_nested_runs.py::test_sixteen_levels_end_with_one_process_and_a_concurrency_of_one
 recursion-bomb [PROTOCOL §7; FAULTS 23] A run that goes on submitting itself is stopped with a typed error at the depth limit, and its parents fail cleanly.
     system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly
+flat-memory [DESIGN, Journal and ports; FAULTS 21] Four times the items take no more memory: a run needs what is in flight, not its length.
+    system/test_memory.py::test_four_times_the_items_take_no_more_memory
 slow-events [PROTOCOL §4; FAULTS 19] Events are read by pages from where the reader stopped: a slow reader holds nothing and misses nothing.
     stepflow_runtime/services/test_listing.py::test_pages_of_events_join
     protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
