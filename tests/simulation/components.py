@@ -15,6 +15,7 @@ import trio
 from component_sdk import Batch, ComponentServer, StepflowContext
 from protocol.errors import LinkClosed, RpcError
 from protocol.types import ConnectParams
+from tests.simulation.listening import tell
 
 if TYPE_CHECKING:
     from tests.simulation.network import SimStream, Wire
@@ -87,6 +88,8 @@ class ServerHost:
     async def _work(self, input: Any, context: StepflowContext) -> Any:
         """Takes `ms`, fails the attempts up to `fail`, and says `v` + 1; `stubborn` work cannot be cancelled."""
         with self._executing(context), trio.CancelScope(shield=bool(input.get("stubborn"))):
+            if input.get("tell"):
+                await tell(context, input["v"])
             if input.get("ms"):
                 await trio.sleep(input["ms"] / 1000)
             if context.attempt <= input.get("fail", 0):

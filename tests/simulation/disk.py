@@ -18,7 +18,7 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import CommitResult, Committed, Message, RunProgress, RunWrite, StoreUnavailable, WatchFor
 from stepflow_runtime.store.memory import MemoryStore
-from stepflow_runtime.store.watch import WatchHub
+from stepflow_runtime.store.watch import News, WatchHub
 from tests.simulation.trace import Trace
 
 MAX_WRITE_S: Final = 0.004
@@ -34,15 +34,15 @@ class _LateHub(WatchHub):
 
     def __init__(self) -> None:
         super().__init__()
-        self._untold: list[tuple[RunId, RunProgress]] = []
+        self._untold: list[tuple[RunId, News]] = []
 
-    def notify(self, run_id: RunId, progress: RunProgress) -> None:
-        self._untold.append((run_id, progress))
+    def notify(self, run_id: RunId, news: News) -> None:
+        self._untold.append((run_id, news))
 
     def tell(self) -> None:
         untold, self._untold = self._untold, []
-        for run_id, progress in untold:
-            super().notify(run_id, progress)
+        for run_id, news in untold:
+            super().notify(run_id, news)
 
 
 class Disk:
@@ -51,6 +51,8 @@ class Disk:
     Attributes:
         state: As of the last commit.
         full_until: No write succeeds before this time.
+        mute_until: Commits before this time are made, and their answers are lost.
+        stops: How many runtimes have had it before.
         dies_at: The next commit at which the runtime dies, `before` it or `after` it.
     """
 
@@ -59,13 +61,21 @@ class Disk:
         self.chance = chance
         self.trace = trace
         self.full_until = 0.0
+        self.mute_until = 0.0
+        self.stops = -1
         self.dies_at: tuple[str, int] | None = None
         self._ended: dict[RunId, RunState] = {}
         self._limits: dict[RunId, int] = {}
 
     def mount(self, die: Callable[[], None]) -> Mount:
         """The store for a new life of the runtime; the one before must be dead."""
+        self.stops += 1
         return Mount(self, die)
+
+    def seq(self, run_id: RunId) -> int:
+        """How many events of a run are there."""
+        run = self.state._runs.get(run_id)
+        return 0 if run is None else run.record.progress.seq
 
     def check(self, write: RunWrite) -> None:
         """A write that was just committed: terminal states stay, and `maxConcurrency` holds and is used."""
@@ -86,10 +96,15 @@ class Disk:
 
 
 class Mount:
-    """`Store` and `BlobStore` for one life of a runtime; reads go to the state as it is."""
+    """`Store` and `BlobStore` for one life of a runtime; reads go to the state as it is.
+
+    Attributes:
+        after_clean_stop: No runtime ends in order here.
+    """
 
     def __init__(self, disk: Disk, die: Callable[[], None]) -> None:
         self.is_dead = False
+        self.after_clean_stop = disk.stops == 0
         self.hub = _LateHub()
         self._disk = disk
         self._die = die
@@ -104,15 +119,19 @@ class Mount:
         crash = self._count_down()
         if crash == "before":
             await self._stop("before a commit")
+        before = {write.run_id: disk.seq(write.run_id) for write in writes}
         results = await disk.state.commit(writes)
         for write, result in zip(writes, results, strict=True):
-            if isinstance(result, Committed):
+            if isinstance(result, Committed) and disk.seq(write.run_id) > before[write.run_id]:
                 disk.check(write)
         disk.trace.note(
             "commit", f"{[(w.run_id, w.expected_seq, [type(e).__name__ for e in w.events]) for w in writes]}"
         )
         if crash == "after":
             await self._stop("after a commit")
+        if trio.current_time() < disk.mute_until:
+            disk.trace.note("answer lost")
+            raise StoreUnavailable("the simulated disk said nothing")
         for _ in range(disk.chance.randrange(3)):  # as a hop from the thread that writes
             await trio.lowlevel.checkpoint()
         self.hub.tell()

@@ -30,6 +30,7 @@ from protocol.types import (
     SubmitParams,
 )
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from tests.simulation.listening import listen
 from tests.simulation.world import World
 
 AGAIN: Final = {ErrorCode.INTERNAL_ERROR, ErrorCode.THROTTLED}
@@ -301,6 +302,15 @@ async def _follow(client: Client, chance: Random, key: str) -> None:
     await client.finish(status.run_id)
 
 
+async def _listen(client: Client, chance: Random, key: str) -> None:
+    """Follows what the items of a run tell while they are at work."""
+    inputs = [{**_draw_input(chance, number), "tell": True} for number in range(chance.randint(1, 8))]
+    order = Order(chance.choice(PLAIN), inputs, {"max_concurrency": chance.choice([None, 1, 3])})
+    status = await client.submit(order, idempotency_key=key)
+    await listen(client, status.run_id, chance)
+    await client.finish(status.run_id)
+
+
 Scenario = Callable[[Client, Random, str], Awaitable[None]]
 SCENARIOS: Final[list[Scenario]] = [
     _submit_and_wait,
@@ -311,6 +321,7 @@ SCENARIOS: Final[list[Scenario]] = [
     _leave,
     _repeat,
     _follow,
+    _listen,
 ]
 
 
