@@ -51,6 +51,11 @@ def _fill_disk(world: World, chance: Random) -> None:
     world.disk.full_until = trio.current_time() + chance.choice([0.05, 0.3, 1.0])
 
 
+def _mute_disk(world: World, chance: Random) -> None:
+    world.trace.note("disk mutes")
+    world.disk.mute_until = trio.current_time() + chance.choice([0.05, 0.3, 1.0])
+
+
 FAULTS: Final[list[Callable[[World, Random], None]]] = [
     _kill_runtime,
     _kill_at_commit,
@@ -62,6 +67,7 @@ FAULTS: Final[list[Callable[[World, Random], None]]] = [
     _pause,
     _set_clock,
     _fill_disk,
+    _mute_disk,
 ]
 
 

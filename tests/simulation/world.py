@@ -244,7 +244,8 @@ class World:
             return
         self.trace.note("runtime dies")
         self._mount.is_dead = True
-        self._is_up = trio.Event()
+        if self._is_up.is_set():  # else it dies while it starts, and who waits for one waits for the next
+            self._is_up = trio.Event()
         self.runtime = None
         for wire in self.network.wires:
             wire.cut()
