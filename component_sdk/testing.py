@@ -227,7 +227,8 @@ async def execute_component(
     signature = make_component(function, name="under_test", backend=backend).signature
     value = decode(make_decoder(signature.input_type), encode(input)) if signature.takes_input else None
     given = Resumes(Resume(label, Raw(encode(data))) for label, data in (resumes or {}).items())
-    told = Observability(**{"run_id": RUN_ID, **facts})
+    known: dict[str, Any] = {"run_id": RUN_ID, **facts}
+    told = Observability(**known)
     context = StepflowContext(runtime or FakeRuntime(), told, attempt, given)
     backends = Backends()
     try:
@@ -274,8 +275,9 @@ async def execute_batch(
     signature = make_component(function, name="under_test", backend=backend, batch=True).signature
     values = [decode(make_decoder(signature.input_type), encode(value)) for value in inputs]
     caller = runtime or FakeRuntime()
+    known: dict[str, Any] = {"run_id": RUN_ID, **facts}
     contexts = [
-        StepflowContext(caller, Observability(**{"run_id": RUN_ID, **facts, "item_index": index}), attempt)
+        StepflowContext(caller, Observability(**{**known, "item_index": index}), attempt)
         for index in range(len(values))
     ]
     with closing(Backends()) as backends:
