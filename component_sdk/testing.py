@@ -275,9 +275,9 @@ async def execute_batch(
     signature = make_component(function, name="under_test", backend=backend, batch=True).signature
     values = [decode(make_decoder(signature.input_type), encode(value)) for value in inputs]
     caller = runtime or FakeRuntime()
-    known: dict[str, Any] = {"run_id": RUN_ID, **facts}
+    known = msgspec.structs.replace(Observability(run_id=RUN_ID), **facts)
     contexts = [
-        StepflowContext(caller, Observability(**{**known, "item_index": index}), attempt)
+        StepflowContext(caller, msgspec.structs.replace(known, item_index=index), attempt)
         for index in range(len(values))
     ]
     with closing(Backends()) as backends:
