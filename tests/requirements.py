@@ -296,7 +296,7 @@ store-blobs [PROTOCOL §3] The same content is stored once; what is read is veri
 store-delete [PROTOCOL §4] Deleting takes all that is a run's and frees its keys; a run that has not ended is not deleted.
     contracts/test_store_commit.py::test_deleting_takes_all_that_is_the_runs_and_frees_its_keys
     contracts/test_store_commit.py::test_a_run_that_has_not_ended_is_not_deleted_nor_others_with_it
-store-one-owner [DESIGN, Journal and ports] A second runtime on the same database is refused.
+store-one-owner [DESIGN, Journal and ports; FAULTS 32] A second runtime on the same database is refused.
     stepflow_runtime/store/test_sqlite.py::test_a_second_runtime_is_refused
 store-full [DESIGN, Concurrency] A full disk refuses everything and loses nothing.
     stepflow_runtime/store/test_sqlite.py::test_a_full_disk_refuses_everything_and_loses_nothing
@@ -506,6 +506,7 @@ ops-db-check [FAULTS 32] `stepflow db check` folds every journal, verifies every
     operations/test_db.py::test_damaged_pages_are_told
     operations/test_db.py::test_a_snapshot_is_compared_with_the_journal
     operations/test_db.py::test_a_database_that_is_not_ours_is_refused_and_left_alone
+    operations/test_db.py::test_a_database_that_another_program_has_locked_is_left_alone_and_told_of
 ops-db-backup [FAULTS 32] `stepflow db backup` copies while a runtime serves; the copy is whole, or not there.
     operations/test_db.py::test_a_backup_is_whole_while_a_runtime_serves_and_goes_on_by_itself
     operations/test_db.py::test_a_backup_that_fails_leaves_nothing_behind

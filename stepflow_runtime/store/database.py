@@ -199,7 +199,11 @@ def connect_copy(path: Path) -> Connection:
 
 def _connect(path: Path) -> Connection:
     connection = _open(path)
-    connection.set("temp_store", "memory")
-    connection.set("cache_size", -CACHE_KIB)
-    connection.set("journal_size_limit", -1)
+    try:
+        connection.set("temp_store", "memory")
+        connection.set("cache_size", -CACHE_KIB)
+        connection.set("journal_size_limit", -1)
+    except apsw.Error as error:
+        connection.close()
+        raise explain(error, str(path)) from error
     return connection

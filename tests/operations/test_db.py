@@ -147,6 +147,18 @@ def test_a_database_that_is_not_ours_is_refused_and_left_alone(first_release: Pa
     assert first_release.read_bytes() == before
 
 
+def test_a_database_that_another_program_has_locked_is_left_alone_and_told_of(first_release: Path) -> None:
+    with closing(sqlite3.connect(first_release, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        for command in (("check",), ("migrate",), ("gc",), ("backup", first_release.with_name("copy.db"))):
+            code, said = stepflow("db", *command, "--storage-path", first_release)
+            assert (code, "another program holds a lock on it" in said) == (2, True), said
+            assert "Traceback" not in said
+        other.execute("ROLLBACK")
+    assert check(first_release)[0] == 0
+
+
 def test_no_database_is_made_where_none_is(tmp_path: Path) -> None:
     code, said = check(tmp_path / "none.db")
     assert (code, "There is no database" in said) == (2, True), said
