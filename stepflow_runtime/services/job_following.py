@@ -159,7 +159,7 @@ class JobFollower:
     async def _carry_out(self, job: Job, index: int, run: JobRun) -> RunState:
         """Makes the run, if it is not there yet, and waits for its end."""
         assert run.run_id is not None
-        if await self._lookup.find(run.run_id) is None:
+        if await self._lookup.find(run.run_id) is None:  # else a runtime died after it had made it
             entry = await self._registry.entry(Kind.JOB_RUN, name_frozen(job.job_run_id, index))
             assert entry is not None, "what a job is yet to do is kept"
             frozen = msgspec.json.decode(entry.body, type=FrozenRun)

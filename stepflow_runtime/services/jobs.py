@@ -44,7 +44,7 @@ from stepflow_runtime.services.job_following import (
     make_job_entry,
 )
 from stepflow_runtime.services.lookup import RunLookup
-from stepflow_runtime.services.refusal import refuse_unstored
+from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time, make_counts
 from stepflow_runtime.services.submission import SubmitLimits, idempotent_content, limit_exceeded
 from stepflow_runtime.services.waiting import Waiting
@@ -140,7 +140,7 @@ class JobService:
             key = Entry(Kind.JOB_KEY, f"{principal}/{params.idempotency_key}", _encode_key(job_id, submissions))
             entries.append(key)
         try:
-            is_new = await self._registry.add(entries)
+            is_new = await add_certainly(self._registry, entries)
         except StoreUnavailable as error:
             raise refuse_unstored("the job", error, may_wait=bool(principal)) from error
         if not is_new:

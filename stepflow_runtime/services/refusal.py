@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from protocol.errors import ErrorCode, RpcError
-from stepflow_runtime.ports import StoreUnavailable
+from stepflow_runtime.ports import Entry, Registry, StoreUnavailable
 
 RETRY_MS: Final = 1000
 """When to try again; the SDK does for components, so that running work waits for the disk."""
+
+
+async def add_certainly(registry: Registry, entries: Sequence[Entry]) -> bool:
+    """Adds entries whose ids are new, as `Registry.add` does, also if the store writes them and its answer is lost.
+
+    Raises:
+        StoreUnavailable: None of them is there.
+    """
+    try:
+        return await registry.add(entries)
+    except StoreUnavailable:
+        if await registry.entry(entries[0].kind, entries[0].id) is None:
+            raise
+        return True
 
 
 def refuse_unstored(what: str, error: StoreUnavailable, *, may_wait: bool) -> RpcError:

@@ -19,7 +19,7 @@ from stepflow_runtime.ports import Clock, Ids, Kind, Registry, Store, StoreUnava
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.cron import check_cron
 from stepflow_runtime.services.jobs import make_submission
-from stepflow_runtime.services.refusal import refuse_unstored
+from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
 from stepflow_runtime.services.scheduling import LiveSchedule, Scheduler, ScheduleRecord, make_schedule_entry
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
@@ -96,7 +96,10 @@ class ScheduleService:
         record.run = msgspec.json.decode(msgspec.json.encode(params.run), type=type(params.run))  # out of its frame
         if not record.paused:
             record.look_ahead(now_ms)
-        await self._save(record, connection)
+        try:
+            await add_certainly(self._registry, [make_schedule_entry(record)])
+        except StoreUnavailable as error:
+            raise refuse_unstored("the schedule", error, may_wait=connection.role == "server") from error
         self._scheduler.begin(record)
         return _describe(record)
 

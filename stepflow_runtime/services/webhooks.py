@@ -46,7 +46,7 @@ from stepflow_runtime.ports import (
 )
 from stepflow_runtime.services.delivering import Target
 from stepflow_runtime.services.public_events import read_types
-from stepflow_runtime.services.refusal import refuse_unstored
+from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
 from stepflow_runtime.services.subscriptions import Subscriptions, WebhookRecord
@@ -146,7 +146,7 @@ class WebhookService:
         )
         entry = Entry(Kind.WEBHOOK, webhook.webhook_id, msgspec.json.encode(webhook), is_active=True)
         try:
-            await self._registry.add([entry])
+            await add_certainly(self._registry, [entry])
         except StoreUnavailable as error:
             raise refuse_unstored("the webhook", error, may_wait=connection.role == "server") from error
         self._subscriptions.add(webhook)

@@ -1,6 +1,7 @@
 """What a runtime lives through: one workload with all that runs can do, and what must hold at its end.
 
-It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, and a tree that is cancelled.
+It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, a tree that is cancelled, a job
+and a webhook.
 The client does what clients do: it submits again under the same idempotency keys, appends again at the same index, and
 waits. Executions are counted over all lives of the runtime.
 """
@@ -27,6 +28,7 @@ from stepflow_runtime.model.outcome import Outcome
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Execution, RunFilter
 from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
+from tests.crash import nightly
 from tests.crash.telling import ITEMS, TELLING, check_told, tell
 from tests.invariants import Executions, audit_store
 from tests.stepflow_runtime.engine.world import (
@@ -64,7 +66,8 @@ class Died(Exception):
 class Lives(Struct):
     """What happened over all lives of a runtime.
 
-    `executed` are (run, item, step, attempt) in order; `begun` counts executions by place.
+    `executed` are (run, item, step, attempt) in order; `begun` counts executions by place; `announced` is what the
+    webhook was told.
     """
 
     path: Path
@@ -74,6 +77,7 @@ class Lives(Struct):
     executed: list[tuple[str, int, str, int]] = field(default_factory=list)
     executions: Executions = field(default_factory=Executions)
     begun: dict[tuple[str, int, str], int] = field(default_factory=lambda: defaultdict(int))
+    announced: nightly.Told = field(default_factory=lambda: defaultdict(set))
 
 
 def components(lives: Lives, world: Callable[[], World]) -> Callable[[Execution], Any]:
@@ -127,6 +131,7 @@ async def insist(work: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
 
 async def use(world: World) -> dict[str, RunStatus]:
     """What the client wants; to be said again after a death."""
+    job_id = await nightly.order(world, insist)
     fan = await insist(world.submit, ONE, range(9), max_concurrency=2, idempotency_key="fan")
     chain = await insist(world.submit, CHAIN, range(3), max_concurrency=1, idempotency_key="chain")
     flaky = await insist(world.submit, FLAKY, range(2), idempotency_key="flaky")
@@ -140,6 +145,7 @@ async def use(world: World) -> dict[str, RunStatus]:
     await insist(world.cancel, stuck.run_id, reason="enough")
     named = {"fan": fan, "chain": chain, "flaky": flaky, "open": opened, "parent": parent, "stuck": stuck}
     named["telling"] = telling
+    await nightly.finish(world, job_id)
     return {name: await world.finish(status.run_id) for name, status in named.items()}
 
 
@@ -168,9 +174,12 @@ async def live(lives: Lives, before: Hook | None = None, after: Hook | None = No
                 assert not world.caller.held
                 assert not await store.outbox()
                 assert await audit_store(store, lives.executions) == []
+                nightly.note_told(world, lives.announced)
+                await nightly.check_announced(store, lives.announced)
         except* Died:
             pass
         lives.writes, lives.now_ms = worlds[0].store.writes, worlds[0].clock.wall_ms()
+        nightly.note_told(worlds[0], lives.announced)
         again = {place[:3] for place in lives.executed[executed_before:]} & ended_steps
         assert not again, "a committed step was executed again"
         _, terminal_now = await take_stock(store)
