@@ -443,6 +443,7 @@ cli-test [INTERFACES, The command line] `stepflow test` runs the cases in flow f
 cli-doctor [INTERFACES, The command line] The doctor names each problem.
     stepflow_runtime/app/cli/test_house.py::test_the_doctor_finds_nothing_where_all_is_well
     stepflow_runtime/app/cli/test_house.py::test_the_doctor_names_each_problem
+    stepflow_runtime/app/cli/test_house.py::test_the_doctor_names_a_database_that_cannot_be_used_and_leaves_it_alone
 cli-light [DESIGN, Libraries] `--help` and completion import nothing heavy.
     stepflow_runtime/app/cli/test_house.py::test_version_and_help_import_nothing_heavy
     stepflow_runtime/app/cli/test_house.py::test_completion_of_commands_imports_nothing_heavy
@@ -657,6 +658,54 @@ batch-declared [PROTOCOL §1] Batches go only to servers that declared them, and
 batch-killed [PROTOCOL §6; FAULTS 3] Who kills the process of a batch is found alone, and the others of the batch are spared.
     system/test_batched_components.py::test_who_kills_the_process_of_a_batch_is_found_alone_and_the_others_are_spared
     stepflow_runtime/connect/test_batches.py::test_what_goes_alone_is_in_no_batch
+stream-read [PROTOCOL §4; FAULTS 19] A stream is read from any index, negative ones counted from the tail, live and afterwards, by many.
+    stepflow_runtime/services/test_streams.py::test_a_stream_is_read_from_any_index
+    stepflow_runtime/services/test_streams.py::test_readers_that_wait_are_woken_by_the_commit_of_a_chunk
+    stepflow_runtime/services/test_streams.py::test_an_answer_holds_what_fits_a_frame_and_at_least_one_chunk
+    component_sdk/test_streams.py::test_a_reader_goes_on_after_what_it_has
+    conformance/test_bad_byproducts.py::test_a_read_past_the_end_of_an_ended_run
+stream-write [PROTOCOL §4] Several writers, JSON or base64 digit for digit, answered when durable, many in one commit.
+    stepflow_runtime/services/test_streams.py::test_several_executions_write_to_one_stream_in_the_order_of_their_answers
+    stepflow_runtime/services/test_streams.py::test_chunks_are_read_as_they_were_written_digit_for_digit
+    stepflow_runtime/services/test_streams.py::test_a_write_is_answered_when_it_is_durable_and_not_before
+    stepflow_runtime/services/test_streams.py::test_writes_of_many_executions_in_one_turn_go_in_one_commit
+    component_sdk/test_streams.py::test_what_is_written_in_one_tick_goes_in_one_request_in_its_order
+stream-once [PROTOCOL §4; FAULTS 1] A step that is executed again doubles no chunk, with a writeKey and without.
+    stepflow_runtime/services/test_streams.py::test_a_step_that_is_executed_again_doubles_nothing
+    stepflow_runtime/services/test_streams.py::test_the_same_write_key_of_the_same_step_writes_once
+    stepflow_runtime/services/test_streams.py::test_a_keyed_write_is_found_again_while_it_is_on_its_way_and_after_the_end
+    contracts/test_store_byproducts.py::test_byproducts_that_are_written_again_because_their_answer_was_lost_are_there_once
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+stream-end [PROTOCOL §4] A run's streams close when it ends; afterwards reading replays, then is done.
+    stepflow_runtime/services/test_streams.py::test_the_end_of_a_run_ends_its_streams_for_readers_then_and_afterwards
+    stepflow_runtime/services/test_streams.py::test_nothing_is_written_to_a_closed_stream_or_an_ended_run
+stream-current [PROTOCOL §2; FAULTS 28, 36] A stale execution writes nothing, and nobody to a run that it may not see.
+    stepflow_runtime/services/test_streams.py::test_an_execution_that_is_no_longer_current_writes_nothing
+    stepflow_runtime/services/test_streams.py::test_a_component_writes_and_reads_only_what_it_may_see
+    conformance/test_bad_byproducts.py::test_an_execution_that_is_not_current
+stream-limits [PROTOCOL §6] Limits of streams, checkpoints and artifacts are configured, and named when they are passed.
+    stepflow_runtime/services/test_streams.py::test_a_limit_is_named_when_it_is_passed_and_nothing_is_written
+    stepflow_runtime/services/test_streams.py::test_a_run_has_so_many_streams_and_no_more
+    stepflow_runtime/services/test_checkpoints.py::test_limits_are_named
+    conformance/test_bad_byproducts.py::test_a_write_beyond_a_limit
+checkpoint-first [PROTOCOL §4] The first value that is written for a step, item and key stays, for attempts and restarts.
+    stepflow_runtime/services/test_checkpoints.py::test_the_first_value_wins_and_a_look_changes_nothing
+    stepflow_runtime/services/test_checkpoints.py::test_of_two_that_write_at_once_one_wins_and_both_hear_the_same
+    stepflow_runtime/services/test_checkpoints.py::test_a_checkpoint_is_found_by_the_next_attempt_of_its_step_and_by_no_other
+    stepflow_runtime/services/test_checkpoints.py::test_a_checkpoint_outlives_the_runtime
+    component_sdk/test_streams.py::test_a_checkpoint_is_computed_once_and_read_as_its_type
+artifacts [PROTOCOL §4] Artifacts name blobs of a run, also binary ones; they are there once, and go with the run.
+    stepflow_runtime/services/test_artifacts.py::test_an_artifact_tells_what_it_is
+    stepflow_runtime/services/test_artifacts.py::test_a_step_that_is_executed_again_puts_nothing_twice
+    contracts/test_store_byproducts.py::test_byproducts_are_deleted_with_their_run
+    operations/test_byproducts.py::test_a_blob_that_an_artifact_or_a_chunk_names_is_kept_until_the_run_is_deleted
+no-action [PROTOCOL §4] A run of which every item took no action says noActionTaken.
+    stepflow_runtime/services/test_no_action.py::test_a_run_took_no_action_when_every_item_took_none
+    stepflow_runtime/services/test_no_action.py::test_an_item_took_no_action_when_every_step_of_it_took_none
+events-tree [PROTOCOL §4] runs/events with includeSubRuns tells all that happens beneath a run, in order, live, with cursors.
+    stepflow_runtime/services/test_tree_events.py::test_events_of_all_runs_beneath_come_once_each_in_the_order_of_their_commits
+    stepflow_runtime/services/test_tree_events.py::test_who_follows_is_woken_by_a_commit_of_a_sub_run_and_is_done_when_all_have_ended
+    stepflow_runtime/services/test_tree_events.py::test_after_a_restart_a_cursor_goes_on_where_it_was
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

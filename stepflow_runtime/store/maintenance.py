@@ -36,6 +36,17 @@ class Soundness(Struct, frozen=True):
     damages: tuple[str, ...]
 
 
+def read_version(path: Path) -> int:
+    """The version of a database's schema; reads next to nothing, and writes nothing.
+
+    Raises:
+        StoreUnavailable: It is not there, locked, or the medium refused.
+        StoreCorrupt: It is damaged, of another program or of a newer release.
+    """
+    with closing(database.connect_reader(path)) as connection:
+        return database.identify(connection, path)
+
+
 def examine(path: Path) -> Soundness:
     """Reads every page, and writes nothing.
 

@@ -27,7 +27,9 @@ from stepflow_runtime.app.cli.output import print_json, print_lines, stdout
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage, SqliteStorage
 from stepflow_runtime.app.config_file import obtain_config
 from stepflow_runtime.connect.listener import parse_address
+from stepflow_runtime.ports import StoreCorrupt, StoreUnavailable
 from stepflow_runtime.store.connection import SQLITE_VERSION
+from stepflow_runtime.store.maintenance import read_version
 
 LOWEST_PYTHON: Final = (3, 11)
 LOWEST_SQLITE: Final = (3, 51, 3)
@@ -123,7 +125,12 @@ def _check_storage(config: Config) -> Check:
     place = next(parent for parent in (path, *path.parents) if parent.exists())
     if not os.access(place, os.W_OK) or (place.is_dir() and place == path):
         return Check("storage", problem=f"{place} cannot be written; change its owner or mode, or `storage.path`.")
-    return Check("storage", str(config.storage) + ("" if place == path else " (it will be made)"))
+    if place != path:
+        return Check("storage", f"{config.storage} (it will be made)")
+    try:
+        return Check("storage", f"{config.storage}, schema version {read_version(path)}")
+    except (StoreUnavailable, StoreCorrupt) as error:
+        return Check("storage", problem=str(error))
 
 
 def _check_address(config: Config) -> Check:

@@ -106,6 +106,24 @@ def test_the_doctor_names_each_problem(stepflow: Stepflow, folder: Path) -> None
     assert 'The command "nonesuch" of a component server was not found' in problems["plugin gone"]
 
 
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [(b"no database", "is damaged"), (b"", "is empty"), (b"SQLite format 3\0" * 99, "is damaged")],
+)
+def test_the_doctor_names_a_database_that_cannot_be_used_and_leaves_it_alone(
+    stepflow: Stepflow, folder: Path, content: bytes, problem: str
+) -> None:
+    (folder / "state.db").write_bytes(content)
+    (folder / "stepflow-config.yml").write_text(
+        "plugins: {builtin: {type: builtin}}\nlisten: {rpc: '127.0.0.1:0'}\nstorage: {path: state.db}"
+    )
+    done = stepflow("doctor", "-o", "json")
+    assert done.code == 1
+    (found,) = [check for check in done.json if "problem" in check]
+    assert (found["subject"], problem in found["problem"]) == ("storage", True), found
+    assert (folder / "state.db").read_bytes() == content
+
+
 def test_the_doctor_stops_at_a_configuration_that_cannot_be_read(stepflow: Stepflow, folder: Path) -> None:
     (folder / "stepflow-config.yml").write_text("plugins: [")
     done = stepflow("doctor")
