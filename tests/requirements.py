@@ -90,6 +90,7 @@ wire-frame-limit [PROTOCOL §7; FAULTS 9] A call that would not fit a frame fail
     protocol/test_link.py::test_a_call_that_would_not_fit_a_frame_fails_and_the_link_goes_on
     protocol/test_peer.py::test_a_line_that_is_too_long_breaks_the_connection_after_what_came_before_it
     protocol/test_framing.py::test_a_line_that_is_too_long_names_the_limit
+    system/test_memory.py::test_a_line_without_end_is_refused_at_the_limit_and_takes_no_more_memory_than_that
 wire-throttle [PROTOCOL §7; FAULTS 20] Beyond what is handled at once, requests are -32024; parked waits do not count.
     protocol/test_handling.py::test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered
     protocol/test_handling.py::test_requests_that_hold_too_many_bytes_are_throttled
