@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +35,22 @@ def measure(folder: Path, items: int) -> int:
         run = client.start(make_flow("/builtin/noop"), inputs=({"n": n, "text": TEXT} for n in range(items)))
         assert sum(1 for _ in run.results()) == items
         return read_peak_kib(runtime.process.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_a_line_without_end_is_refused_at_the_limit_and_takes_no_more_memory_than_that(tmp_path: Path) -> None:
+    config = {"plugins": {"builtin": {"type": "builtin"}}, "limits": {"maxFrameBytes": 1 << 20}}
+    with serve(tmp_path, config) as runtime:
+        before, sent = read_peak_kib(runtime.process.pid), 0
+        with socket.create_connection(runtime.address) as hostile, suppress(ConnectionError):
+            hostile.sendall(b'{"jsonrpc":"2.0","id":1,"method":"blobs/put","params":{"data":"')
+            for _ in range(1024):  # a gigabyte, if it is let
+                hostile.sendall(b"x" * (1 << 20))
+                sent += 1
+        assert sent < 64, "the connection is broken soon after the limit"
+        assert read_peak_kib(runtime.process.pid) - before < 12 * 1024
+        with runtime.connect() as client:
+            assert client.call("ping") == {}, "and others are served"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
