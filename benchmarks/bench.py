@@ -59,7 +59,7 @@ class Bench(Struct, frozen=True):
 
     def read_usage(self) -> dict[str, Usage]:
         """What the runtime has used, its component servers together, and the client, which is this process."""
-        servers = [_read_usage(pid) for pid in _find_children(self.runtime_pid)]
+        servers = [_read_usage(pid) for pid in find_children(self.runtime_pid)]
         server = Usage(*(sum(getattr(usage, field) for usage in servers) for field in Usage.__struct_fields__))
         return {"runtime": _read_usage(self.runtime_pid), "server": server, "client": _read_usage(os.getpid())}
 
@@ -78,7 +78,8 @@ async def open_bench(
     with start_runtime(folder, storage=storage, processes=processes) as runtime:
         await runtime.wait_until_up()
         async with open_client(runtime.address) as client:
-            await client.submit_run(flow=one_step("double"), inputs=[{"n": 0}], wait=True)
+            with trio.fail_after(START_S):
+                await client.submit_run(flow=one_step("double"), inputs=[{"n": 0}], wait=True)
             yield Bench(client, runtime.address, runtime.process.pid)
 
 
@@ -183,7 +184,8 @@ def _find_free_port() -> int:
         return port
 
 
-def _find_children(pid: int) -> list[int]:
+def find_children(pid: int) -> list[int]:
+    """The processes that a process has started."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 

@@ -90,6 +90,13 @@ SCENARIOS: Final = (
         rounds=2,
     ),
     Scenario(
+        "S8",
+        "100,000 items in batches of 100",
+        (Goal(RATE, 150_000),),
+        _measure(100_000, "sqlite", "double_many"),
+        rounds=3,
+    ),
+    Scenario(
         "S10",
         "components that compute, in two processes",
         (Goal("x of one process", 1.8),),

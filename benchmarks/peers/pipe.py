@@ -48,9 +48,11 @@ class Pipe:
     Args:
         read: Where answers come from.
         write: Where calls go.
+        child_pid: Who answers.
     """
 
-    def __init__(self, read: trio.lowlevel.FdStream, write: trio.lowlevel.FdStream) -> None:
+    def __init__(self, read: trio.lowlevel.FdStream, write: trio.lowlevel.FdStream, child_pid: int) -> None:
+        self.child_pid = child_pid
         self._read = read
         self._write = write
         self._encode = msgspec.json.Encoder().encode
@@ -74,7 +76,7 @@ class Pipe:
 
 async def measure(work: Work) -> float:
     """What a pipe does of some work."""
-    async with _open_pipe() as pipe:
+    async with open_pipe() as pipe:
         await pipe.call(list(range(WINDOW)))
         match work:
             case Work.ONE_RUN:
@@ -104,14 +106,15 @@ async def _measure_rate(pipe: Pipe, items: int, steps: int) -> float:
 
 
 @asynccontextmanager
-async def _open_pipe() -> AsyncGenerator[Pipe]:
+async def open_pipe() -> AsyncGenerator[Pipe]:
+    """Starts the child."""
     child = await trio.lowlevel.open_process(
         [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert isinstance(child.stdin, trio.lowlevel.FdStream)
     assert isinstance(child.stdout, trio.lowlevel.FdStream)
     async with child.stdin, child.stdout:
-        yield Pipe(child.stdout, child.stdin)
+        yield Pipe(child.stdout, child.stdin, child.pid)
     await child.wait()
 
 
