@@ -15,6 +15,7 @@ import trio
 from component_sdk import Batch, ComponentServer, StepflowContext
 from protocol.errors import LinkClosed, RpcError
 from protocol.types import ConnectParams
+from tests.simulation.deadly import strike
 from tests.simulation.listening import tell
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class ServerHost:
     async def _work(self, input: Any, context: StepflowContext) -> Any:
         """Takes `ms`, fails the attempts up to `fail`, and says `v` + 1; `stubborn` work cannot be cancelled."""
         with self._executing(context), trio.CancelScope(shield=bool(input.get("stubborn"))):
+            if input.get("deadly"):
+                await strike(self.world)
             if input.get("tell"):
                 await tell(context, input["v"])
             if input.get("ms"):

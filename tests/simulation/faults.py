@@ -18,14 +18,19 @@ from protocol.link import Link
 from protocol.sender import Sender
 from protocol.types import SubmitParams
 from stepflow_runtime.connect.in_flight import InFlight
+from stepflow_runtime.engine import recovery
 from stepflow_runtime.engine.commands import Wake
-from stepflow_runtime.engine.facts import ItemRecord, RunFacts, StepRecord
+from stepflow_runtime.engine.committer import Committer
+from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.items import ItemRecord, StepRecord
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.model.events import RetryCause
+from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import CommitResult, Committed, RunWrite
 from stepflow_runtime.services import submission
 from stepflow_runtime.services.creation import RunCreator
+from stepflow_runtime.store import memory
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import WatchHub
 from tests.simulation.disk import Mount
@@ -199,6 +204,25 @@ def wake_nobody() -> AbstractContextManager[None]:
     return _replace((WatchHub, "notify", notify))
 
 
+def blame_nobody() -> AbstractContextManager[None]:
+    """What was at work when the runtime was killed is not suspect."""
+    return _replace((recovery, "find_suspects", lambda *_: ()))
+
+
+def write_again() -> AbstractContextManager[None]:
+    """The store does not know again what it wrote before its answer was lost."""
+    return _replace((memory, "_is_there", lambda *_: False))
+
+
+def believe_refusals() -> AbstractContextManager[None]:
+    """A run that the store refused is believed not to be there."""
+
+    async def is_not_there(self: Committer, run_id: RunId) -> bool:
+        return False
+
+    return _replace((Committer, "_may_be_stored", is_not_there))
+
+
 PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     keep_the_slot,
     forget_sub_runs,
@@ -213,4 +237,7 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     trust_the_clock,
     forget_idempotency_keys,
     wake_nobody,
+    blame_nobody,
+    write_again,
+    believe_refusals,
 ]

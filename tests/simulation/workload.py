@@ -30,6 +30,7 @@ from protocol.types import (
     SubmitParams,
 )
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from tests.simulation.deadly import check_ends
 from tests.simulation.listening import listen
 from tests.simulation.world import World
 
@@ -311,6 +312,16 @@ async def _listen(client: Client, chance: Random, key: str) -> None:
     await client.finish(status.run_id)
 
 
+async def _kill(client: Client, chance: Random, key: str) -> None:
+    """One item takes the runtime down each time it is executed."""
+    inputs: list[dict[str, Any]] = [{"v": number, "ms": 20} for number in range(chance.randint(1, 8))]
+    deadly = chance.randrange(len(inputs))
+    inputs[deadly]["deadly"] = True
+    order = Order(chance.choice([ONE, CHAIN]), inputs, {"max_concurrency": chance.choice([None, 1, 3])})
+    status = await client.submit(order, idempotency_key=key)
+    check_ends(client.world, await client.finish(status.run_id), deadly)
+
+
 Scenario = Callable[[Client, Random, str], Awaitable[None]]
 SCENARIOS: Final[list[Scenario]] = [
     _submit_and_wait,
@@ -318,6 +329,7 @@ SCENARIOS: Final[list[Scenario]] = [
     _submit_then_get,
     _append,
     _cancel,
+    _kill,
     _leave,
     _repeat,
     _follow,
