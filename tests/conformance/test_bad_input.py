@@ -148,6 +148,59 @@ def test_a_run_that_is_unknown(client: RawClient, method: str) -> None:
     assert error.data["runId"] == run_id
 
 
+TEMPLATE: Json = {"flowId": MISSING_FLOW, "inputs": []}
+NIGHTLY: Json = {"cron": "0 2 * * *", "timeZone": "UTC", "run": TEMPLATE}
+HOOK: Json = {"url": "https://receiver.example/", "events": ["run.completed"]}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "code", "words"),
+    [
+        ("jobs/submit", {"runs": []}, -32602, "runs"),
+        ("jobs/submit", {}, -32602, "runs"),
+        ("jobs/submit", {"runs": [{"inputs": []}]}, -32602, "flowId"),
+        ("jobs/submit", {"runs": [TEMPLATE]}, -32005, "run 0 of the job"),
+        ("jobs/get", {"jobRunId": "none"}, -32005, "there is no job none"),
+        ("jobs/get", {}, -32602, "jobRunId"),
+        ("jobs/cancel", {"jobRunId": "none"}, -32005, "there is no job none"),
+        ("jobs/list", {"cursor": "%%%"}, -32602, "cursor"),
+        ("jobs/list", {"limit": 0}, -32602, "limit"),
+        ("schedules/create", NIGHTLY, -32005, MISSING_FLOW),
+        ("schedules/create", {**NIGHTLY, "cron": "at night"}, -32602, "no cron expression"),
+        ("schedules/create", {**NIGHTLY, "cron": ""}, -32602, "cron"),
+        ("schedules/create", {**NIGHTLY, "timeZone": "Mars"}, -32602, "no time zone"),
+        ("schedules/create", {**NIGHTLY, "overlap": "both"}, -32602, "overlap"),
+        ("schedules/create", {**NIGHTLY, "catchUpMs": -1}, -32602, "catchUpMs"),
+        ("schedules/pause", {"scheduleId": "none"}, -32005, "there is no schedule none"),
+        ("schedules/unpause", {"scheduleId": "none"}, -32005, "there is no schedule none"),
+        ("schedules/delete", {"scheduleId": "none"}, -32005, "there is no schedule none"),
+        ("webhooks/register", {**HOOK, "url": ""}, -32602, "url"),
+        ("webhooks/register", {**HOOK, "url": "http://receiver.example/"}, -32602, "scheme must be https"),
+        ("webhooks/register", {**HOOK, "url": "https://169.254.169.254/"}, -32602, "not on the public internet"),
+        ("webhooks/register", {**HOOK, "url": "https://[::ffff:10.0.0.1]/"}, -32602, "not on the public internet"),
+        ("webhooks/register", {**HOOK, "events": []}, -32602, "events"),
+        ("webhooks/register", {**HOOK, "events": ["run.finished"]}, -32602, "run.finished"),
+        ("webhooks/register", {**HOOK, "secret": "hush"}, -32602, "whsec_"),
+        ("webhooks/delete", {"webhookId": "none"}, -32005, "there is no webhook none"),
+        ("webhooks/redeliver", {}, -32602, "deliveryId"),
+        ("webhooks/redeliver", {"deliveryId": "none"}, -32005, "there is no delivery none"),
+        ("webhooks/deliveries", {"status": "lost"}, -32602, "status"),
+    ],
+)
+def test_jobs_schedules_and_webhooks_that_cannot_be(
+    client: RawClient, method: str, params: Json, code: int, words: str
+) -> None:
+    check(client.refuse(method, params), code, {-32602: "invalidParams", -32005: "notFound"}[code], words)
+    assert client.call("jobs/list")["jobs"] == []
+    assert client.call("schedules/list")["schedules"] == []
+    assert client.call("webhooks/list")["webhooks"] == []
+
+
+def test_a_run_with_a_webhook_that_cannot_be(client: RawClient) -> None:
+    error = refuse_submit(client, webhook={"url": "https://127.0.0.1/"})
+    check(error, -32602, "invalidParams", "not on the public internet")
+
+
 def test_a_blob_that_is_unknown(client: RawClient) -> None:
     error = client.refuse("blobs/get", {"blob_id": MISSING_FLOW})
     check(error, -32005, "notFound", MISSING_FLOW)

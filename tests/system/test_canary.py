@@ -3,6 +3,7 @@ anybody reads afterwards. `SINKS` names them all."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -16,12 +17,14 @@ import pytest
 import trio
 
 from component_sdk.client import Client, open_client
+from protocol.types import RunWebhookParams
 from stepflow_runtime.connect.leftovers import MARK
 from tests.system.servers import config
 
 KEY: Final = 'sk-c4n4ry "quoted" \\ back\nc4n4ry-line-two é'
 CREDENTIALS: Final = {"user": "c4n4ry-user", "password": "c4n4ry-passw0rd"}
 CANARY: Final = "c4n4ry"
+WEBHOOK_SECRET: Final = "whsec_" + base64.b64encode(b"c4n4ry-webhook-secret-of-32-bytes").decode()
 INHERITED_ONLY: Final = "c4n4ry-not-for-flows"
 
 SERVER: Final = '''
@@ -148,7 +151,8 @@ def digest(credentials: dict[str, str] | None = None) -> str:
 
 SINKS: Final = {
     "answer", "runs/get", "runs/list", "runs/items", "runs/steps", "runs/events", "results", "blobs/get", "flow",
-    "rpc.discover", "components/list", "log", "command lines", "environments", "database", "backup", "files", "cli",
+    "rpc.discover", "components/list", "webhooks", "log", "command lines", "environments", "database", "backup",
+    "files", "cli",
 }  # fmt: skip
 """Wherever anybody but the component itself could come across a secret."""
 
@@ -173,6 +177,8 @@ async def read_all(client: Client, address: str) -> dict[str, list[str]]:
         found["results"] += [repr(entry) async for entry in handle.results()]
         found["runs/events"] += [repr(event) async for event in handle.events()]
         found["flow"].append(repr(await client.get_blob(run.flow_id)))
+    found["webhooks"] = [repr(webhook) async for webhook in client.list_webhooks()]
+    found["webhooks"] += [repr(delivery) async for delivery in client.list_deliveries()]
     stream = await trio.open_unix_socket(address.removeprefix("unix:"))
     async with stream:
         for method in ("runs/items", "runs/steps"):
@@ -233,7 +239,9 @@ async def test_a_planted_secret_shows_in_no_sink(tmp_path: Path, how: str) -> No
         async with trio.open_nursery() as nursery:
             address = await nursery.start(runtime.run)
             async with open_client(address) as client:
-                status = await client.submit_run(flow=FLOW, inputs=[{"how": how}], wait=True)
+                await client.register_webhook("https://receiver.invalid/", secret=WEBHOOK_SECRET)
+                webhook = RunWebhookParams("https://receiver.invalid/", secret=WEBHOOK_SECRET)
+                status = await client.submit_run(flow=FLOW, inputs=[{"how": how}], wait=True, webhook=webhook)
                 said = await read_all(client, address)
                 said["answer"] = [repr(status)]
                 assert status.results is not None
@@ -258,6 +266,7 @@ async def test_a_planted_secret_shows_in_no_sink(tmp_path: Path, how: str) -> No
         assert any(texts), f"{sink}: there is something to look at"
         for text in texts:
             assert CANARY not in text, sink
+            assert WEBHOOK_SECRET.removeprefix("whsec_") not in text, sink
 
 
 def read_files(folder: Path) -> dict[str, list[str]]:
