@@ -115,7 +115,8 @@ def decode_cursor(cursor: str) -> list[str]:
         RpcError: `INVALID_PARAMS`.
     """
     try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("/")
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode().split("/")
     except (binascii.Error, ValueError):
         raise bad_cursor() from None
 
@@ -138,7 +139,7 @@ def decode_text_cursor(cursor: str | None) -> str | None:
     if cursor is None:
         return None
     match decode_cursor(cursor):
-        case [position]:
+        case [position] if position:
             return position
         case _:
             raise bad_cursor()
