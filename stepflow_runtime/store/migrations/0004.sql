@@ -26,7 +26,7 @@ CREATE TABLE stream_writes (
 ) STRICT;
 CREATE UNIQUE INDEX stream_writes_by_index ON stream_writes (run_no, namespace, last_index);
 CREATE UNIQUE INDEX stream_writes_by_key ON stream_writes (run_no, namespace, key) WHERE key IS NOT NULL;
-CREATE INDEX stream_writes_by_writer ON stream_writes (run_no, namespace, writer) WHERE writer IS NOT NULL;
+CREATE INDEX stream_writes_by_writer ON stream_writes (run_no, namespace, writer, last_index) WHERE writer IS NOT NULL;
 
 CREATE TABLE checkpoints (
     run_no INTEGER NOT NULL,
