@@ -315,9 +315,25 @@ engine-cancellation [PROTOCOL §4] A cancellation reaches the sub-runs of what i
     stepflow_runtime/engine/test_cancellation.py::test_a_run_that_stops_leaves_the_sub_runs_of_items_that_have_ended
     stepflow_runtime/engine/test_cancellation.py::test_a_cancelled_run_takes_all_its_sub_runs_with_it
     stepflow_runtime/engine/test_cancellation.py::test_a_grace_that_is_over_ends_only_the_items_it_was_given_for
-engine-crash [FAULTS 1] Dying before or after any commit, or any settled message, loses nothing and does nothing twice.
+engine-crash [FAULTS 1, 2] Dying before or after any commit, or any settled message, loses nothing and does nothing twice.
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
     crash/test_crash_points.py::test_after_many_deaths_the_work_is_done_once
+engine-refused-writes [FAULTS 29] Whichever write is refused, or made without an answer, the work is done once.
+    crash/test_refused_writes.py::test_whichever_write_is_refused_the_work_is_done_once
+    contracts/test_store_commit.py::test_a_write_whose_answer_was_lost_is_written_once_however_often_it_comes
+    contracts/test_store_commit.py::test_a_write_that_only_looks_as_one_before_is_a_conflict
+engine-outage [FAULTS 29] What cannot be read or written now waits for the medium, and says so in `statusDetail`.
+    stepflow_runtime/engine/test_recovery.py::test_a_runtime_that_starts_while_the_disk_fails_waits_for_it
+    stepflow_runtime/engine/test_recovery.py::test_inputs_that_cannot_be_read_now_are_read_later
+    stepflow_runtime/engine/test_recovery.py::test_a_run_that_waits_for_the_disk_says_so_and_goes_on
+engine-lost-flow [FAULTS 30] A run whose flow cannot be read any more fails and names the blob; other runs go on.
+    stepflow_runtime/engine/test_recovery.py::test_a_run_whose_flow_cannot_be_read_any_more_fails_and_says_why
+    stepflow_runtime/engine/test_recovery.py::test_a_cancelled_run_whose_flow_cannot_be_read_any_more_ends
+engine-cancel-races [PROTOCOL §4; FAULTS 26] Of an end and a cancellation that meet one wins, and all who asked are told which.
+    stepflow_runtime/services/test_runs.py::test_of_an_end_and_a_cancellation_that_meet_one_wins_for_everybody
+    stepflow_runtime/services/test_runs.py::test_who_cancels_what_another_one_cancels_is_told_what_came_of_it
+engine-failed-children [PROTOCOL §4; FAULTS 2] A failed sub-run is replaced after an error and found after a loss.
+    stepflow_runtime/services/test_runs.py::test_a_failed_sub_run_is_replaced_after_an_error_and_found_after_a_loss
 engine-properties [DESIGN, The five ideas] Random scripts over a run keep every promise, and every journal folds to what is live.
     stepflow_runtime/engine/test_run_properties.py::test_a_run_keeps_its_promises
 engine-kill [DESIGN, Concurrency; FAULTS 1, 2, 3, 6, G1-G3, G7] After a hundred kills and stops of the runtime and its servers under load all results are there, no committed step has run again, no sub-run was made twice, and no process or descriptor is left.
@@ -453,6 +469,7 @@ ops-drain [FAULTS 6] SIGTERM lets what is in flight end and takes nothing new; t
     operations/test_drain.py::test_an_execution_that_waits_for_a_sub_run_holds_no_drain_up
     operations/test_drain.py::test_a_drain_ends_after_its_time
     operations/test_drain.py::test_a_runtime_on_stdio_drains_too_and_answers_who_waits
+    stepflow_runtime/connect/test_pool.py::test_a_drain_waits_for_what_is_in_flight_and_not_for_what_nobody_wants
 ops-force [FAULTS 6] A second SIGTERM or SIGINT stops at once.
     operations/test_drain.py::test_a_second_signal_stops_at_once
     operations/test_drain.py::test_a_second_signal_stops_a_runtime_on_stdio_at_once
