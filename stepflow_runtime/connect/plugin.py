@@ -60,7 +60,7 @@ class Plugin(Protocol):
 
     @property
     def load(self) -> int:
-        """How many executions are at work: those in flight that do not wait in a request to the runtime."""
+        """How many executions are at work: those in flight that somebody wants, and that do not wait in a request."""
         ...
 
     async def components(self) -> Sequence[ComponentInfo]:

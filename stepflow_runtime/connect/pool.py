@@ -91,8 +91,8 @@ class Pool:
 
     @property
     def load(self) -> int:
-        """Executions in flight, less those that wait in a request."""
-        return sum(server.load for server in self._servers)
+        """Executions in flight, less those that wait in a request; of a server where nobody wants any of them, none."""
+        return sum(server.load for server in self._servers if server.connection.executions)
 
     def flush(self) -> None:
         """Fills free slots and sends."""

@@ -330,6 +330,23 @@ async def test_what_is_cancelled_while_it_waits_takes_its_slot_when_the_wait_is_
         assert deaf not in world.sink.answers
 
 
+async def test_a_drain_waits_for_what_is_in_flight_and_not_for_what_nobody_wants() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        wanted, unwanted = execution(), execution()
+        world.call(wanted, unwanted)
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(world.router.drain)
+                world.router.cancel(unwanted)
+                world.router.flush()
+                await trio.testing.wait_all_tasks_blocked()
+                assert nursery.child_tasks
+                await origin.servers[0].answer_all(1)
+                await world.sink.wait_for(wanted)
+                world.router.flush()
+
+
 async def test_a_server_that_did_not_declare_it_is_sent_no_cancel_request() -> None:
     origin = MemoryOrigin()
     async with open_world(origin) as world:
