@@ -294,10 +294,7 @@ class StepflowContext(RuntimeAccess, Execution):
 
 def describe_content(data: Any) -> tuple[Any, Literal["data", "binary"], str]:
     """What is stored of an artifact's data, as which kind of blob, and the type that it has by itself."""
-    match data:
-        case str():
-            return data.encode(), "binary", "text/plain"
-        case bytes() | bytearray() | memoryview():
-            return bytes(data), "binary", "application/octet-stream"
-        case _:
-            return data, "data", "application/json"
+    if isinstance(data, str):
+        return data.encode(), "binary", "text/plain"
+    is_bytes = isinstance(data, bytes | bytearray | memoryview)
+    return (data, "binary", "application/octet-stream") if is_bytes else (data, "data", "application/json")
