@@ -77,6 +77,7 @@ class JournalAudit:
         self.watermark = 0
         self.complaints: list[str] = []
         self._started: set[int] = set()
+        self._suspended: set[tuple[int, str]] = set()
         self._steps_ended: set[tuple[int, str]] = set()
         self._total = 0
         self._sealed = False
@@ -113,6 +114,12 @@ class JournalAudit:
                 self._start_step(item, step, attempt, above=0)
             case ev.StepRetrying(item=item, step=step, attempt=attempt):
                 self._start_step(item, step, attempt, above=self.attempts.get((item, step), 0))
+            case ev.StepResumed(item=item, step=step, attempt=attempt):
+                self._resume_step(item, step, attempt)
+            case ev.StepSuspended(item=item, step=step, attempt=attempt):
+                if self.attempts.get((item, step)) != attempt or (item, step) in self._suspended:
+                    self._complain(f"step {item}/{step} suspends as {attempt}, {self.attempts.get((item, step))} is on")
+                self._suspended.add((item, step))
             case ev.StepSucceeded(item=item, step=step, attempt=attempt, since=since):
                 self._end_step(item, step, attempt)
                 self.steps_done[item, step] = attempt
@@ -126,9 +133,9 @@ class JournalAudit:
                 self._end_item(item, "failed")
             case ev.ItemCancelled(item=item):
                 self._end_item(item, "cancelled")
-            case ev.ItemsCancelled(first=first, last=last):
+            case ev.ItemsCancelled(first=first, last=last, parked=parked):
                 for item in range(first, last + 1):
-                    if item in self._started:
+                    if item in self._started and not parked:
                         self._complain(f"item {item} was started and cancelled as one that was not")
                     self._end_item(item, "cancelled")
             case ev.RunStopped():
@@ -137,6 +144,12 @@ class JournalAudit:
                 self._complete(status)
             case _:
                 pass
+
+    def _resume_step(self, item: int, step: str, attempt: int) -> None:
+        if (item, step) not in self._suspended:
+            self._complain(f"step {item}/{step} is resumed and was not suspended")
+        self._suspended.discard((item, step))
+        self._start_step(item, step, attempt, above=self.attempts.get((item, step), 0))
 
     def _start_step(self, item: int, step: str, attempt: int, above: int) -> None:
         if item in self.ended or (item, step) in self._steps_ended:

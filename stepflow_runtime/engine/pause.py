@@ -13,13 +13,12 @@ from stepflow_runtime.model import events as ev
 class Pause:
     """What one run holds back."""
 
-    __slots__ = ("_attempts", "_lost", "_ready", "_state")
+    __slots__ = ("_attempts", "_ready", "_state")
 
     def __init__(self, state: Whole) -> None:
         self._state = state
         self._ready: dict[int, list[tuple[str, bytes]]] = {}
         self._attempts: list[tuple[int, str, int]] = []
-        self._lost: list[int] = []
 
     @property
     def is_on(self) -> bool:
@@ -38,26 +37,19 @@ class Pause:
         """An attempt whose time has come."""
         self._attempts.append((index, step, attempt))
 
-    def keep_lost(self, index: int) -> None:
-        """An item that was in flight when the runtime stopped."""
-        self._lost.append(index)
-
     def begin(self) -> None:
         """Pauses the run; nothing changes if it is paused, or over."""
         if not self.is_on and not self._state.facts.is_terminal:
             self._state.record(ev.RunPaused())
 
-    def end(self, now_ms: int) -> None:
+    def end(self) -> None:
         """Lets the run go on."""
         state, live = self._state, self._state.facts.live
         if not self.is_on or state.facts.is_terminal:
             return
         state.record(ev.RunUnpaused())
-        lost, ready, attempts = self._lost, self._ready, self._attempts
-        self._lost, self._ready, self._attempts = [], {}, []
-        for index in lost:
-            if index in live and not live[index].cancelling:
-                state.repeat(live[index], now_ms)
+        ready, attempts = self._ready, self._attempts
+        self._ready, self._attempts = {}, []
         for index, steps in ready.items():
             if index in live and not live[index].cancelling:
                 state.begin_steps(live[index], steps)

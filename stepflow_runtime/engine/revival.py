@@ -68,10 +68,7 @@ def _go_on(state: RunState, item: ItemRecord, advance: Advance, max_stops: int, 
     elif item.held:
         state.after.append(AwaitTurn(item.index))
     else:
-        if state.pause.is_on:
-            state.pause.keep_lost(item.index)
-        else:
-            state.repeat(item, now_ms)
+        state.repeat(item, now_ms)
         state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])
 
 

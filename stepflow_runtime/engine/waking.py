@@ -181,7 +181,7 @@ class Waking:
         if is_on:
             run.state.pause.begin()
         else:
-            run.state.pause.end(self._clock.wall_ms())
+            run.state.pause.end()
         self._touch(run)
 
     # --- times ---

@@ -17,6 +17,7 @@ from protocol.errors import LinkClosed, RpcError
 from protocol.types import ConnectParams
 from tests.simulation.deadly import strike
 from tests.simulation.listening import tell
+from tests.simulation.waiting import ask
 
 if TYPE_CHECKING:
     from tests.simulation.network import SimStream, Wire
@@ -39,6 +40,7 @@ class ServerHost:
         self.server = ComponentServer(max_in_flight=max_in_flight)
         self.server.component(name="work")(self._work)
         self.server.component(name="parent")(self._parent)
+        self.server.component(name="ask")(self._ask)
         self.server.component(name="together", batch=Batch(max_size=4, max_wait_s=0.02))(self._together)
 
     # --- its life ---
@@ -111,6 +113,11 @@ class ServerHost:
                 else {"v": value["v"] + 1, "attempt": context.attempt, "ms": value.get("ms", 0)}
                 for value, context in zip(inputs, contexts, strict=True)
             ]
+
+    async def _ask(self, input: Any, context: StepflowContext) -> Any:
+        """See `waiting`."""
+        with self._executing(context):
+            return await ask(input, context)
 
     async def _parent(self, input: Any, context: StepflowContext) -> Any:
         """Runs `flow` over `inputs`, `times` times, and says how many items ended well."""

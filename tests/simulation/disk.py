@@ -14,6 +14,7 @@ from typing import Any, Final
 import trio
 
 from protocol.types import BlobType, RunState
+from stepflow_runtime.model.events import RunPaused, StepSuspended
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import CommitResult, Committed, Message, RunProgress, RunWrite, StoreUnavailable, WatchFor
@@ -66,6 +67,7 @@ class Disk:
         self.dies_at: tuple[str, int] | None = None
         self._ended: dict[RunId, RunState] = {}
         self._limits: dict[RunId, int] = {}
+        self._waiting: set[RunId] = set()
 
     def mount(self, die: Callable[[], None]) -> Mount:
         """The store for a new life of the runtime; the one before must be dead."""
@@ -89,8 +91,11 @@ class Disk:
         progress = write.progress
         if progress.running > limit:
             self.trace.violate(f"{write.run_id} runs {progress.running} items, maxConcurrency is {limit}")
-        pending = progress.total - progress.completions - progress.running
+        pending = progress.pending
+        if any(isinstance(event, StepSuspended | RunPaused) for event in write.events):
+            self._waiting.add(write.run_id)  # what goes on has its slot while it is read, and is not at work yet
         is_free = not progress.cancel_requested and self.trace.counts["boot"] == 1
+        is_free = is_free and write.run_id not in self._waiting
         if is_free and pending and progress.running < min(limit, AT_LEAST_LOADED):
             self.trace.violate(f"{write.run_id} runs {progress.running} of {limit} items, and {pending} wait")
 

@@ -30,6 +30,7 @@ from protocol.types import (
     SubmitParams,
 )
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
+from tests.simulation import waiting
 from tests.simulation.deadly import check_ends
 from tests.simulation.listening import listen
 from tests.simulation.world import World
@@ -322,6 +323,15 @@ async def _kill(client: Client, chance: Random, key: str) -> None:
     check_ends(client.world, await client.finish(status.run_id), deadly)
 
 
+async def _answer(client: Client, chance: Random, key: str) -> None:
+    """Answers what the items of a run ask."""
+    inputs = [waiting.draw_input(chance, number) for number in range(chance.randint(1, 6))]
+    order = Order(chance.choice(waiting.FLOWS), inputs, {"max_concurrency": chance.choice([None, 1, 2])})
+    status = await client.submit(order, idempotency_key=key)
+    await waiting.answer(client, status.run_id, chance)
+    await client.finish(status.run_id)
+
+
 Scenario = Callable[[Client, Random, str], Awaitable[None]]
 SCENARIOS: Final[list[Scenario]] = [
     _submit_and_wait,
@@ -333,6 +343,7 @@ SCENARIOS: Final[list[Scenario]] = [
     _leave,
     _repeat,
     _follow,
+    _answer,
     _listen,
 ]
 

@@ -240,7 +240,7 @@ class Bench:
         self.turn()
 
     def unpause(self) -> None:
-        self.state.pause.end(self.now_ms)
+        self.state.pause.end()
         self.turn()
 
     def append(self, inputs: Iterable[Any], *, sealed: bool = False) -> None:
@@ -267,6 +267,10 @@ class Bench:
         if not self.state.facts.progress.sealed:
             self.append([], sealed=True)
         for _ in range(1000):
+            self.commit_all()
+            self.unpause()
+            for entry in self.suspended():
+                self.resume(*entry)
             self.commit_all()
             self.answer_all(outcome)
             self.pass_time()

@@ -13,9 +13,9 @@ from protocol.types import RunState as RunStatus
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import completions
-from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.outcome import Outcome, Suspension
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import ItemRef
+from stepflow_runtime.ports import SLEEPS, ItemRef
 from tests.stepflow_runtime.engine.bench import Bench, Place
 from tests.stepflow_runtime.engine.world import BOOM, CANCELLED, CHAIN, DIAMOND, GONE, ONE, flow, ref, step
 
@@ -29,19 +29,28 @@ FLOWS = (
     flow(step("a"), inputSchema={"type": "object", "required": ["x"]}),
 )
 OUTCOMES: tuple[Outcome, ...] = (b"1", b"1", b"null", BOOM, GONE, CANCELLED)
+WAITS: tuple[Suspension, ...] = (
+    Suspension(),
+    Suspension(),
+    Suspension(label="x", timeout_ms=20),
+    Suspension(until_ms=1020),
+    Suspension(until_ms=100_000),
+)
 
 numbers = st.integers(0, 30)
 operations = st.one_of(
     st.tuples(st.just("answer"), numbers, st.sampled_from(OUTCOMES)),
     st.tuples(st.just("answer"), numbers, st.sampled_from(OUTCOMES)),
-    st.tuples(st.just("late"), numbers, st.sampled_from(OUTCOMES)),
+    st.tuples(st.just("answer"), numbers, st.sampled_from(WAITS)),
+    st.tuples(st.just("resume"), numbers),
+    st.tuples(st.just("late"), numbers, st.sampled_from([*OUTCOMES, *WAITS])),
     st.tuples(st.just("commit"), st.booleans()),
     st.tuples(st.just("commit"), st.booleans()),
     st.tuples(st.just("time"), st.sampled_from([1, 20, 60_000])),
     st.tuples(st.just("restart")),
     st.tuples(st.just("append"), st.integers(0, 4), st.booleans()),
     st.tuples(st.just("cancel items"), st.lists(numbers, min_size=1, max_size=6)),
-    st.tuples(st.sampled_from(["cancel", "grace", "stop"])),
+    st.tuples(st.sampled_from(["cancel", "grace", "stop", "wake", "pause", "unpause", "unpause"])),
 )
 inputs = st.sampled_from([{"x": 1}, {"x": 1}, {"x": None}, {}])
 
@@ -56,6 +65,16 @@ def carry_out(bench: Bench, operation: tuple[Any, ...]) -> None:
                 recorded = len(bench.state.events)
                 assert not bench.answer(place, outcome), "a late answer counted"
                 assert len(bench.state.events) == recorded
+        case ("resume", number) if waiting := bench.suspended():
+            entry = waiting[number % len(waiting)]
+            if bench.resume(*entry):
+                assert not bench.resume(*entry), "two resumes of one suspension counted"
+        case ("wake",):
+            bench.wake_up()
+        case ("pause",):
+            bench.pause()
+        case ("unpause",):
+            bench.unpause()
         case ("commit", snapshot):
             bench.commit(snapshot=snapshot)
         case ("time", ms):
@@ -80,14 +99,22 @@ def carry_out(bench: Bench, operation: tuple[Any, ...]) -> None:
 
 def check_always(bench: Bench) -> None:
     facts, progress, slots = bench.state.facts, bench.progress, bench.spec.max_concurrency
-    live = len(facts.live)
+    live = len(facts.live) + len(bench.state.waiting.loading)
     assert live <= slots, "maxConcurrency was passed"
     if not bench.state.events:
         assert {item for item, _, _ in bench.in_flight} <= facts.live.keys()
-    assert live + progress.completions <= progress.total
-    waiting = progress.total - progress.completions - live
-    if not bench.state.is_stopping:
+    parked = dict(facts.results.iterate_parked())
+    sleeping = sum(1 for ref in parked.values() if ref & SLEEPS)
+    assert (len(parked) - sleeping, sleeping) == (progress.suspended, progress.sleeping)
+    assert not parked.keys() & {*facts.live, *facts.queued}
+    assert len(facts.live) + len(facts.queued) + len(parked) + progress.completions <= progress.total
+    waiting = progress.total - progress.completions - len(parked) - len(facts.live)
+    waiting -= len(facts.queued.keys() & bench.state.waiting.loading.keys())
+    if not bench.state.is_stopping and not progress.paused:
         assert live == slots or not waiting, "maxConcurrency was not used fully"
+    is_suspended = progress.suspended > 0 and progress.suspended + progress.completions == progress.total
+    if not facts.is_terminal and not bench.state.is_stopping:
+        assert (progress.status is RunStatus.SUSPENDED) == is_suspended
     assert facts.is_terminal == (progress.sealed and progress.completions == progress.total)
     assert all(index > facts.next_item for index in facts.skipped)
 
