@@ -13,7 +13,7 @@ from msgspec import NODEFAULT, Raw, Struct, UnsetType
 
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
 from protocol.methods import METHODS, Method, Side
-from stepflow_runtime.app.config import RuntimeLimits
+from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
 from tests.requirements import REQUIREMENTS
 
 FOLDER: Final = Path(__file__).parent / "reference"
@@ -64,11 +64,29 @@ def write_errors() -> Iterator[str]:
 def write_limits() -> Iterator[str]:
     yield "# Limits"
     yield "In the configuration under `limits`; the one that is hit is named in an error's `data.limit`."
-    meanings = _read_args(RuntimeLimits)
-    yield "| limit | default | |"
+    yield from _write_section(RuntimeLimits)
+    yield "## Webhooks"
+    yield "In the configuration under `webhooks`; see [how to use them](../how-to/webhooks.md)."
+    yield from _write_section(WebhookConfig)
+
+
+def _write_section(section: type[Struct]) -> Iterator[str]:
+    """The fields of a part of the configuration."""
+    meanings = _read_args(section)
+    yield "| name | default | |"
     yield "|---|---|---|"
-    for field in msgspec.structs.fields(RuntimeLimits):
-        yield f"| `{field.encode_name}` | {field.default:,} | {meanings[field.name]} |"
+    for field in msgspec.structs.fields(section):
+        yield f"| `{field.encode_name}` | {_write_default(field.default)} | {meanings[field.name]} |"
+
+
+def _write_default(default: Any) -> str:
+    match default:
+        case int():
+            return f"{default:,}"
+        case tuple():
+            return ", ".join(map(_write_default, default)) or "none"  # pyright: ignore[reportUnknownArgumentType]
+        case _:
+            return "" if default is None else str(default)
 
 
 def write_requirements() -> Iterator[str]:

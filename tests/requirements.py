@@ -642,6 +642,72 @@ simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes
     simulation/test_simulation.py::test_a_seed_that_found_something_finds_nothing_any_more
     simulation/test_simulation.py::test_a_planted_defect_is_found
     simulation/test_simulation.py::test_a_seed_decides_everything
+job-order [PROTOCOL §4] The runs of a job go in order, and the first that does not succeed stops the rest.
+    stepflow_runtime/services/test_jobs.py::test_the_runs_of_a_job_go_in_order
+    stepflow_runtime/services/test_jobs.py::test_a_failure_stops_the_rest
+    stepflow_runtime/services/test_jobs.py::test_a_run_that_somebody_cancels_stops_its_job
+job-frozen [PROTOCOL §4] A job is frozen when it is submitted, and refused whole if one of its runs would be.
+    stepflow_runtime/services/test_jobs.py::test_a_job_is_frozen_when_it_is_submitted
+    stepflow_runtime/services/test_jobs.py::test_a_job_of_which_one_run_is_refused_does_nothing
+job-durable [PROTOCOL §4; FAULTS 1] A job goes on after any death of the runtime, and makes no run twice.
+    stepflow_runtime/services/test_jobs.py::test_another_runtime_goes_on_with_a_job
+    stepflow_runtime/services/test_jobs.py::test_while_the_disk_is_full_a_job_waits
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+    crash/test_refused_writes.py::test_whichever_write_is_refused_the_work_is_done_once
+job-key [PROTOCOL §4] The same idempotency key with the same runs gives the first job; with others it is refused.
+    stepflow_runtime/services/test_jobs.py::test_the_same_idempotency_key_gives_the_first_job
+job-cancel [PROTOCOL §4] A cancelled job ends with the run that it is at; one that has ended does not change.
+    stepflow_runtime/services/test_jobs.py::test_a_cancelled_job_ends_with_the_run_that_it_is_at
+job-runs [PROTOCOL §4] Runs are listed by their job.
+    contracts/test_store_registry.py::test_runs_are_found_by_their_job
+    stepflow_runtime/services/test_jobs.py::test_runs_are_listed_by_their_job
+webhook-outbox [PROTOCOL §4] A delivery is written with the event that it is of: a committed event is told, at least once.
+    contracts/test_store_registry.py::test_deliveries_are_written_with_the_events_that_they_are_of
+    stepflow_runtime/services/test_webhooks.py::test_an_event_and_its_deliveries_are_one_write
+    stepflow_runtime/services/test_webhooks.py::test_another_runtime_goes_on_delivering
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+webhook-idle [PROTOCOL §4] While nobody wants an event, nothing is written for it.
+    stepflow_runtime/services/test_webhooks.py::test_while_nobody_wants_it_nothing_is_written
+webhook-signed [PROTOCOL §4] Deliveries are signed after Standard Webhooks.
+    stepflow_runtime/services/test_webhooks.py::test_the_official_library_accepts_our_signatures
+    stepflow_runtime/services/test_webhooks.py::test_the_end_of_a_run_is_told_once_and_signed
+    component_sdk/test_automation.py::test_a_job_tells_a_webhook_of_each_of_its_runs
+webhook-retry [PROTOCOL §4] A delivery is tried again under the same id, given up at last and kept; a slow receiver keeps no other waiting.
+    stepflow_runtime/services/test_webhooks.py::test_a_delivery_is_tried_again_with_the_same_id
+    stepflow_runtime/services/test_webhooks.py::test_a_delivery_that_never_arrives_is_given_up_and_kept
+    stepflow_runtime/services/test_webhooks.py::test_a_slow_receiver_keeps_no_other_waiting
+webhook-ssrf [FAULTS 41] A delivery goes only where it may: every address is judged at each connection, the judged one is used, and nothing is followed.
+    stepflow_runtime/connect/test_destinations.py::test_what_only_we_can_reach_is_refused
+    stepflow_runtime/connect/test_http_sender.py::test_a_name_is_judged_by_all_that_it_stands_for
+    stepflow_runtime/connect/test_http_sender.py::test_the_connection_goes_to_the_address_that_was_judged
+    stepflow_runtime/connect/test_http_sender.py::test_odd_ways_to_write_an_address_are_judged_as_what_they_stand_for
+    stepflow_runtime/connect/test_http_sender.py::test_the_certificate_must_be_for_the_name
+    stepflow_runtime/connect/test_http_sender.py::test_a_delivery_that_is_not_accepted_has_failed
+    stepflow_runtime/connect/test_http_sender.py::test_a_url_that_is_never_sent_to_is_refused
+webhook-bounded [FAULTS 41] A receiver takes neither time nor memory without end.
+    stepflow_runtime/connect/test_http_sender.py::test_a_receiver_that_does_not_answer_is_given_up_in_time
+    stepflow_runtime/connect/test_http_sender.py::test_of_an_answer_that_never_ends_only_the_status_is_read
+webhook-secret [FAULTS 40] The secret of a webhook is told once, and lies sealed in the database.
+    system/test_canary.py::test_a_planted_secret_shows_in_no_sink
+    component_sdk/test_automation.py::test_the_key_that_seals_secrets_lies_beside_the_database_for_its_owner_alone
+webhook-sight [FAULTS 36] A component server is told of its plugin's runs only, and sees its plugin's webhooks only.
+    stepflow_runtime/services/test_webhooks.py::test_a_component_server_is_told_of_its_own_runs_and_sees_its_own_webhooks
+schedule-zones [PROTOCOL §4] Schedules follow the clock of their zone, also when it is put forward or back.
+    stepflow_runtime/services/test_schedules.py::test_times_follow_the_clock_of_their_zone
+    stepflow_runtime/services/test_schedules.py::test_a_time_in_the_hour_that_is_left_out_fires_right_after_it
+    stepflow_runtime/services/test_schedules.py::test_a_time_in_the_hour_that_comes_twice_fires_once
+schedule-once [FAULTS 33] Each time of a schedule fires once, whatever the clock and the runtime do.
+    stepflow_runtime/services/test_schedules.py::test_a_clock_that_jumps_fires_no_time_twice
+    stepflow_runtime/services/test_schedules.py::test_a_death_around_a_firing_loses_and_doubles_none
+schedule-overlap [PROTOCOL §4] When the run before has not ended, a time is left out, queued, or cancels it.
+    stepflow_runtime/services/test_schedules.py::test_a_run_that_has_not_ended_has_the_next_one_left_out
+    stepflow_runtime/services/test_schedules.py::test_times_queue_up_behind_a_run_that_has_not_ended
+    stepflow_runtime/services/test_schedules.py::test_the_next_run_cancels_the_one_before
+schedule-catch-up [PROTOCOL §4] Times that were missed are made up for within the window, and no others.
+    stepflow_runtime/services/test_schedules.py::test_a_runtime_that_was_away_makes_up_for_the_times_in_its_window
+    stepflow_runtime/services/test_schedules.py::test_all_times_in_the_window_are_made_up_for_in_a_queue
+automation-refused [PROTOCOL §6] Jobs, schedules and webhooks that cannot be are refused, each with its code, and change nothing.
+    conformance/test_bad_input.py::test_jobs_schedules_and_webhooks_that_cannot_be
 clock-jumps [FAULTS 33] Whatever the wall clock does, no attempt is made twice.
     stepflow_runtime/engine/test_run_state.py::test_no_attempt_is_made_twice_when_the_clock_is_set_back_over_a_restart
     simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
