@@ -296,5 +296,6 @@ def describe_content(data: Any) -> tuple[Any, Literal["data", "binary"], str]:
     """What is stored of an artifact's data, as which kind of blob, and the type that it has by itself."""
     if isinstance(data, str):
         return data.encode(), "binary", "text/plain"
-    is_bytes = isinstance(data, bytes | bytearray | memoryview)
-    return (data, "binary", "application/octet-stream") if is_bytes else (data, "data", "application/json")
+    if type(data) in (bytes, bytearray, memoryview):
+        return data, "binary", "application/octet-stream"
+    return data, "data", "application/json"

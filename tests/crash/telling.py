@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
@@ -41,7 +41,7 @@ async def check_told(world: World, status: RunStatus) -> None:
     assert sorted(artifact.item_index or 0 for artifact in artifacts.artifacts) == list(range(ITEMS))
 
 
-async def read(world: World, run_id: str) -> Any:
+async def read(world: World, run_id: str) -> AsyncIterator[list[Any]]:
     """All chunks, one at a time, as a reader of an ended run does."""
     client, index, done = Peer(world), 0, False
     while not done:

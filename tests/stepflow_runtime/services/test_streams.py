@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
-import trio.testing
 
 from protocol.byproducts import Encoding, ReadStreamResult
 from protocol.errors import ErrorCode, RpcError
