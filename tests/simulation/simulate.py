@@ -20,6 +20,7 @@ from msgspec import Struct
 
 import component_sdk.workers
 from stepflow_runtime.model.events import StepSucceeded
+from stepflow_runtime.services import delivering
 from tests.invariants import audit_store
 from tests.simulation.chaos import rage
 from tests.simulation.network import Weather
@@ -197,6 +198,7 @@ def _deterministic(seed: int) -> Generator[None]:
         with (
             patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
             patch.object(component_sdk.workers, "perf_counter", trio.current_time),
+            patch.object(delivering, "MAX_SLEEP_S", 3600.0),  # half of all turns were to look for nothing
         ):
             yield
     finally:
