@@ -188,12 +188,15 @@ def check_size(inputs: Sequence[Raw], limits: SubmitLimits) -> None:
 def hash_submission(params: SubmitParams) -> str:
     """The hash of {flowId, inputs, overrides, variables}: equal for equal JSON, however it is written."""
     inputs = params.inputs
-    digest = blake3(b"%b %d " % (params.flow_id.encode(), len(inputs)))
-    pieces = (b",".join(inputs[at : at + SEGMENT_ITEMS]) for at in range(0, len(inputs), SEGMENT_ITEMS))
-    variables = msgspec.json.encode(params.variables or {})
-    for part in (canonical_json(params.overrides), normalize(variables), *(normalize(b"[%b]" % p) for p in pieces)):
-        digest.update(b"%d " % len(part))
-        digest.update(part)
+    pieces = (inputs[at : at + SEGMENT_ITEMS] for at in range(0, len(inputs), SEGMENT_ITEMS))
+    digest = blake3()
+    for part in (
+        params.flow_id.encode(),
+        b"[%b]" % b",".join([normalize(b"[%b]" % b",".join(piece))[1:-1] for piece in pieces]),
+        canonical_json(params.overrides),
+        normalize(msgspec.json.encode(params.variables or {})),
+    ):
+        digest.update(b"%d\n%b" % (len(part), part))
     return digest.hexdigest(16)
 
 
