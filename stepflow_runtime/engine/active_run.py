@@ -62,6 +62,7 @@ class ActiveRun:
         committed: What queries may see: as of the last durable commit.
         segments: Inputs that the next commit brings.
         tickets: Who waits for the next commit.
+        awaiting: Who waits until it is durable up to which sequence number.
         idle: The timer that seals it, if it is open.
         timeout: The timer that stops it, if it has a time-out.
         byproducts: What it makes beside its results; `None` until it makes any.
@@ -75,6 +76,7 @@ class ActiveRun:
         "_since_snapshot",
         "_taken",
         "alarm",
+        "awaiting",
         "byproducts",
         "committed",
         "delay",
@@ -94,6 +96,7 @@ class ActiveRun:
         self.committed = committed
         self.segments: list[InputSegment] = []
         self.tickets: list[Ticket] = []
+        self.awaiting: list[tuple[int, trio.Event]] = []
         self.idle: Timer | None = None
         self.timeout: Timer | None = None
         self.byproducts: RunByproducts | None = None
@@ -117,6 +120,15 @@ class ActiveRun:
     def record(self) -> RunRecord:
         """As of the last durable commit."""
         return RunRecord(self.spec, self.committed)
+
+    def tell(self, *, is_gone: bool = False) -> None:
+        """Wakes whose wait is over: all, if nothing of it will be committed any more."""
+        waiting, self.awaiting = self.awaiting, []
+        for seq, over in waiting:
+            if is_gone or seq <= self.committed.seq:
+                over.set()
+            else:
+                self.awaiting.append((seq, over))
 
     def note_token(self, item: int, step: str, token: str | None) -> None:
         """A step waits under this token, if it has one."""

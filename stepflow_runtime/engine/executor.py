@@ -188,9 +188,10 @@ class Executor:
 
     async def wait_committed(self, run: ActiveRun, seq: int) -> None:
         """Waits until what this run has recorded up to `seq` is durable, and `record` knows it."""
-        while run.committed.seq < seq:
-            await self._store.watch(run.spec.run_id, run.committed.seq)
-            await trio.lowlevel.checkpoint()  # the store may know of a commit before we do
+        if run.committed.seq < seq and run.spec.run_id in self._runs:
+            over = trio.Event()
+            run.awaiting.append((seq, over))
+            await over.wait()
 
     def is_current(self, execution: Execution) -> bool:
         """Whether the answer of an execution would still count."""
@@ -401,6 +402,8 @@ class Executor:
     def durable(self, taken: Taken) -> None:
         run, write = taken.run, taken.write
         run.committed = write.progress
+        if run.awaiting:
+            run.tell()
         run.state.durable_through = write.progress.started_through
         run.state.durable_total = write.progress.total
         if write.segments:  # more inputs than memory holds can be loaded now
@@ -420,3 +423,4 @@ class Executor:
             if timer is not None:
                 timer.cancel()
         self.waking.drop(run)
+        run.tell(is_gone=True)
