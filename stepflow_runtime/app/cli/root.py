@@ -17,7 +17,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "run": "Run a flow in this process and print its results.",
     "serve": "Run a runtime that clients and component servers connect to.",
     "submit": "Submit a run to a runtime that serves.",
-    "runs": "Look at runs of a runtime that serves, and cancel or delete them.",
+    "runs": "Look at runs of a runtime that serves, resume, pause, cancel or delete them.",
     "jobs": "Submit jobs: several runs, one after the other.",
     "schedules": "Have runs submitted at the times of a cron expression.",
     "webhooks": "Have events of runs sent to a URL, signed.",

@@ -27,6 +27,7 @@ from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
 from stepflow_runtime.app.cli.retention import delete_older
+from stepflow_runtime.app.cli.runs_control import pause_command, resume_command, unpause_command, wake_command
 from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
 from stepflow_runtime.app.cli.runs_view import RUN_COLUMNS, make_run_cells, print_status
 from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
@@ -37,11 +38,19 @@ _PAGE = 1000
 
 @click.group("runs")
 def command() -> None:
-    """Look at runs of a runtime that serves, and cancel or delete them."""
+    """Look at runs of a runtime that serves, resume, pause, cancel or delete them."""
 
 
-for report in (events_command, stream_command, artifacts_command):
-    command.add_command(report)
+for more in (
+    resume_command,
+    wake_command,
+    pause_command,
+    unpause_command,
+    events_command,
+    stream_command,
+    artifacts_command,
+):
+    command.add_command(more)
 
 
 _run_argument = click.argument("run_id", metavar="RUN")
