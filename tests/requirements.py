@@ -794,6 +794,54 @@ examples [INTERFACES] Each example does what its README says; the README's quick
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total
     test_readme.py::test_the_script_prints_a_line_for_each_item
+suspend-top [PROTOCOL §4] A suspended step leaves its process and is executed again from its top with all that it was resumed with.
+    stepflow_runtime/engine/test_suspension.py::test_a_suspended_step_is_executed_again_with_what_it_was_resumed_with
+    stepflow_runtime/engine/test_suspension.py::test_several_suspensions_of_a_component_follow_on_each_other
+    test_how_to_suspend.py::test_the_files_of_the_page_print_what_it_says
+suspend-slot [PROTOCOL §4] Suspended and sleeping items give their slot back, and take one again before what has not begun.
+    stepflow_runtime/engine/test_suspension.py::test_suspended_items_give_their_slots_back_and_resumed_ones_wait_for_one
+    stepflow_runtime/engine/test_suspension.py::test_sleepers_whose_time_has_come_wait_for_slots
+    stepflow_runtime/engine/test_run_properties.py::test_a_run_keeps_its_promises
+suspend-status [PROTOCOL §4] A run of which nothing goes on and something waits is suspended, awaitingInput, and tells what waits; settled waits end.
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_suspended_run_tells_what_it_waits_for_and_goes_on
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_submission_that_waits_until_the_run_has_settled_is_answered
+    stepflow_runtime/engine/test_waiting_runs.py::test_items_and_steps_show_what_waits
+suspend-restart [PROTOCOL §4] What waits, sleeps, is delayed or paused survives restarts.
+    stepflow_runtime/engine/test_waiting_runs.py::test_what_waits_survives_restarts
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_pause_outlives_the_runtime
+resume-once [PROTOCOL §4; FAULTS 27] Of two resumes one wins and the other is -32016; the same requestId is done once.
+    stepflow_runtime/engine/test_suspension.py::test_of_two_resumes_one_wins
+    stepflow_runtime/engine/test_waiting_runs.py::test_of_two_resumes_at_once_one_wins_and_the_other_is_told_so
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_repeated_request_is_of_the_same_suspension
+    conformance/test_waiting.py::test_a_second_resume_is_told_so
+resume-which [PROTOCOL §4] A resume that means nothing, or several, is -32015 and lists what is suspended; nothing changes.
+    conformance/test_waiting.py::test_what_is_not_suspended_is_not_resumed
+    conformance/test_waiting.py::test_several_suspensions_are_listed
+resume-schema [PROTOCOL §4] Data that does not fit the schema is -32017 and leaves the run suspended.
+    conformance/test_waiting.py::test_data_that_does_not_fit_leaves_the_run_suspended
+resume-token [PROTOCOL §4] A token alone suffices, and is unique while it is active.
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_token_alone_suffices
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_token_is_unique_while_it_is_active
+    conformance/test_waiting.py::test_a_token_under_which_nothing_waits
+resume-no-retry [PROTOCOL §4] Resumes are no retries: attempts grow, budgets do not shrink.
+    stepflow_runtime/engine/test_suspension.py::test_resumes_are_no_retries
+suspend-timeout [PROTOCOL §4] A suspension that nobody ends in time fails its step with TIMEOUT, for good.
+    stepflow_runtime/engine/test_suspension.py::test_a_suspension_that_nobody_ends_in_time_fails_its_step_for_good
+    stepflow_runtime/engine/test_suspension.py::test_the_default_of_a_step_stands_in_for_an_answer_that_did_not_come
+suspend-cancel [PROTOCOL §4] Cancelling ends suspensions and sleeps.
+    stepflow_runtime/engine/test_suspension.py::test_cancelling_ends_suspensions_and_sleeps
+    stepflow_runtime/engine/test_waiting_runs.py::test_cancelling_a_suspended_run_ends_it
+sleep-durable [PROTOCOL §4] Sleepers hold nothing and go on when it is time, also after a restart; wakeUp counts those it ends.
+    stepflow_runtime/engine/test_suspension.py::test_a_sleeping_item_holds_no_slot_and_goes_on_when_it_is_time
+    stepflow_runtime/engine/test_suspension.py::test_woken_sleepers_go_on_before_their_time
+    conformance/test_waiting.py::test_sleepers_sleep_and_are_woken
+    conformance/test_waiting.py::test_nothing_that_sleeps_is_no_error
+run-delay [PROTOCOL §4] A run begins at its delayUntil.
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_delayed_run_begins_when_it_is_to
+run-pause [PROTOCOL §4] A paused run begins no step; what is in flight ends, and what is resumed or due meanwhile begins afterwards.
+    stepflow_runtime/engine/test_suspension.py::test_a_paused_run_begins_nothing_and_what_is_in_flight_ends
+    stepflow_runtime/engine/test_suspension.py::test_what_is_resumed_due_or_retried_while_a_run_is_paused_begins_afterwards
+    conformance/test_waiting.py::test_a_paused_run_begins_nothing
 """
 
 REQUIREMENTS: Final = tuple(read_table(TABLE))
