@@ -333,17 +333,22 @@ class Runtime:
         Raises:
             OSError: The address is in use, or not of this machine.
         """
-        from stepflow_runtime.web.serving import WebServer  # HTTP takes longer to import than all else
+        from stepflow_runtime.web.app import Surroundings  # HTTP takes longer to import than all else
+        from stepflow_runtime.web.serving import WebServer
 
         listen = self.config.listen
         assert listen.http is not None
         server = WebServer(
             listen.http,
             self._links,
+            Surroundings(
+                self._clock,
+                partial(self._webhooks.sealer.derive_key, "signed links"),
+                lambda: "the runtime is stopping" if self.executor.is_draining else None,
+            ),
             tokens=self._tokens,
             tls=listen.tls,
             hosts=listen.http_hosts,
-            find_hindrance=lambda: "the runtime is stopping" if self.executor.is_draining else None,
         )
         await server.run(task_status=task_status)
 

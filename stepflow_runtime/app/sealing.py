@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from blake3 import blake3
+
 from stepflow_runtime.connect.tokens import read_secret_file
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class KeyFileSealer:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._key: bytes | None = None
         self._fernet: Fernet | None = None
 
     def seal(self, secret: bytes) -> str:
@@ -38,12 +41,27 @@ class KeyFileSealer:
             place = f"with the key in {self._path}" if self._path else "by this process"
             raise ValueError(f"a secret was not sealed {place}; put that file back, or register anew") from None
 
+    def derive_key(self, purpose: str) -> bytes:
+        """A key for something else, which tells nothing of this one.
+
+        Args:
+            purpose: What it is for; another purpose has another key.
+        """
+        return blake3(self._find_key(), derive_key_context=f"stepflow-runtime {purpose}").digest()
+
     def _open(self) -> Fernet:
         from cryptography.fernet import Fernet
 
         if self._fernet is None:
-            self._fernet = Fernet(Fernet.generate_key() if self._path is None else _read_or_make(self._path))
+            self._fernet = Fernet(self._find_key())
         return self._fernet
+
+    def _find_key(self) -> bytes:
+        from cryptography.fernet import Fernet
+
+        if self._key is None:
+            self._key = Fernet.generate_key() if self._path is None else _read_or_make(self._path)
+        return self._key
 
 
 def _read_or_make(path: Path) -> bytes:

@@ -22,11 +22,12 @@ from stepflow_runtime.services.webhooks import WebhookService
 
 
 class WebhookParts(Struct, frozen=True):
-    """Who knows the webhooks, who answers for them, who sends."""
+    """Who knows the webhooks, who answers for them, who sends; and what seals their secrets."""
 
     subscriptions: Subscriptions
     service: WebhookService
     delivery: DeliveryService
+    sealer: KeyFileSealer
 
 
 def make_webhooks(
@@ -67,7 +68,7 @@ def make_webhooks(
     )
     delivery = DeliveryService(deliveries, service, sender, sealer, clock, policy, random.random)
     subscriptions.wake = delivery.wake
-    return WebhookParts(subscriptions, service, delivery)
+    return WebhookParts(subscriptions, service, delivery, sealer)
 
 
 def _find_key_file(config: Config) -> Path | None:

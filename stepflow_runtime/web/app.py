@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from protocol.errors import RpcError
+from stepflow_runtime.ports import Clock
+from stepflow_runtime.web.artifacts import Artifacts
+from stepflow_runtime.web.following import Following
 from stepflow_runtime.web.gateway import Gateway
-from stepflow_runtime.web.guard import Refused, refuse
 from stepflow_runtime.web.health import Health
+from stepflow_runtime.web.hooks import Hooks
+from stepflow_runtime.web.leaving import Gone, dismiss
+from stepflow_runtime.web.refusal import Refused, refuse
 from stepflow_runtime.web.rpc import RpcEndpoint
+from stepflow_runtime.web.signing import Signer
 
 
-def make_app(gateway: Gateway, find_hindrance: Callable[[], str | None]) -> Starlette:
-    """The application, unguarded; see `serving`.
+class Surroundings(Struct, frozen=True):
+    """What the runtime tells its HTTP side besides the methods.
 
     Args:
-        gateway: Calls the runtime.
+        clock: Its clock.
+        find_key: The key that signed links are made with.
         find_hindrance: Why no work is taken now, or `None`.
     """
-    health = Health(find_hindrance)
+
+    clock: Clock
+    find_key: Callable[[], bytes]
+    find_hindrance: Callable[[], str | None]
+
+
+def make_app(gateway: Gateway, around: Surroundings) -> Starlette:
+    """The application, unguarded; see `serving`."""
+    health = Health(around.find_hindrance)
+    following = Following(gateway)
+    artifacts = Artifacts(gateway, Signer(around.find_key), around.clock)
     return Starlette(
         routes=[
             Route("/healthz", health.live),
             Route("/readyz", health.ready),
             Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
+            Route("/runs/{run_id}/events", following.events),
+            Route("/runs/{run_id}/streams/{namespace:path}", following.stream),
+            Route("/runs/{run_id}/artifacts", artifacts.list_all),
+            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.get, methods=["GET"]),
+            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.put, methods=["PUT"]),
+            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.sign, methods=["POST"]),
+            Route("/signed/{run_id}/{artifact_id}", artifacts.get_signed, methods=["GET"]),
+            Route("/hooks/{token:path}", Hooks(gateway).resume, methods=["POST"]),
         ],
-        exception_handlers={Refused: refuse},
+        exception_handlers={Refused: refuse, RpcError: refuse, Gone: dismiss},
     )

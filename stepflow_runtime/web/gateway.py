@@ -81,6 +81,7 @@ async def open_gateway(links: RuntimeLinks) -> AsyncGenerator[Gateway]:
             callers[role] = Link(
                 ours, side=Side.SERVER, limits=links.limits, name="runtime", peer_capabilities=("cancel",)
             )
+            callers[role].peer_limits = links.limits
             await nursery.start(callers[role].run)
         yield Gateway(links, callers)
         nursery.cancel_scope.cancel()

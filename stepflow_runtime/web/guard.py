@@ -12,11 +12,10 @@ from collections.abc import Collection
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stepflow_runtime.connect.tokens import Grant, Role, TokenFile
+from stepflow_runtime.web.refusal import Refused, explain
 from stepflow_runtime.web.sessions import Sessions
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -38,29 +37,6 @@ HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-class Refused(Exception):
-    """The request goes no further.
-
-    Args:
-        status: Of the answer.
-        message: What is wrong and what to do.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-async def refuse(_: Request, error: Exception) -> Response:
-    """How an application answers what was refused while it read."""
-    assert isinstance(error, Refused)
-    return _explain(error)
-
-
-def _explain(error: Refused) -> Response:
-    return JSONResponse({"error": {"message": str(error)}}, error.status)
 
 
 class Guard:
@@ -110,7 +86,7 @@ class Guard:
             scope["role"] = self._admit(scope["method"], scope["path"], Headers(scope=scope))
             await self._app(scope, self._bound(receive), send_guarded)
         except Refused as error:
-            await _explain(error)(scope, receive, send_guarded)
+            await explain(error)(scope, receive, send_guarded)
 
     def _admit(self, method: str, path: str, headers: Headers) -> Role:
         if headers.get("host", "").lower() not in self._hosts:

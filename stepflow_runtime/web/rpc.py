@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import msgspec
-import trio
 from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.messages import is_batch
 from stepflow_runtime.web.gateway import Gateway
+from stepflow_runtime.web.leaving import answer_unless_gone
 
 _decode_batch = msgspec.json.Decoder(list[Raw]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -27,19 +27,8 @@ class RpcEndpoint:
         line = _put_on_one_line(body)
         if not _wants_answer(line):
             return Response(status_code=204)
-        answer = b""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_when_gone, request, nursery.cancel_scope)
-            answer = await self._gateway.exchange(line, request.scope["role"])
-            nursery.cancel_scope.cancel()
+        answer = await answer_unless_gone(request.receive, self._gateway.exchange(line, request.scope["role"]))
         return Response(answer, media_type="application/json")
-
-
-async def _cancel_when_gone(request: Request, scope: trio.CancelScope) -> None:
-    """Whoever leaves wants no answer; what was submitted goes on."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 def _put_on_one_line(body: bytes) -> bytes:

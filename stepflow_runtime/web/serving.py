@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from typing import Final
 
@@ -18,7 +18,7 @@ from protocol.tls import TlsFiles
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import parse_address
 from stepflow_runtime.connect.tokens import TokenFile
-from stepflow_runtime.web.app import make_app
+from stepflow_runtime.web.app import Surroundings, make_app
 from stepflow_runtime.web.gateway import open_gateway
 from stepflow_runtime.web.guard import Guard
 from stepflow_runtime.web.sessions import Sessions
@@ -33,9 +33,9 @@ class WebServer:
     Args:
         address: `host:port`; port 0 takes any that is free.
         links: The runtime's methods.
+        around: What it tells besides.
         tokens, tls: As for the wire protocol.
         hosts: Names under which it is reached besides its address, with the port where one is written.
-        find_hindrance: Why no work is taken now, or `None`.
 
     Raises:
         ValueError: The address cannot be read.
@@ -45,11 +45,11 @@ class WebServer:
         self,
         address: str,
         links: RuntimeLinks,
+        around: Surroundings,
         *,
         tokens: TokenFile | None = None,
         tls: TlsFiles | None = None,
         hosts: Collection[str] = (),
-        find_hindrance: Callable[[], str | None] = lambda: None,
     ) -> None:
         parsed = parse_address(address)
         if isinstance(parsed, str):
@@ -59,7 +59,7 @@ class WebServer:
         self._tokens = tokens
         self._tls = tls
         self._hosts = hosts
-        self._find_hindrance = find_hindrance
+        self._around = around
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until it is cancelled; `started` gives the address as it is bound, with its scheme.
@@ -73,7 +73,7 @@ class WebServer:
         config = self._configure(sock.detach())  # hypercorn closes it
         async with open_gateway(self._links) as gateway:
             guard = Guard(
-                make_app(gateway, self._find_hindrance),
+                make_app(gateway, self._around),
                 hosts=_name_hosts(self._host, port, self._hosts),
                 scheme=scheme,
                 tokens=self._tokens,

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import trio
 
-from stepflow_runtime.app.config import Config, Listen, MemoryStorage, RuntimeLimits
-from stepflow_runtime.app.runtime import open_runtime
+from tests.stepflow_runtime.web.kit import MAX_FRAME_BYTES, call, open_web
 
-MAX_FRAME_BYTES = 64 * 1024
-LIMITS = RuntimeLimits(max_frame_bytes=MAX_FRAME_BYTES)
 READER = "a-token-that-only-reads"
 WRITER = "a-token-that-may-write"
-
-
-@asynccontextmanager
-async def open_web(folder: Path, tokens: Path | None = None) -> AsyncGenerator[httpx.AsyncClient]:
-    listen = Listen(rpc="127.0.0.1:0", http="127.0.0.1:0", http_hosts=("runtime.test",), token_file=tokens)
-    config = Config(folder=folder, plugins={}, routes=(), storage=MemoryStorage(), listen=listen, limits=LIMITS)
-    async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
-        address: str = await nursery.start(runtime.serve_http)
-        async with httpx.AsyncClient(base_url=address) as client:
-            yield client
-        nursery.cancel_scope.cancel()
-
-
-@pytest.fixture
-async def web(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
-    with trio.fail_after(20):
-        async with open_web(tmp_path) as client:
-            yield client
 
 
 @pytest.fixture
@@ -44,13 +21,8 @@ async def guarded(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{WRITER}\n{READER} role=read-only\n")
     tokens.chmod(0o600)
-    with trio.fail_after(20):
-        async with open_web(tmp_path, tokens) as client:
-            yield client
-
-
-def call(method: str, **params: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    async with open_web(tmp_path, tokens) as client:
+        yield client
 
 
 async def test_a_message_is_answered(web: httpx.AsyncClient) -> None:
