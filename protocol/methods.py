@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from protocol import automation as a
 from protocol import byproducts as b
+from protocol import observing as o
 from protocol import types as t
 
 PROTOCOL_VERSION: Final = 1
@@ -85,6 +86,7 @@ GET_RUN = _runtime("runs/get", t.GetRunParams, t.RunStatus, "Status of a run and
 APPEND_RUN = _runtime("runs/append", t.AppendParams, t.AppendResult, "Adds inputs to an open run.")
 LIST_RUNS = _runtime("runs/list", t.ListRunsParams, t.ListRunsResult, "Runs, newest first.")
 LIST_ITEMS = _runtime("runs/items", t.ListItemsParams, t.ListItemsResult, "Items of a run, by index.")
+ITEM_STATES = _runtime("runs/itemStates", o.ItemStatesParams, o.ItemStatesResult, "A letter for each item's state.")
 LIST_STEPS = _runtime("runs/steps", t.ListStepsParams, t.ListStepsResult, "Steps of a run's items.")
 CANCEL_RUN = _runtime("runs/cancel", t.CancelRunParams, t.CancelRunResult, "Cancels a run, or some of its items.")
 RESUME_RUN = _runtime("runs/resume", t.ResumeParams, t.RunStatus, "Ends a suspension: its step goes on.")
@@ -122,6 +124,7 @@ LIST_SCHEDULES = _runtime("schedules/list", a.ListSchedulesParams, a.ListSchedul
 PAUSE_SCHEDULE = _runtime("schedules/pause", a.ScheduleParams, a.Schedule, "Has a schedule fire no more.")
 UNPAUSE_SCHEDULE = _runtime("schedules/unpause", a.ScheduleParams, a.Schedule, "Has it fire again, from now on.")
 DELETE_SCHEDULE = _runtime("schedules/delete", a.ScheduleParams, t.Empty, "Deletes a schedule; its runs stay.")
+LIST_SERVERS = _runtime("servers/list", t.Empty, o.ListServersResult, "Component servers, and how they are.")
 VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
 FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
 FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
@@ -140,7 +143,7 @@ READING: Final = frozenset(
         PING, CANCEL_REQUEST, DISCOVER, CONNECT, GET_BLOB, GET_RUN, LIST_RUNS, LIST_ITEMS, LIST_STEPS, LIST_EVENTS,
         VALIDATE_FLOW, FLOW_VARIABLES, FLOW_GRAPH, FLOW_METADATA, GET_BATCH, GET_JOB, LIST_JOBS,
         LIST_WEBHOOKS, LIST_DELIVERIES, LIST_SCHEDULES, READ_STREAM,
-        LIST_STREAMS, LIST_ARTIFACTS, GET_ARTIFACT,
+        LIST_STREAMS, LIST_ARTIFACTS, GET_ARTIFACT, ITEM_STATES, LIST_SERVERS,
     )
 )  # fmt: skip
 """The methods that change nothing: all that a peer with a read-only token may call (PROTOCOL §1)."""

@@ -73,6 +73,7 @@ from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.handlers import make_handlers
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
+from stepflow_runtime.services.observing import ObservingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
 from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.sleeping import SleepService
@@ -204,6 +205,7 @@ class Runtime:
             self.schedules,
             SuspensionService(self.executor, store, self._connections, runs.suspensions),
             SleepService(self.executor, store, self._connections, self._clock, runs.suspensions),
+            ObservingService(self.executor, store, visibility, lambda: self.router.servers()),
         )
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),

@@ -14,6 +14,7 @@ import msgspec
 import trio
 
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
+from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
 from stepflow_runtime.connect.components import COMPUTING, LEAVING, WAITING, Callbacks, IterationFailed, Waiting
@@ -79,6 +80,9 @@ class BuiltinPlugin:
     @property
     def load(self) -> int:
         return self._working
+
+    def servers(self) -> Sequence[ServerInfo]:
+        return ()
 
     async def components(self) -> Sequence[ComponentInfo]:
         return [

@@ -9,6 +9,7 @@ import msgspec
 import trio
 
 from protocol.errors import ItemErrorCode
+from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.model.outcome import Failure, Outcome
@@ -45,6 +46,9 @@ class MockPlugin:
     @property
     def load(self) -> int:
         return 0
+
+    def servers(self) -> Sequence[ServerInfo]:
+        return ()
 
     async def components(self) -> Sequence[ComponentInfo]:
         return [ComponentInfo(path) for path in self._components]

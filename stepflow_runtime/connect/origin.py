@@ -11,6 +11,11 @@ from protocol.streams import ByteStream
 class Peer(Protocol):
     """Who can tell about the other end of a connection."""
 
+    @property
+    def pid(self) -> int | None:
+        """Of its process, if that is ours."""
+        ...
+
     async def ending(self) -> str:
         """How it ended, as the end of a sentence; called when its stream has ended. Waits briefly at most."""
         ...
@@ -48,6 +53,10 @@ class Distant:
 
     def __init__(self, name: str) -> None:
         self._name = name
+
+    @property
+    def pid(self) -> None:
+        return None
 
     async def ending(self) -> str:
         return f"{self._name} closed the connection"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import trio
 
+from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.ports import Execution
 
@@ -61,6 +62,10 @@ class Plugin(Protocol):
     @property
     def load(self) -> int:
         """How many executions are at work: those in flight that somebody wants, and that do not wait in a request."""
+        ...
+
+    def servers(self) -> Sequence[ServerInfo]:
+        """Its component servers as they are now; none if it does all by itself."""
         ...
 
     async def components(self) -> Sequence[ComponentInfo]:

@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
+from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.plugin import Place, Plugin
@@ -90,6 +91,10 @@ class ComponentRouter:
     def load(self) -> int:
         """How many executions are at work, those included whose answer is not yet delivered."""
         return len(self._answers) + sum(plugin.load for plugin in self._plugins.values())
+
+    def servers(self) -> list[ServerInfo]:
+        """The component servers of all plugins, as they are now."""
+        return [server for plugin in self._plugins.values() for server in plugin.servers()]
 
     async def drain(self) -> None:
         """Sends no execution any more, and waits until those in flight have been answered or wait themselves.

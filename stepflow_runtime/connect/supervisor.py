@@ -18,6 +18,7 @@ from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocol
 from protocol.heartbeat import Heartbeat
 from protocol.link import Link
 from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
+from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
@@ -25,6 +26,7 @@ from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
 from stepflow_runtime.connect.patience import wait_until_idle, wait_until_ignored
 from stepflow_runtime.connect.pool import Pool
+from stepflow_runtime.connect.roster import Presence, Roster
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution, SecretSource
@@ -106,6 +108,9 @@ class ServerPlugin:
         self._secrets = secrets
         self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
+        labels = [f"{name}[{index}]" for index in range(len(origins))] if len(origins) > 1 else [name] * len(origins)
+        self._labels = labels
+        self._roster = Roster(name, labels)
         self._listed: list[ComponentInfo] | None = None
         self._listing = trio.Event()
         self._accepted: trio.Nursery | None = None
@@ -127,6 +132,9 @@ class ServerPlugin:
     def load(self) -> int:
         return self._pool.load
 
+    def servers(self) -> Sequence[ServerInfo]:
+        return self._roster.describe()
+
     async def components(self) -> Sequence[ComponentInfo]:
         with trio.move_on_after(self._initialize_timeout_s):
             await self._listing.wait()
@@ -142,8 +150,7 @@ class ServerPlugin:
         async with trio.open_nursery() as nursery:
             self._accepted = nursery
             nursery.start_soon(self._pool.run)
-            for index, origin in enumerate(self._origins):
-                label = f"{self._name}[{index}]" if len(self._origins) > 1 else self._name
+            for label, origin in zip(self._labels, self._origins, strict=True):
                 nursery.start_soon(self._keep_connected, origin, label)
             task_status.started()
             await trio.sleep_forever()
@@ -168,6 +175,7 @@ class ServerPlugin:
             started = trio.current_time()
             failure = await self._serve_once(origin, label)
             self._pool.trouble = failure
+            self._roster.note(label, failure.message)
             failures = 1 if trio.current_time() - started >= HEALTHY_S else failures + 1
             await trio.sleep(self._backoff.delay_s(failures, self._jitter()))
 
@@ -196,6 +204,12 @@ class ServerPlugin:
 
     async def _serve(self, connection: Connection, peer: Peer, max_in_flight: int | None = None) -> Failure:
         """Initializes a server and lets the pool use it until its connection ends; returns why it ended."""
+        with self._roster.enter(connection, peer) as presence:
+            return await self._serve_present(connection, peer, presence, max_in_flight)
+
+    async def _serve_present(
+        self, connection: Connection, peer: Peer, presence: Presence, max_in_flight: int | None
+    ) -> Failure:
         try:
             server = await self._initialize(connection, max_in_flight)
         except LinkClosed:
@@ -207,6 +221,7 @@ class ServerPlugin:
             return _failure(f"it could not be initialized: {error}", peer)
         self._connections.add(connection)
         self._pool.add(server)
+        presence.server = server
         try:
             await self._attend(server)
         finally:

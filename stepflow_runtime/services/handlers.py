@@ -19,6 +19,7 @@ from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
+from stepflow_runtime.services.observing import ObservingService
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.sleeping import SleepService
@@ -40,6 +41,7 @@ def make_handlers(
     schedules: ScheduleService,
     suspensions: SuspensionService,
     sleeps: SleepService,
+    observing: ObservingService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
     handlers: dict[str, Handler] = {
@@ -59,6 +61,8 @@ def make_handlers(
         m.LIST_RUNS.name: listing.runs,
         m.LIST_ITEMS.name: listing.items,
         m.LIST_STEPS.name: listing.steps,
+        m.ITEM_STATES.name: observing.item_states,
+        m.LIST_SERVERS.name: observing.servers,
         m.LIST_EVENTS.name: events.events,
         m.SUBMIT_JOB.name: jobs.submit,
         m.GET_JOB.name: jobs.get,

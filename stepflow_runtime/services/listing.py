@@ -121,7 +121,7 @@ class ListingService:
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
             ref = ref_of(refs, index)
-            state = _ENDED.get(ItemRef(ref & 3)) or _find_state(facts, index)
+            state = _ENDED.get(ItemRef(ref & 3)) or find_state(facts, index)
             if status is not None and state is not status:
                 continue
             if len(items) == limit:
@@ -202,8 +202,13 @@ class ListingService:
         return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)
 
 
-def _find_state(facts: RunFacts | None, index: int) -> ItemState:
-    """The state of an item that has not durably ended."""
+def find_state(facts: RunFacts | None, index: int) -> ItemState:
+    """The state of an item that has not durably ended.
+
+    Args:
+        facts: Of its run; `None` if that is not in memory.
+        index: Of the item.
+    """
     if facts is None:
         return ItemState.PENDING
     parked = facts.results.find_parked(index)

@@ -139,13 +139,20 @@ def test_a_flow_with_a_cycle(client: RawClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["runs/get", "runs/items", "runs/steps", "runs/events", "runs/cancel", "runs/delete"]
+    "method", ["runs/get", "runs/items", "runs/itemStates", "runs/steps", "runs/events", "runs/cancel", "runs/delete"]
 )
 def test_a_run_that_is_unknown(client: RawClient, method: str) -> None:
     run_id = "00000000-0000-7000-8000-000000000000"
     error = client.refuse(method, {"runId": run_id})
     check(error, -32010, "runNotFound", run_id)
     assert error.data["runId"] == run_id
+
+
+@pytest.mark.parametrize("params", [{"limit": 0}, {"limit": 100_001}, {"startIndex": -1}])
+def test_states_of_items_beyond_the_bounds(client: RawClient, params: Json) -> None:
+    run_id = "00000000-0000-7000-8000-000000000000"
+    error = client.refuse("runs/itemStates", {"runId": run_id, **params})
+    check(error, -32602, "invalidParams", next(iter(params)))
 
 
 TEMPLATE: Json = {"flowId": MISSING_FLOW, "inputs": []}

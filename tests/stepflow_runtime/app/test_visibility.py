@@ -104,6 +104,7 @@ async def open_scene() -> AsyncGenerator[Scene]:
 NAMING: Final[dict[str, Json]] = {
     "runs/get": {},
     "runs/items": {},
+    "runs/itemStates": {},
     "runs/steps": {},
     "runs/events": {},
     "runs/append": {"atIndex": 1, "inputs": [1]},

@@ -202,6 +202,8 @@ class MemoryOrigin:
 
 
 class OpenedInMemory:
+    pid = None
+
     def __init__(self, stream: ByteStream) -> None:
         self.stream = stream
 

@@ -48,6 +48,34 @@ async def test_a_lost_server_is_opened_and_initialized_again() -> None:
         await world.sink.wait_for(one)
 
 
+async def test_it_tells_how_its_servers_are() -> None:
+    origin = MemoryOrigin(maxInFlight=7)
+    async with open_world(origin) as world:
+        world.call(execution(), execution())
+        await origin.servers[0].take(2)
+        (server,) = world.router.servers()
+        assert (server.plugin, server.name, server.state) == ("python", "python", "ready")
+        assert (server.in_flight, server.max_in_flight, server.trouble) == (2, 7, None)
+        assert server.stderr == "oh\nno"
+        await origin.servers[0].close()
+        await wait_until_ready(origin, 2)
+        (server,) = world.router.servers()
+        assert (server.state, server.in_flight) == ("ready", 0)
+        assert "the memory ended" in (server.trouble or "")
+
+
+async def test_a_server_that_cannot_be_opened_is_down() -> None:
+    class Nowhere:
+        def open(self) -> Any:
+            raise OSError("nobody is there")
+
+    async with open_world(Nowhere(), MemoryOrigin()) as world:
+        await trio.testing.wait_all_tasks_blocked()
+        down, up = world.router.servers()
+        assert (down.name, down.state, down.trouble) == ("python[0]", "down", "nobody is there")
+        assert up.name == "python[1]"
+
+
 async def test_what_is_queued_when_a_server_is_lost_goes_to_the_next() -> None:
     origin = MemoryOrigin(maxInFlight=1)
     async with open_world(origin) as world:
