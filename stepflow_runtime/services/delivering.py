@@ -6,6 +6,7 @@ bounded number of others send, of which no webhook takes more than its share. It
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -132,15 +133,14 @@ class DeliveryService:
         return found
 
     async def _sleep(self) -> None:
-        """Until something is due, there is news, or a while has passed."""
-        delay_s = MAX_SLEEP_S
-        due_ms = None
+        """Until something is due, there is news, or something waits and a while has passed."""
+        delay_s, due_ms = math.inf, None
         if len(self._busy) < self._policy.max_concurrency:
             due_ms = await self._deliveries.next_due_ms(self._busy)
         if due_ms is not None:
             wait_ms = due_ms - self._clock.wall_ms()
             if wait_ms > 0:  # else its webhook has enough under way, and the end of one of these is news
-                delay_s = min(delay_s, wait_ms / 1000)
+                delay_s = min(MAX_SLEEP_S, wait_ms / 1000)
         with trio.move_on_after(delay_s):
             await self._news.wait()
 

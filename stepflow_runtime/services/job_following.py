@@ -100,21 +100,27 @@ class JobFollower:
         self._ids = ids
         self.live: dict[str, Job] = {}
         self._ends: dict[str, trio.Event] = {}
-        self._nursery: trio.Nursery
+        self._saving: dict[str, trio.Lock] = {}
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows jobs until cancelled, first those that had not ended when the runtime began."""
-        async with trio.open_nursery() as self._nursery:
-            for entry in await self._registry.active(Kind.JOB):
-                self.begin(decode_job(entry))
-            task_status.started()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for entry in await self._registry.active(Kind.JOB):
+                    self.begin(decode_job(entry))
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     def begin(self, job: Job) -> None:
-        """Follows a job that is stored."""
+        """Follows a job that is stored; if the runtime is about to end, the next one does."""
         self.live[job.job_run_id] = job
         self._ends[job.job_run_id] = trio.Event()
-        self._nursery.start_soon(self._follow, job)
+        self._saving[job.job_run_id] = trio.Lock()
+        if self._nursery is not None:
+            self._nursery.start_soon(self._follow, job)
 
     async def wait(self, job: Job) -> None:
         """Waits until a job has ended, and that is durable."""
@@ -124,7 +130,7 @@ class JobFollower:
 
     async def cancel(self, job: Job, reason: str | None, grace_ms: int) -> None:
         """Cancels a live job: it begins no run any more, and the one that it is at is cancelled."""
-        if not job.cancel_requested:
+        if not job.cancel_requested and job.status not in TERMINAL_RUN_STATES:
             job.cancel_requested, job.cancel_reason = True, reason
             await self._save(job)
         self._cancel_current(job, grace_ms)
@@ -147,6 +153,7 @@ class JobFollower:
                 run.status = RunState.CANCELLED
         await self._save(job)
         del self.live[job.job_run_id]
+        del self._saving[job.job_run_id]
         self._ends.pop(job.job_run_id).set()
 
     async def _name_next(self, job: Job, run: JobRun) -> None:
@@ -187,14 +194,18 @@ class JobFollower:
             self._executor.request_cancel(run.run_id, job.cancel_reason or JOB_CANCELLED, None, grace_ms / 1000)
 
     async def _save(self, job: Job) -> None:
-        """Writes how a job stands, as soon as that can be done; what it needs no more is removed."""
-        needless = [index for index, run in enumerate(job.runs) if run.status in TERMINAL_RUN_STATES]
-        removed = [(Kind.JOB_RUN, name_frozen(job.job_run_id, index)) for index in needless]
-        while True:
-            try:
-                return await self._registry.save([make_job_entry(job)], removed)
-            except StoreUnavailable:
-                await trio.sleep(RETRY_MS / 1000)
+        """Writes how a job stands, as soon as that can be done; what it needs no more is removed.
+
+        One write of a job at a time, so that none overtakes another and brings back what was before.
+        """
+        async with self._saving[job.job_run_id]:
+            while True:
+                needless = [index for index, run in enumerate(job.runs) if run.status in TERMINAL_RUN_STATES]
+                removed = [(Kind.JOB_RUN, name_frozen(job.job_run_id, index)) for index in needless]
+                try:
+                    return await self._registry.save([make_job_entry(job)], removed)
+                except StoreUnavailable:
+                    await trio.sleep(RETRY_MS / 1000)
 
 
 def _judge(job: Job) -> RunState:

@@ -138,15 +138,13 @@ class ScheduleService:
         return Empty()
 
     async def _tell(self, live: LiveSchedule, connection: Connection) -> Schedule:
-        await self._save(live.record, connection)
-        live.news.set()
-        return _describe(live.record)
-
-    async def _save(self, record: ScheduleRecord, connection: Connection) -> None:
         try:
-            await self._registry.save([make_schedule_entry(record)])
+            async with live.saving:
+                await self._registry.save([make_schedule_entry(live.record)])
         except StoreUnavailable as error:
             raise refuse_unstored("the schedule", error, may_wait=connection.role == "server") from error
+        live.news.set()
+        return _describe(live.record)
 
     def _require(self, params: ScheduleParams, connection: Connection) -> LiveSchedule:
         self._connections.find_execution(connection, params.observability)

@@ -7,6 +7,7 @@ fires once, whatever the clock and the runtime do in between (FAULTS 33). Above 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -111,6 +112,8 @@ class LiveSchedule:
         self.record = record
         self.scope = trio.CancelScope()
         self.news = trio.Event()
+        self.saving = trio.Lock()
+        """One write of it at a time, so that none overtakes another and brings back what was before."""
 
 
 class Scheduler:
@@ -133,20 +136,24 @@ class Scheduler:
         self._creator = creator
         self._clock = clock
         self.live: dict[str, LiveSchedule] = {}
-        self._nursery: trio.Nursery
+        self._nursery: trio.Nursery | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows schedules until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            for entry in await self._registry.active(Kind.SCHEDULE):
-                self.begin(msgspec.json.decode(entry.body, type=ScheduleRecord))
-            task_status.started()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for entry in await self._registry.active(Kind.SCHEDULE):
+                    self.begin(msgspec.json.decode(entry.body, type=ScheduleRecord))
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     def begin(self, record: ScheduleRecord) -> None:
-        """Follows a schedule that is stored."""
+        """Follows a schedule that is stored; if the runtime is about to end, the next one does."""
         live = self.live[record.schedule_id] = LiveSchedule(record)
-        self._nursery.start_soon(self._follow, live)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._follow, live)
 
     def end(self, schedule_id: str) -> None:
         """Follows a schedule no more; a run of it goes on."""
@@ -158,21 +165,23 @@ class Scheduler:
             while True:
                 live.news = trio.Event()
                 if not record.paused and not self._executor.is_draining:
-                    await self._advance(record)
+                    await self._advance(live)
                 await self._sleep(live)
 
-    async def _advance(self, record: ScheduleRecord) -> None:
+    async def _advance(self, live: LiveSchedule) -> None:
+        record = live.record
         if record.take_due(self._clock.wall_ms(), is_busy=self._is_busy(record)):
-            await self._save(record)
+            await self._save(live)
         if record.queued and record.overlap == "cancelPrevious" and record.last_run_id is not None:
             self._executor.request_cancel(record.last_run_id, CANCELLED_BY_NEXT, None, CANCEL_GRACE_S)
         while record.queued and not self._is_busy(record):
-            await self._fire(record)
+            await self._fire(live)
 
     def _is_busy(self, record: ScheduleRecord) -> bool:
         return record.last_run_id is not None and self._executor.active(record.last_run_id) is not None
 
-    async def _fire(self, record: ScheduleRecord) -> None:
+    async def _fire(self, live: LiveSchedule) -> None:
+        record = live.record
         time_ms = record.queued[0]
         submission = make_submission(record.run)
         submission.idempotency_key = f"schedule/{record.schedule_id}/{time_ms}"
@@ -191,12 +200,12 @@ class Scheduler:
         record.last_ms = time_ms
         if time_ms in record.queued:  # it may have been paused meanwhile
             record.queued.remove(time_ms)
-        await self._save(record)
+        await self._save(live)
 
     async def _sleep(self, live: LiveSchedule) -> None:
         """Until it is time, there is news, or a while has passed; or, if a time is queued, the run before has ended."""
         record = live.record
-        delay_s = MAX_SLEEP_S
+        delay_s = math.inf if record.paused else MAX_SLEEP_S
         if record.next_ms is not None:
             delay_s = min(delay_s, max(record.next_ms - self._clock.wall_ms(), 0) / 1000)
         with trio.move_on_after(delay_s):
@@ -205,10 +214,11 @@ class Scheduler:
                 if record.queued and record.last_run_id is not None:
                     nursery.start_soon(_first, nursery, self._store.watch, record.last_run_id, 0, WatchFor.TERMINAL)
 
-    async def _save(self, record: ScheduleRecord) -> None:
+    async def _save(self, live: LiveSchedule) -> None:
         while True:
             try:
-                return await self._registry.save([make_schedule_entry(record)])
+                async with live.saving:
+                    return await self._registry.save([make_schedule_entry(live.record)])
             except StoreUnavailable:
                 await trio.sleep(RETRY_MS / 1000)
 

@@ -20,6 +20,7 @@ from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import CommitResult, Committed, Message, RunProgress, RunWrite, StoreUnavailable, WatchFor
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import News, WatchHub
+from tests.simulation.registry import MountedRegistry
 from tests.simulation.trace import Trace
 
 MAX_WRITE_S: Final = 0.004
@@ -114,6 +115,7 @@ class Mount:
         self._disk = disk
         self._die = die
         disk.state.hub = self.hub
+        self.registry = MountedRegistry(self._seek, disk.state.registry)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._disk.state, name)

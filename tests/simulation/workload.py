@@ -101,10 +101,10 @@ def draw_order(chance: Random, world: World) -> Order:
     if chance.random() < 0.4 and world.machines.max_parked >= ENOUGH_PARKED:
         return Order(chance.choice(NESTING), [_draw_parent(chance, 1) for _ in range(chance.randint(1, 3))], options)
     count = chance.choice([0, 1, 2, 3, 5, 8, 13, 21, 40])
-    return Order(chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)], options)
+    return Order(chance.choice(PLAIN), [draw_input(chance, n) for n in range(count)], options)
 
 
-def _draw_input(chance: Random, number: int) -> dict[str, Any]:
+def draw_input(chance: Random, number: int) -> dict[str, Any]:
     value: dict[str, Any] = {"v": number, "ms": chance.choice([0, 0, 1, 5, 20, 100])}
     if chance.random() < 0.2:
         value["fail"] = chance.randint(1, 3)
@@ -119,7 +119,7 @@ def _draw_parent(chance: Random, depth: int) -> dict[str, Any]:
     if depth < 3 and chance.random() < 0.3:
         flow, inputs = PARENT, [_draw_parent(chance, depth + 1) for _ in range(min(count, 2))]
     else:
-        flow, inputs = chance.choice(PLAIN), [_draw_input(chance, n) for n in range(count)]
+        flow, inputs = chance.choice(PLAIN), [draw_input(chance, n) for n in range(count)]
     value = {"flow": flow, "inputs": inputs, "times": times}
     if chance.random() < 0.3:
         value["polls"] = True
@@ -306,7 +306,7 @@ async def _follow(client: Client, chance: Random, key: str) -> None:
 
 async def _listen(client: Client, chance: Random, key: str) -> None:
     """Follows what the items of a run tell while they are at work."""
-    inputs = [{**_draw_input(chance, number), "tell": True} for number in range(chance.randint(1, 8))]
+    inputs = [{**draw_input(chance, number), "tell": True} for number in range(chance.randint(1, 8))]
     order = Order(chance.choice(PLAIN), inputs, {"max_concurrency": chance.choice([None, 1, 3])})
     status = await client.submit(order, idempotency_key=key)
     await listen(client, status.run_id, chance)

@@ -234,8 +234,9 @@ class World:
         runtime = SimRuntime(self._config, mount, self)
         async with trio.open_nursery() as self._accepting:
             await self._accepting.start(runtime.run)
-            self.runtime = runtime
-            self._is_up.set()
+            if not mount.is_dead:  # else it died in the moment in which it had recovered
+                self.runtime = runtime
+                self._is_up.set()
             await trio.sleep_forever()
 
     def kill_runtime(self) -> None:
