@@ -26,6 +26,7 @@ from component_sdk.batch import call_together
 from component_sdk.codec import decode, encode, make_decoder
 from component_sdk.component import make_component
 from component_sdk.context import NoActionTaken, StepflowContext
+from component_sdk.failure import iterate_leaves
 from component_sdk.fakes import FakeByproducts
 from component_sdk.suspension import Resumes, Suspended
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
@@ -233,10 +234,16 @@ async def execute_component(
     backends = Backends()
     try:
         output = await backends.prepare(signature)(value, context)
-    except NoActionTaken as no_action:
-        return NoAction(no_action.reason)
-    except Suspended as suspended:
-        return suspended.suspend
+    except BaseException as error:
+        for leaf in iterate_leaves(error):
+            match leaf:
+                case NoActionTaken(reason=reason):
+                    return NoAction(reason)
+                case Suspended(suspend=suspend):
+                    return suspend
+                case _:
+                    pass
+        raise
     finally:
         backends.close()
     return msgspec.json.decode(encode(output))

@@ -21,10 +21,10 @@ import trio.testing
 from msgspec import Struct, field
 
 from protocol.errors import RpcError
-from protocol.types import RunState, RunStatus
+from protocol.types import RunState, RunStatus, WaitFor
 from stepflow_runtime.model.events import StepFailed, StepSucceeded
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import Outcome
+from stepflow_runtime.model.outcome import Outcome, Suspension
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Execution, RunFilter
 from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
@@ -55,8 +55,9 @@ FLAKY: Final = flow(step("flaky", onError={"action": "retry"}), step("a", ref("f
 PARENT: Final = flow(step("spawn"), step("b", ref("spawn")))
 STUCK: Final = flow(step("stuck"))
 STUCK_PARENT: Final = flow(step("spawn-stuck"))
+ASKING: Final = flow(step("ask"), step("doze", ref("ask")))
 
-SUCCESSES: Final = {"fan": range(9), "chain": range(3), "flaky": range(2), "open": range(5)}
+SUCCESSES: Final = {"fan": range(9), "chain": range(3), "flaky": range(2), "open": range(5), "asking": range(2)}
 
 
 class Died(Exception):
@@ -112,6 +113,10 @@ def components(lives: Lives, world: Callable[[], World]) -> Callable[[Execution]
                 return tell_all
             case "flaky" if lives.begun[place] == 1:
                 return BOOM
+            case "ask":
+                return execution.resumes[0].data if execution.resumes else Suspension(timeout_ms=3_600_000)
+            case "doze" if not execution.resumes:
+                return Suspension(until_ms=world().clock.wall_ms() + 500)
             case _:
                 return execution.input
 
@@ -129,6 +134,14 @@ async def insist(work: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
             await trio.sleep(error.data["retryAfterMs"] / 1000)
 
 
+async def answer(world: World, run_id: str) -> None:
+    """Answers each item with its index, as often as it asks."""
+    status = await world.get(run_id, wait=True, wait_for=WaitFor.SETTLED)
+    for suspension in status.suspensions or []:
+        item = suspension.item_index
+        await world.resume(run_id, item, item_index=item, label="1", request_id=f"answer {item}")
+
+
 async def use(world: World) -> dict[str, RunStatus]:
     """What the client wants; to be said again after a death."""
     job_id = await nightly.order(world, insist)
@@ -143,7 +156,17 @@ async def use(world: World) -> dict[str, RunStatus]:
     await trio.sleep(1)
     await insist(world.append, opened.run_id, 4, [b"4"], sealed=True)
     await insist(world.cancel, stuck.run_id, reason="enough")
-    named = {"fan": fan, "chain": chain, "flaky": flaky, "open": opened, "parent": parent, "stuck": stuck}
+    asking = await insist(world.submit, ASKING, range(2), max_concurrency=1, idempotency_key="asking")
+    await answer(world, asking.run_id)
+    named = {
+        "asking": asking,
+        "fan": fan,
+        "chain": chain,
+        "flaky": flaky,
+        "open": opened,
+        "parent": parent,
+        "stuck": stuck,
+    }
     named["telling"] = telling
     await nightly.finish(world, job_id)
     return {name: await world.finish(status.run_id) for name, status in named.items()}

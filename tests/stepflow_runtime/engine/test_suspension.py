@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import Raw
 
 from protocol.types import RunState as RunStatus
+from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.items import summarize
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.outcome import Failure, Resume, Suspension
 from stepflow_runtime.ports import ItemRef
@@ -352,6 +356,23 @@ def test_an_open_run_that_is_suspended_runs_when_items_are_added() -> None:
     assert status(bench) is RunStatus.SUSPENDED
     bench.append([1], sealed=True)
     assert status(bench) is RunStatus.RUNNING
+
+
+def test_parked_items_take_few_bytes_and_none_of_a_snapshot() -> None:
+    facts = RunFacts()
+    facts.fold(ev.RunAppended(20_000, True))
+    facts.fold(ev.RunStarted())
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for index in range(20_000):
+        facts.fold(ev.ItemsStarted(index, index, ("a",)))
+        facts.fold(ev.StepSuspended(index, "a", 1, "1", Raw(b"null"), Raw(b"null")))
+        item = facts.live[index]
+        facts.fold(ev.ItemParked(index, ev.Parked.SUSPENDED, item.since, summarize(item)))
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (after - before) / 20_000 < 16
+    assert len(facts.snapshot()) < 1000
 
 
 # --- pause ---

@@ -29,6 +29,7 @@ from stepflow_runtime.store.memory import MemoryStore, open_memory
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (
     EPOCH_MS,
+    GONE,
     ONE,
     World,
     expect_code,
@@ -328,6 +329,47 @@ async def test_a_delayed_run_begins_when_it_is_to(autojump_clock: object) -> Non
             await world.submit(ONE, [1, 2], idempotency_key="k")
         assert (await world.finish(status.run_id)).status is RunState.SUCCESS
         assert trio.current_time() >= 100
+
+
+async def test_an_execution_sleeps_for_the_rest_when_it_is_executed_again(autojump_clock: object) -> None:
+    slept: list[tuple[int, float, bool]] = []
+
+    def behave(execution: Execution) -> Any:
+        async def nap(execution: Execution) -> Answer:
+            began_at = trio.current_time()
+            world = worlds[-1]
+            woken = await world.executor.waking.sleep(execution, "/1", EPOCH_MS + 100_000, None)
+            slept.append((execution.attempt, trio.current_time() - began_at, woken))
+            return GONE if execution.attempt < 3 else b"1"
+
+        return nap
+
+    worlds: list[World] = []
+    async with open_memory() as store:
+        async with open_world(store, behave, before_start=worlds.append) as world:
+            run_id = (await world.submit(ONE, [1])).run_id
+            await trio.sleep(40)
+        async with open_world(store, behave, boot=2, epoch_ms=EPOCH_MS + 1000, before_start=worlds.append) as world:
+            assert (await world.finish(run_id)).status is RunState.SUCCESS
+            assert await world.wake_up(run_id) == 0
+    (again, rest, woken), (third, nothing, _) = slept
+    assert (again, woken, third) == (2, False, 3)
+    assert 50 < rest < 70, "what was slept before the restart counts"
+    assert nothing < 1, "a sleep that is over is over for every attempt"
+
+
+async def test_an_execution_that_sleeps_is_woken_by_its_correlation_id(autojump_clock: object) -> None:
+    async def nap(execution: Execution) -> Answer:
+        until_ms = EPOCH_MS + 10_000_000
+        return b"true" if await world.executor.waking.sleep(execution, "a/1", until_ms, "a") else b"false"
+
+    async with memory_world(lambda execution: nap) as world:
+        run_id = (await world.submit(ONE, [1, 2])).run_id
+        await trio.sleep(10)
+        assert await world.wake_up(run_id, ["b"]) == 0
+        assert await world.wake_up(run_id, ["b", "a"]) == 2
+        assert values((await world.finish(run_id)).results or []) == [True, True]
+        assert trio.current_time() < 100
 
 
 # --- restarts ---
