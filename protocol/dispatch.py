@@ -1,8 +1,9 @@
 """Requests to handlers, by the catalogue: the one door to jsonrpcserver.
 
-A request that comes here has a valid envelope, so jsonrpcserver is given no validator. Its asynchronous API needs
-asyncio; its synchronous one calls a method that only decodes the params and returns the call of the handler, which is
-awaited here. It knows nothing of ids, connections and tasks: `handling` is above, `methods` below.
+A request that comes here has a valid envelope, so jsonrpcserver gets it at the stage behind its own parser and
+validator. Its asynchronous API needs asyncio; its synchronous one calls a method that only decodes the params and
+returns the call of the handler, which is awaited here. It knows nothing of ids, connections and tasks: `handling` is
+above, `methods` below.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from protocol.types import Empty
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it reads its schema with a deprecated importlib function
-    from jsonrpcserver import JsonRpcError, Success, dispatch_to_response
+    from jsonrpcserver import JsonRpcError, Success
+    from jsonrpcserver.dispatcher import dispatch_request
+    from jsonrpcserver.request import Request
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 """`async def handler(params, context)`: params as the catalogue's Struct, the result as its result type."""
@@ -96,19 +99,8 @@ class Dispatcher:
 
     def _find_call(self, method: str, params: bytes, context: Any) -> _Call:
         # With an id always: of a notification jsonrpcserver would throw the call away.
-        request = {"jsonrpc": "2.0", "method": method, "params": [params], "id": 0}
-        response: Any = dispatch_to_response(
-            "",
-            self._methods,
-            context=context,
-            deserializer=lambda _: request,
-            validator=_accept,
-            post_process=_unwrap,
-        )
-        if isinstance(response, RpcError):
-            raise response
-        call: _Call = response
-        return call
+        _, result = dispatch_request(self._methods, context, Request(method, [params], 0))
+        return _unwrap(result)
 
 
 def _find_method(name: str, side: Side) -> Method:
@@ -149,22 +141,21 @@ def _decode_params(method: Method, decode: Callable[[bytes], Struct], params: by
         ) from None
 
 
-def _accept(request: Any) -> Any:
-    """The envelope was validated when it was decoded."""
-    return request
+def _unwrap(result: Any) -> _Call:
+    """What is to be done, out of jsonrpcserver's Either.
 
-
-def _unwrap(response: Any) -> _Call | RpcError:
-    """What is to be done, or answered, out of jsonrpcserver's Either."""
-    result = getattr(response, "_value", None)
-    if result is not None:
-        call: _Call = result.result
+    Raises:
+        RpcError: What is to be answered instead.
+    """
+    success = getattr(result, "_value", None)
+    if success is not None:
+        call: _Call = success.result
         return call
-    error = response._error
+    error = result._error
     match error.code:
         case ErrorCode.METHOD_NOT_FOUND:
-            return RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {error.data} here.", method=error.data)
+            raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {error.data} here.", method=error.data)
         case ErrorCode.INVALID_PARAMS:
-            return RpcError(error.code, error.message, **error.data)
+            raise RpcError(error.code, error.message, **error.data)
         case _:  # a defect in this module, and jsonrpcserver has logged it
-            return RpcError(ErrorCode.INTERNAL_ERROR, "The request failed inside this program; its log says why.")
+            raise RpcError(ErrorCode.INTERNAL_ERROR, "The request failed inside this program; its log says why.")
