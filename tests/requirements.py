@@ -652,6 +652,7 @@ job-frozen [PROTOCOL §4] A job is frozen when it is submitted, and refused whol
 job-durable [PROTOCOL §4; FAULTS 1] A job goes on after any death of the runtime, and makes no run twice.
     stepflow_runtime/services/test_jobs.py::test_another_runtime_goes_on_with_a_job
     stepflow_runtime/services/test_jobs.py::test_while_the_disk_is_full_a_job_waits
+    simulation/test_jobs.py::test_a_job_does_what_it_promises_whatever_fails
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
     crash/test_refused_writes.py::test_whichever_write_is_refused_the_work_is_done_once
 job-key [PROTOCOL §4] The same idempotency key with the same runs gives the first job; with others it is refused.
