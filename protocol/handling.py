@@ -91,6 +91,7 @@ class Handlers:
         context: Passed on to each.
         respond: Answers a request with raw JSON.
         respond_error: Answers it with an error.
+        on_idle: Called when the last of them has been answered: no other answer can go out together with that one.
         limits: How many there may be.
 
     Attributes:
@@ -104,6 +105,7 @@ class Handlers:
         context: Any,
         respond: Callable[[RequestReceived, bytes], None],
         respond_error: Callable[[RequestReceived, RpcError], None],
+        on_idle: Callable[[], None],
         limits: HandlingLimits,
     ) -> None:
         self.handled = 0
@@ -112,6 +114,7 @@ class Handlers:
         self._context = context
         self._respond = respond
         self._respond_error = respond_error
+        self._on_idle = on_idle
         self._limits = limits
         self._handled_bytes = 0
         self._works: dict[RequestId, list[_Work]] = {}
@@ -215,8 +218,10 @@ class Handlers:
             works.remove(work)
             if not works:
                 del self._works[request.id]
-            if self._finished is not None and not self._works:
-                self._finished.set()
+            if not self._works:
+                self._on_idle()
+                if self._finished is not None:
+                    self._finished.set()
 
     async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
         assert self._dispatcher is not None

@@ -106,7 +106,7 @@ class Link:
             break_on_torn=break_on_torn,
         )
         self._handlers = Handlers(
-            dispatcher, context, self.respond, self.respond_error, handling_limits or HandlingLimits()
+            dispatcher, context, self.respond, self.respond_error, self.flush, handling_limits or HandlingLimits()
         )
         self._on_answers = on_answers
         self._direct = {PING.name: self._answer_ping, **(direct or {})}
