@@ -352,6 +352,10 @@ class RunFacts:
     def _item_woken(self, event: ev.ItemWoken, seq: int) -> None:
         item = revive(event.item, event.since, event.steps)
         item.idle = event.idle
+        if event.awake:
+            for record in item.steps.values():
+                if record.waits is not None and record.is_suspended and record.waits.sleeps:
+                    record.due_ms = 1
         (self.queued if event.queued else self.live)[event.item] = item
         self.results.wake(event.item)
         self._leave_park(event.how, 1)

@@ -181,7 +181,9 @@ class Suspensions:
             self._state.execute_again(item, step, self._state.after)
 
     def _wake(self, index: int, parked: ev.ItemParked, *, queued: bool) -> None:
-        self._state.record(ev.ItemWoken(index, parked.how, parked.since, parked.steps, queued, parked.idle))
+        facts = self._state.facts
+        is_awake = seq_of(facts.results.find_parked(index)) < facts.awake_through
+        self._state.record(ev.ItemWoken(index, parked.how, parked.since, parked.steps, queued, parked.idle, is_awake))
 
     def begin_nap(
         self, index: int, step: str, key: str, attempt: int, due_ms: int, correlation_id: str | None
@@ -212,8 +214,8 @@ class Suspensions:
             for nap in waits.naps.values()
         )
         if meant is None:
-            early = [entry & _INDEX for entry in self._sleeps if entry >> INDEX_BITS > now_ms]
-            count += sum(map(self._waits, early))
+            early = {entry for entry in self._sleeps if entry >> INDEX_BITS > now_ms}
+            count += sum(self._waits(entry & _INDEX) for entry in early)
             if early:
                 self._sleeps = [entry & _INDEX for entry in self._sleeps]
                 heapify(self._sleeps)
@@ -245,6 +247,8 @@ class Suspensions:
                     self._load(index, now_ms)
                     slots -= 1
                 heappop(heap)
+                if index in self.loading:
+                    self.loading[index] = now_ms
                 if item is not None:
                     self._follow_time(item, now_ms)
 
@@ -271,9 +275,12 @@ class Suspensions:
         for step in resumed:
             state.execute_again(item, step, state.after)
         state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])
-        self._follow_time(item, now_ms, is_awake=0 < loaded.parked_seq < facts.awake_through)
+        for record in item.steps.values():  # its entries may have been passed over while it had no slot
+            if record.waits is not None and record.is_suspended:
+                self.watch(index, record.due_ms, record.waits.sleeps)
+        self._follow_time(item, now_ms)
 
-    def _follow_time(self, item: ItemRecord, now_ms: int, *, is_awake: bool = False) -> None:
+    def _follow_time(self, item: ItemRecord, now_ms: int) -> None:
         """Ends the waits of an item whose time has come, if any."""
         state = self._state
         for step, record in list(item.steps.items()):
@@ -282,7 +289,7 @@ class Suspensions:
             if record.waits is None or not record.is_suspended:
                 continue
             is_due = 0 < record.due_ms <= now_ms
-            if record.waits.sleeps and (is_due or is_awake):
+            if record.waits.sleeps and is_due:
                 label = str(1 + len(record.waits.resumed))
                 self._resume(item, step, record, Resume(label, NULL))
             elif is_due and not record.waits.sleeps:

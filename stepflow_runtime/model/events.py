@@ -322,7 +322,7 @@ class ItemParked(Event, frozen=True, tag=32):
 
 
 class ItemWoken(Event, frozen=True, tag=33):
-    """An item that was parked is so no more; `queued` if it waits for a slot."""
+    """An item that was parked is so no more; `queued` if it waits for a slot, `awake` if its sleeps were stopped."""
 
     item: int
     how: Parked
@@ -330,6 +330,7 @@ class ItemWoken(Event, frozen=True, tag=33):
     steps: tuple[StepSummary, ...]
     queued: bool
     idle: int = 0
+    awake: bool = False
 
 
 class ItemContinued(Event, frozen=True, tag=34):

@@ -15,7 +15,16 @@ from msgspec import Raw
 from component_sdk import StepflowContext
 from protocol import methods as m
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import GetRunParams, ResumeParams, RunParams, RunStatus, SuspensionInfo, WaitFor, WakeUpParams
+from protocol.types import (
+    GetRunParams,
+    Outcome,
+    ResumeParams,
+    RunParams,
+    RunStatus,
+    SuspensionInfo,
+    WaitFor,
+    WakeUpParams,
+)
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 
 if TYPE_CHECKING:
@@ -113,6 +122,8 @@ async def _resume(
 async def _check(client: Client, run_id: str, given: dict[tuple[int, str], int]) -> None:
     status: RunStatus = await client.ask(m.GET_RUN, GetRunParams(run_id, include_results=True))
     for entry in status.results or ():
+        if entry.result.outcome is not Outcome.SUCCESS:
+            continue  # its server was lost too often
         value = msgspec.json.decode(msgspec.json.encode(entry.result.value))
         for label, got in value["answers"].items():
             if given.get((entry.item_index, label), got) != got:

@@ -280,6 +280,28 @@ def test_woken_sleepers_go_on_before_their_time(restart: bool) -> None:
     bench.finish()
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_sleep_that_is_over_while_its_item_waits_for_a_slot_is_not_forgotten(stopped: bool) -> None:
+    both = flow(step("ask"), step("doze"), output={"a": ref("ask"), "d": ref("doze")})
+    bench = Bench(both, range(2), max_concurrency=1)
+    bench.commit_all()
+    bench.answer((0, "ask", 1), ASK)
+    bench.answer((0, "doze", 1), sleep_until(1_000_000 if stopped else 2000))
+    bench.commit_all()
+    assert bench.live == [1]
+    if stopped:
+        assert bench.wake_up() == 1
+    (waiting,) = bench.suspended()
+    assert bench.resume(*waiting)
+    bench.pass_time(5000)
+    bench.commit_all()
+    assert {place[0] for place in bench.in_flight} == {1}
+    bench.answer((1, "ask", 1))
+    bench.answer((1, "doze", 1))
+    bench.commit_all()
+    assert set(bench.in_flight) == {(0, "ask", 2), (0, "doze", 2)}
+
+
 def test_a_sleeper_cannot_be_resumed_and_what_waits_cannot_be_woken() -> None:
     bench = make_suspended(suspension=sleep_until(1_000_000))
     ((item, name, seq),) = bench.suspended(sleeping=True)
