@@ -367,6 +367,8 @@ class RunFacts:
     def _leave_park(self, how: Parked, count: int) -> None:
         if how is Parked.SUSPENDED:
             self.progress.suspended -= count
+            if not self.progress.suspended:
+                self._go_on()
         elif how is Parked.SLEEPING:
             self.progress.sleeping -= count
 

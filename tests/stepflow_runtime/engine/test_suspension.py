@@ -370,6 +370,15 @@ def test_another_item_that_fails_leaves_what_is_suspended() -> None:
     assert status(bench) is RunStatus.FAILED
 
 
+def test_an_open_run_of_which_all_that_waited_was_cancelled_is_suspended_no_more() -> None:
+    bench = Bench(ONE, range(1), sealed=False)
+    bench.commit_all()
+    bench.answer((0, "a", 1), ASK)
+    bench.commit_all()
+    bench.cancel([0])
+    assert status(bench) is RunStatus.RUNNING
+
+
 def test_an_open_run_that_is_suspended_runs_when_items_are_added() -> None:
     bench = Bench(ONE, range(1), sealed=False)
     bench.commit_all()
