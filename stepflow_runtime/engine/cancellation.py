@@ -51,7 +51,7 @@ def _cancel_items(state: RunState, reason: str | None, items: tuple[int, ...]) -
     if parents:  # an item that has ended leaves its sub-runs
         state.cancel_children(reason, tuple(parents))
     for index in items:
-        if facts.next_item <= index < facts.progress.total and index not in facts.skipped:
+        if facts.next_item <= index < facts.progress.total and facts.is_to_begin(index):
             state.record(ev.ItemCancelled(index, reason, facts.seq + 1))
     for item in live:
         _interrupt(state, item)

@@ -25,10 +25,11 @@ from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
+from stepflow_runtime.engine.taking_up import read_reuses_of
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.engine.waking import Waking
-from stepflow_runtime.model.events import ParentLink, RunSpec
+from stepflow_runtime.model.events import ParentLink, RunForked, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, Failure, Suspension
 from stepflow_runtime.ports import (
@@ -38,6 +39,7 @@ from stepflow_runtime.ports import (
     ComponentCaller,
     Execution,
     Ids,
+    InputSegment,
     Message,
     RunProgress,
     RunRecord,
@@ -104,7 +106,16 @@ class Executor:
 
     # --- runs come and go ---
 
-    async def submit(self, spec: RunSpec, inputs: Sequence[bytes], *, sealed: bool, program: Program) -> CommitResult:
+    async def submit(
+        self,
+        spec: RunSpec,
+        inputs: Sequence[bytes],
+        *,
+        sealed: bool,
+        program: Program,
+        forked: RunForked | None = None,
+        total: int = 0,
+    ) -> CommitResult:
         """Makes a run durable and starts it.
 
         Args:
@@ -112,6 +123,8 @@ class Executor:
             inputs: Raw JSON without newlines, an item each.
             sealed: Whether no more inputs will be appended.
             program: Its flow.
+            forked: What a fork goes on with; it has no inputs of its own.
+            total: How many items a fork has.
 
         Returns:
             `Committed`, or a `Conflict` that names the run which has its idempotency or sub-run key already.
@@ -121,7 +134,8 @@ class Executor:
 
         Cancellation: The run may exist afterwards.
         """
-        state = RunState.create(spec, len(inputs), sealed, program.plan, self.policy, program.check_input)
+        count = len(inputs) if forked is None else total
+        state = RunState.create(spec, count, sealed, program.plan, self.policy, program.check_input, forked)
         run = ActiveRun(state, self._store.lease(spec.root_run_id), RunProgress())
         self._runs[spec.run_id] = run
         self._offer(run, 0, inputs)
@@ -385,11 +399,18 @@ class Executor:
 
     async def _load_inputs(self) -> None:
         async for run, index in self._loads_in:
-            segment = await insist("a run without inputs", partial(self._store.inputs, run.spec.run_id, index))
+            segment = await insist("a run without inputs", partial(self._store.inputs, run.spec.inputs_of, index))
             if segment is None:
                 continue
+            if run.spec.fork is not None:
+                await insist("what a fork re-uses", partial(self._load_reuses, run, index, segment))
             run.state.inputs.offer(segment)
             self.touch(run)
+
+    async def _load_reuses(self, run: ActiveRun, index: int, segment: InputSegment) -> None:
+        pending = run.state.facts.find_pending(index, segment.first_index + segment.count)
+        indexes = [index for first, last in pending for index in range(first, last + 1)]
+        run.state.reuses.update(await read_reuses_of(self._store, run.spec, run.state.plan, indexes))
 
     # --- commits (CommitSink) ---
 
@@ -405,9 +426,9 @@ class Executor:
         if run.awaiting:
             run.tell()
         run.state.durable_through = write.progress.started_through
-        run.state.durable_total = write.progress.total
-        if write.segments:  # more inputs than memory holds can be loaded now
+        if run.state.durable_total < write.progress.total:  # more inputs than memory holds can be loaded now
             self._touched[write.run_id] = run
+        run.state.durable_total = write.progress.total
         if write.progress.completed_at_ms is not None:
             self._drop(run)
         self._carry_out(run, taken.commands)

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from protocol.lifecycle import advance
 from protocol.types import RunState as RunStatus
+from stepflow_runtime.engine.fork import clip, find_next, holds
 from stepflow_runtime.engine.items import ItemRecord, StepRecord, StepWaits, revive, summarize
 from stepflow_runtime.engine.results import ResultIndex
 from stepflow_runtime.model import events as ev
@@ -52,11 +53,13 @@ class RunFacts:
         skipped: Items above `next_item` that ended without a start.
         recoveries: `started_through` at each recovery.
         stopped: Why what was left was cancelled without a request.
+        forked: Which items go again, if another run goes on as this one; the others have ended.
     """
 
     __slots__ = (
         "awake_through",
         "cancelled_by_request",
+        "forked",
         "has_suspended",
         "live",
         "next_item",
@@ -86,6 +89,7 @@ class RunFacts:
         self.awake_through = 0
         self.has_suspended = False
         self.resumptions: deque[Resumption] = deque(maxlen=MAX_REMEMBERED)
+        self.forked: ev.RunForked | None = None
 
     def find(self, index: int) -> ItemRecord | None:
         """An item that is in memory: it is live, or waits for a slot."""
@@ -112,6 +116,16 @@ class RunFacts:
     def attempt_of_start(self, index: int) -> int:
         """The attempt number with which an item's first steps begin: items in a lost window may have begun before."""
         return 1 + sum(through > index for through in self.recoveries)
+
+    def is_to_begin(self, index: int) -> bool:
+        """Whether an item from `next_item` on has not ended, be it in the run that this one was forked from."""
+        return index not in self.skipped and (self.forked is None or holds(self.forked.travelling, index))
+
+    def find_pending(self, first: int, end: int) -> Iterable[tuple[int, int]]:
+        """Stretches, with both ends, of the items from `first` on and before `end` that are to begin in this run."""
+        if self.forked is None:
+            return [(first, end - 1)] if first < end else []
+        return clip(self.forked.travelling, first, end - 1)
 
     def fold(self, event: AnyEvent) -> None:
         """Takes in the next event."""
@@ -153,6 +167,7 @@ class RunFacts:
                 awake_through=self.awake_through,
                 has_suspended=self.has_suspended,
                 resumptions=list(self.resumptions),
+                forked=self.forked,
             )
         )
 
@@ -173,6 +188,7 @@ class RunFacts:
         facts.awake_through = saved.awake_through
         facts.has_suspended = saved.has_suspended
         facts.resumptions.extend(saved.resumptions)
+        facts.forked = saved.forked
         for index, reason in saved.cancelling.items():
             item = facts.find(index)
             if item is not None:
@@ -283,10 +299,18 @@ class RunFacts:
         self.cancelled_by_request |= self.stopped is None
 
     def _move_next(self, index: int) -> None:
+        index = self._skip_kept(index)
         while index in self.skipped:
             self.skipped.remove(index)
-            index += 1
+            index = self._skip_kept(index + 1)
         self.next_item = index
+
+    def _skip_kept(self, index: int) -> int:
+        """The first item from an index on that is none of those which a fork leaves as they are."""
+        if self.forked is None:
+            return index
+        stretch = find_next(self.forked.travelling, index)
+        return self.progress.total if stretch is None else stretch[0]
 
     def _end(self, index: int, seq: int, how: ItemRef) -> None:
         item = self.live.pop(index, None)
@@ -399,6 +423,20 @@ class RunFacts:
                     if nap.due_ms > event.at_ms and (is_meant is None or nap.correlation_id in is_meant):
                         waits.naps[key] = msgspec.structs.replace(nap, stopped=True)
 
+    # --- forks ---
+
+    def _run_forked(self, event: ev.RunForked, seq: int) -> None:
+        self.forked = event
+        progress = self.progress
+        progress.success, progress.failed, progress.cancelled = event.success, event.failed, event.cancelled
+        progress.no_action = event.no_action
+        self.cancelled_by_request = event.by_request
+        self._move_next(0)
+
+    def _steps_reused(self, event: ev.StepsReused, seq: int) -> None:
+        for index in range(event.first, event.last + 1):
+            self.live[index].idle = -event.acted
+
     def _paused(self, event: ev.RunPaused, seq: int) -> None:
         self.progress.paused = True
 
@@ -449,6 +487,8 @@ class RunFacts:
         ev.SleepsStopped: _sleeps_stopped,
         ev.RunPaused: _paused,
         ev.RunUnpaused: _unpaused,
+        ev.RunForked: _run_forked,
+        ev.StepsReused: _steps_reused,
     }
 
 
@@ -474,6 +514,7 @@ class Snapshot(Struct, kw_only=True):
     awake_through: int = 0
     has_suspended: bool = False
     resumptions: list[Resumption] = []
+    forked: ev.RunForked | None = None
 
 
 _encode = msgspec.json.Encoder().encode

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, Nap, RetryCause, StepSummary
@@ -85,10 +86,22 @@ class ItemRecord:
         cancelling: Whether only the answers in flight are still waited for.
         stops: How often in a row it may have taken the runtime down, without getting on in between.
         held: Whether it waits for its turn because of that.
-        idle: How many of its steps took no action.
+        idle: How many of its steps took no action, less those whose outcome it re-uses and that did.
+        resumes: What its steps begin with as if resumed, by step; absent after a restore, until it is taken up.
     """
 
-    __slots__ = ("cancel_reason", "cancelling", "held", "idle", "index", "progress", "since", "steps", "stops")
+    __slots__ = (
+        "cancel_reason",
+        "cancelling",
+        "held",
+        "idle",
+        "index",
+        "progress",
+        "resumes",
+        "since",
+        "steps",
+        "stops",
+    )
 
     def __init__(self, index: int, since: int) -> None:
         self.index = index
@@ -100,6 +113,7 @@ class ItemRecord:
         self.stops = 0
         self.held = False
         self.idle = 0
+        self.resumes: Mapping[str, tuple[Resume, ...]] | None = None
 
     @property
     def active(self) -> list[str]:
@@ -168,8 +182,22 @@ def find_seqs(item: ItemRecord) -> Iterator[int]:
             yield from record.waits.resumed
 
 
+def take_resumes(item: ItemRecord, step: str) -> tuple[Resume, ...]:
+    """What a step that begins is told it was resumed with: something in a fork, else nothing."""
+    given = item.resumes.get(step, ()) if item.resumes is not None else ()
+    if given:
+        item.steps[step].waits = waits = StepWaits()
+        waits.resumes = list(given)
+    return given
+
+
 def restore_evaluation(
-    item: ItemRecord, plan: Plan, value: bytes, variables: Mapping[str, bytes], events: Mapping[int, AnyEvent]
+    item: ItemRecord,
+    plan: Plan,
+    value: bytes,
+    variables: Mapping[str, bytes],
+    events: Mapping[int, AnyEvent],
+    reuse: Reuse = NOTHING,
 ) -> Advance:
     """Brings an item's evaluation back, and what its steps were resumed with.
 
@@ -178,22 +206,27 @@ def restore_evaluation(
         plan: Of its run.
         value: Its input.
         variables: Of its run.
-        events: What `events_of` names.
+        events: What `find_seqs` names.
+        reuse: What it began with, in a fork.
 
     Returns:
         What follows: the steps that have begun and have not ended are ready again.
     """
-    ended: dict[str, Outcome] = {}
+    ended: dict[str, Outcome] = dict(reuse.outcomes)
+    item.resumes = reuse.resumes or None
     for step, record in item.steps.items():
         if record.ended:
-            ended[step] = _read_outcome(plan, step, events[record.ended])
+            ended[step] = read_outcome(plan, step, events[record.ended])
+        given = reuse.resumes.get(step, ())
+        if given and record.waits is None:
+            record.waits = StepWaits()
         if record.waits is not None:
-            record.waits.resumes = [_read_resume(events[seq]) for seq in record.waits.resumed]
+            record.waits.resumes = [*given, *(read_resume(events[seq]) for seq in record.waits.resumed)]
     item.progress = Progress.restore(plan, value, variables, ended)
     return item.progress.start()
 
 
-def _read_outcome(plan: Plan, step: str, event: AnyEvent) -> Outcome:
+def read_outcome(plan: Plan, step: str, event: AnyEvent) -> Outcome:
     match event:
         case ev.StepSucceeded(value=value):
             return bytes(value)
@@ -204,6 +237,6 @@ def _read_outcome(plan: Plan, step: str, event: AnyEvent) -> Outcome:
             raise AssertionError(f"{type(event).__name__} does not end a step")
 
 
-def _read_resume(event: AnyEvent) -> Resume:
+def read_resume(event: AnyEvent) -> Resume:
     assert isinstance(event, ev.StepResumed)
     return Resume(event.label, bytes(event.data))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Final
 
-from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
-from stepflow_runtime.engine.items import find_seqs, revive
-from stepflow_runtime.engine.results import seq_of
-from stepflow_runtime.engine.suspension import LoadedItem
-from stepflow_runtime.model.events import AnyEvent, ItemParked, decode_events
+from stepflow_runtime.model.events import AnyEvent, RunSpec, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import JournalRow, Store
 
@@ -18,8 +14,9 @@ MAX_ROWS: Final = 256
 """Journal rows read at once, where events that are wanted lie side by side."""
 
 
-async def read_inputs(store: Store, run_id: RunId, indexes: Iterable[int]) -> dict[int, bytes]:
+async def read_inputs(store: Store, spec: RunSpec, indexes: Iterable[int]) -> dict[int, bytes]:
     """The inputs of items, raw JSON, by index."""
+    run_id = spec.inputs_of
     inputs: dict[int, bytes] = {}
     values: list[bytes] = []
     first = 0
@@ -52,26 +49,3 @@ async def iterate_events(store: Store, run_id: RunId, seqs: Iterable[int]) -> As
             rows = left
             decoded = decode_events(rows[0].events)
         yield seq, decoded[seq - rows[0].first_seq]
-
-
-async def load_items(store: Store, run_id: RunId, facts: RunFacts, indexes: Collection[int]) -> dict[int, LoadedItem]:
-    """What `Suspensions.take_up` needs of items that wait, by index; all that is known of them must be durable."""
-    seqs = {index: seq_of(ref) for index in indexes if (ref := facts.results.find_parked(index))}
-    parked = await read_events(store, run_id, seqs.values())
-    wanted: list[int] = []
-    for index in indexes:
-        item = facts.find(index)
-        if item is None and index in seqs:
-            event = parked[seqs[index]]
-            assert isinstance(event, ItemParked)
-            item = revive(index, event.since, event.steps)
-        if item is not None:
-            wanted += find_seqs(item)
-    events, inputs = await read_events(store, run_id, wanted), await read_inputs(store, run_id, indexes)
-    loaded: dict[int, LoadedItem] = {}
-    for index in indexes:
-        seq = seqs.get(index, 0)
-        found = parked[seq] if seq else None
-        assert found is None or isinstance(found, ItemParked)
-        loaded[index] = LoadedItem(inputs[index], events, found, seq)
-    return loaded

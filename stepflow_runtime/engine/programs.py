@@ -6,11 +6,13 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.run_state import InputCheck
 from stepflow_runtime.model.canonical import canonical_json, parse_json
+from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.model.override import apply_overrides
@@ -40,6 +42,21 @@ class Programs:
     def flow_ids(self) -> set[BlobId]:
         """The flows that are ready to run."""
         return {flow_id for flow_id, _ in self._kept}
+
+    async def of(self, spec: RunSpec) -> Program:
+        """The program of a run: its flow with its overrides, and in a fork with the input that one step is to have.
+
+        Raises:
+            RpcError: See `get`.
+            StoreUnavailable: It cannot be read now.
+        """
+        program, fork = await self.get(spec.flow_id, spec.overrides), spec.fork
+        if fork is None or fork.input is None:
+            return program
+        given = {"$literal": parse_json(bytes(fork.input))}
+        steps = [replace(step, input=given) if step.id == fork.step else step for step in program.flow.steps]
+        flow = replace(program.flow, steps=tuple(steps))
+        return Program(flow, compile_plan(flow), program.check_input)
 
     async def get(self, flow_id: BlobId, overrides: dict[str, Any] | None = None) -> Program:
         """The flow, compiled.

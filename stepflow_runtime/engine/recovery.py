@@ -15,8 +15,7 @@ from protocol.errors import ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
-from stepflow_runtime.engine.items import find_seqs
-from stepflow_runtime.engine.loading import iterate_events, read_events, read_inputs
+from stepflow_runtime.engine.loading import iterate_events
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.engine.programs import Programs
@@ -25,7 +24,8 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
-from stepflow_runtime.model.events import AnyEvent, ItemParked, decode_events
+from stepflow_runtime.engine.taking_up import read_live_items
+from stepflow_runtime.model.events import ItemParked, decode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
@@ -72,7 +72,7 @@ async def recover_runs(
         suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
         revive(
             state,
-            *await insist("a run", partial(read_live_items, store, facts)),
+            *await insist("a run", partial(read_live_items, store, state)),
             now_ms,
             suspects=suspects,
             held_with=held_with[spec.run_id],
@@ -132,7 +132,7 @@ async def _restore_run(programs: Programs, policy: RetryPolicy, facts: RunFacts)
     assert facts.spec is not None
     spec = facts.spec
     try:
-        program = await programs.get(spec.flow_id, spec.overrides)
+        program = await programs.of(spec)
     except RpcError as error:
         log.error("run cannot go on: its flow is unreadable", run_id=spec.run_id, reason=str(error))
         message = f"the flow {spec.flow_id} of this run could not be read when the runtime started: {error.message}"
@@ -140,14 +140,6 @@ async def _restore_run(programs: Programs, policy: RetryPolicy, facts: RunFacts)
         abandon(state, Failure(ItemErrorCode.INTERNAL, message, {"blobId": spec.flow_id}))
         return state
     return RunState(facts, program.plan, policy, program.check_input)
-
-
-async def read_live_items(store: Store, facts: RunFacts) -> tuple[dict[int, bytes], dict[int, AnyEvent]]:
-    """The inputs of live items, and what their evaluation needs besides."""
-    assert facts.spec is not None
-    run_id = facts.spec.run_id
-    seqs = [seq for item in facts.live.values() for seq in find_seqs(item)]
-    return await read_inputs(store, run_id, facts.live), await read_events(store, run_id, seqs)
 
 
 async def watch_parked_items(store: Store, run: ActiveRun) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from stepflow_runtime.engine.commands import AwaitTurn
+from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.items import ItemRecord, restore_evaluation
 from stepflow_runtime.engine.plan import Advance
 from stepflow_runtime.engine.run_state import RunState
@@ -22,6 +23,7 @@ def revive(
     state: RunState,
     inputs: Mapping[int, bytes],
     events: Mapping[int, AnyEvent],
+    reuses: Mapping[int, Reuse],
     now_ms: int,
     *,
     suspects: Collection[int] = (),
@@ -34,6 +36,7 @@ def revive(
         state: The run, with the facts that its journal tells.
         inputs: The inputs of all live items.
         events: Those that `items.find_seqs` names for the live items, by sequence number.
+        reuses: What live items of a fork began with, by index.
         now_ms: Wall time.
         suspects: Items that may have taken the runtime down, see `suspicion`.
         held_with: Items whose sub-runs have items that wait for their turn.
@@ -48,7 +51,8 @@ def revive(
     state.waiting.begin_again()
     for item in list(facts.live.values()):
         if item.index in facts.live:  # the failure of one before it may have stopped the run
-            advance = restore_evaluation(item, state.plan, inputs[item.index], state.spec.variables, events)
+            value, reuse = inputs[item.index], reuses.get(item.index, NOTHING)
+            advance = restore_evaluation(item, state.plan, value, state.spec.variables, events, reuse)
             _go_on(state, item, advance, max_stops, now_ms)
     if state.is_stopping:
         state.cancel_pending(facts.progress.cancel_reason)

@@ -33,8 +33,9 @@ from stepflow_runtime.engine.commands import (
     Wake,
 )
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.fork import Reuse, find_next
 from stepflow_runtime.engine.inputs import InputWindow
-from stepflow_runtime.engine.items import ItemRecord, StepRecord
+from stepflow_runtime.engine.items import ItemRecord, StepRecord, take_resumes
 from stepflow_runtime.engine.pause import Pause
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.engine.retry import RetryPolicy, decide
@@ -77,6 +78,7 @@ class RunState:
         durable_total: Inputs below it can be loaded.
         waiting: What waits without a slot.
         pause: What waits because the run is paused.
+        reuses: In a fork, what the items in `inputs` begin with.
     """
 
     __slots__ = (
@@ -93,6 +95,7 @@ class RunState:
         "now",
         "pause",
         "plan",
+        "reuses",
         "spec",
         "waiting",
     )
@@ -111,6 +114,7 @@ class RunState:
         self.durable_total = 0
         self.waiting = Suspensions(self)
         self.pause = Pause(self)
+        self.reuses: dict[int, Reuse] = {}
         self._policy = policy
         self._check_input = check_input
         self._lead = max(MIN_LEAD, min(self.spec.max_concurrency, MAX_LEAD))
@@ -124,13 +128,16 @@ class RunState:
         plan: Plan,
         policy: RetryPolicy,
         check_input: InputCheck | None = None,
+        forked: ev.RunForked | None = None,
     ) -> RunState:
-        """A new run: offer its first inputs, then `start_items`."""
+        """A new run: offer its first inputs, then `start_items`; those of a fork are loaded when it is durable."""
         facts = RunFacts()
         created = ev.RunCreated(spec, total, sealed)
         facts.fold(created)
         state = cls(facts, plan, policy, check_input)
         state.events.append(created)
+        if forked is not None:
+            state.record(forked)
         return state
 
     @property
@@ -169,7 +176,8 @@ class RunState:
         for bound in (self.durable_through, *facts.recoveries):
             if first < bound < end:
                 end = bound
-        steps, stretch = self._evaluate_stretch(first, end)
+        begin = self._evaluate_stretch if facts.forked is None else self._evaluate_again
+        steps, stretch = begin(first, end)
         if not stretch:
             return False
         if facts.progress.status is RunStatus.PENDING:
@@ -179,6 +187,9 @@ class RunState:
         if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:
             self.record(ev.WindowOpened(min(last + 1 + self._lead, total)))
         self.record(ev.ItemsStarted(first, last, steps, attempt))
+        reuses = self.reuses
+        if reuses and (reuse := reuses[first]).outcomes:
+            self.record(ev.StepsReused(first, last, tuple(reuse.outcomes), reuse.acted))
         is_known = attempt == 1 and last < self.durable_through  # what began before must not seem never to have begun
         commands = self.now if is_known else self.after
         for index, (progress, advance) in enumerate(stretch, first):
@@ -186,8 +197,11 @@ class RunState:
             if item is None:  # the failure of one before it stopped the run
                 break
             item.progress = progress
+            if reuses:
+                item.resumes = reuses.pop(index).resumes or None
             for step, value in advance.ready:
-                commands.append(Execute(index, step, attempt, value, begins_item=True))
+                resumes = () if item.resumes is None else take_resumes(item, step)
+                commands.append(Execute(index, step, attempt, value, begins_item=True, resumes=resumes))
             if advance.failed or advance.result is not None:
                 self.follow(item, Advance(failed=advance.failed, result=advance.result))
         return True
@@ -210,6 +224,27 @@ class RunState:
                 break
             stretch.append((progress, advance))
         return steps, stretch
+
+    def _evaluate_again(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
+        """The same for items of a fork: they begin alike if they also re-use the same steps."""
+        forked, check, variables = self.facts.forked, self._check_input, self.spec.variables
+        stretch: list[tuple[Progress, Advance]] = []
+        common: tuple[tuple[str, ...], tuple[str, ...], int] = (), (), 0
+        travelling = find_next(forked.travelling, first) if forked is not None else None
+        for index in range(first, first if travelling is None else min(travelling[1] + 1, end)):
+            value, reuse = self.inputs.get(index), self.reuses.get(index)
+            if value is None or reuse is None or index in self.facts.skipped:
+                break
+            progress = Progress.restore(self.plan, value, variables, reuse.outcomes)
+            failure = check(value) if check is not None else None
+            advance = progress.start() if failure is None else Advance(result=failure)
+            alike = tuple([step for step, _ in advance.ready]), tuple(reuse.outcomes), reuse.acted
+            if not stretch:
+                common = alike
+            elif alike != common:
+                break
+            stretch.append((progress, advance))
+        return common[0], stretch
 
     # --- steps end ---
 
@@ -345,7 +380,8 @@ class RunState:
             return
         for step, value in ready:
             self.record(ev.StepStarted(item.index, step, 1))
-            self.after.append(Execute(item.index, step, 1, value))
+            resumes = () if item.resumes is None else take_resumes(item, step)
+            self.after.append(Execute(item.index, step, 1, value, resumes=resumes))
 
     # --- items end ---
 
@@ -379,7 +415,7 @@ class RunState:
         status = RunStatus.SUCCESS
         if facts.cancelled_by_request or (progress.cancel_requested and not progress.total):
             status = RunStatus.CANCELLED
-        elif progress.failed or facts.stopped is not None:
+        elif progress.failed or progress.cancelled or facts.stopped is not None:
             status = RunStatus.FAILED
         self.record(ev.RunCompleted(status))
 
@@ -410,8 +446,8 @@ class RunState:
         """No item begins any more."""
         facts, first = self.facts, self.facts.next_item
         for skipped in [*sorted(facts.skipped), facts.progress.total]:
-            if first < skipped:
-                self.record(ev.ItemsCancelled(first, skipped - 1, reason))
+            for stretch in facts.find_pending(first, skipped):
+                self.record(ev.ItemsCancelled(*stretch, reason))
             first = skipped + 1
 
     def cancel_children(self, reason: str | None, items: tuple[int, ...] | None) -> None:

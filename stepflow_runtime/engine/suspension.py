@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.commands import LoadItem
+from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.items import ItemRecord, StepRecord, restore_evaluation, summarize
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.engine.whole import Whole
@@ -39,12 +40,14 @@ class LoadedItem(Struct, frozen=True):
         events: Those that ended steps of it, and that resumed them, by sequence number.
         parked: The event that parked it, if it was parked.
         parked_seq: Its sequence number.
+        reuse: What it began with, in a fork.
     """
 
     input: bytes
     events: Mapping[int, AnyEvent]
     parked: ev.ItemParked | None = None
     parked_seq: int = 0
+    reuse: Reuse = NOTHING
 
 
 class Suspensions:
@@ -83,7 +86,7 @@ class Suspensions:
         """A step leaves; its item too, if that was the last of it."""
         label, due_ms = suspension.label, 0
         if label is None:
-            label = str(1 + (len(record.waits.resumed) if record.waits is not None else 0))
+            label = str(1 + (len(record.waits.resumes) if record.waits is not None else 0))
         if suspension.until_ms is not None:
             due_ms = max(suspension.until_ms, 1)
         elif suspension.timeout_ms is not None:
@@ -271,7 +274,7 @@ class Suspensions:
             self._wake(index, parked, queued=False)
         item = facts.live[index]
         resumed = item.at_work
-        advance = restore_evaluation(item, state.plan, loaded.input, state.spec.variables, loaded.events)
+        advance = restore_evaluation(item, state.plan, loaded.input, state.spec.variables, loaded.events, loaded.reuse)
         for step in resumed:
             state.execute_again(item, step, state.after)
         state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])
@@ -290,7 +293,7 @@ class Suspensions:
                 continue
             is_due = 0 < record.due_ms <= now_ms
             if record.waits.sleeps and is_due:
-                label = str(1 + len(record.waits.resumed))
+                label = str(1 + len(record.waits.resumes))
                 self._resume(item, step, record, Resume(label, NULL))
             elif is_due and not record.waits.sleeps:
                 message = f"step {step!r} was not resumed in time (timeout_ms of its suspension)"

@@ -13,8 +13,8 @@ import trio
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
-from stepflow_runtime.engine.loading import load_items
 from stepflow_runtime.engine.patience import insist
+from stepflow_runtime.engine.taking_up import load_items
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.model.events import ItemParked, StepSuspended
 from stepflow_runtime.model.ids import RunId
@@ -227,7 +227,7 @@ class Waking:
 
     async def _load(self, run: ActiveRun, indexes: list[int]) -> None:
         await self._wait_committed(run, run.state.facts.seq)
-        read = partial(load_items, self._store, run.spec.run_id, run.state.facts, indexes)
+        read = partial(load_items, self._store, run.state.facts, run.state.plan, indexes)
         loaded = await insist("what goes on in a run", read)
         for index in indexes:
             run.state.waiting.take_up(index, loaded[index])

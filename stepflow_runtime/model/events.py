@@ -23,11 +23,13 @@ JOURNAL_VERSION: Final = 1
 
 
 class RetryCause(StrEnum):
-    """Whose budget an attempt was taken from; a lost runtime costs nobody's."""
+    """Whose budget an attempt was taken from; a lost runtime costs nobody's, and neither does a restart."""
 
     COMPONENT = "component"
     TRANSPORT = "transport"
     RECOVERY = "recovery"
+    RESTART = "restart"
+    """Somebody asked for it."""
 
 
 class ParentLink(Struct, frozen=True, array_like=True):
@@ -59,6 +61,30 @@ class RunWebhook(Struct, frozen=True, array_like=True):
     sealed: str
 
 
+class Fork(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a run comes from that another one was forked into, and what of that one it re-uses (PROTOCOL §4).
+
+    Args:
+        lineage: The run that it was forked from, the one that that was forked from, and so on; the last has the inputs.
+        origin_seq: What happened in the first of them until this event counts, and nothing later.
+        step: Goes again with all that depends on it; `None` for every step that did not succeed.
+        input: The input of that step, instead of what its flow says.
+        resume_data: What that step is resumed with where it was suspended last.
+        context: Outputs of steps that gave none, by step.
+    """
+
+    lineage: tuple[RunId, ...]
+    origin_seq: int
+    step: str | None = None
+    input: Raw | None = None
+    resume_data: Raw | None = None
+    context: dict[str, Raw] = {}
+
+    @property
+    def origin(self) -> RunId:
+        return self.lineage[0]
+
+
 class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was submitted, resolved once and for all: everything a run needs besides its inputs.
 
@@ -86,6 +112,12 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     job_run_id: str | None = None
     webhook: RunWebhook | None = None
     delay_until_ms: int | None = None
+    fork: Fork | None = None
+
+    @property
+    def inputs_of(self) -> RunId:
+        """The run that has the inputs."""
+        return self.run_id if self.fork is None else self.fork.lineage[-1]
 
 
 class Nap(Struct, frozen=True, array_like=True):
@@ -368,6 +400,45 @@ class RunUnpaused(Event, frozen=True, tag=39):
     """Steps begin again."""
 
 
+Stretches = tuple[tuple[int, int], ...]
+"""Whole numbers in ascending order, as `(first, last)` of those that follow on each other."""
+
+
+class RunForked(Event, frozen=True, tag=40):
+    """Another run goes on as this one; the second event of a fork. The other run knows nothing of it.
+
+    Args:
+        origin: The other run.
+        travelling: The items that go again; all others have the results that they have there.
+        success, failed, cancelled, no_action: How many of those others there are.
+        by_request: Whether a request cancelled the cancelled ones.
+        ordinals: Which ends of items there, counted from 0, were of travelling ones.
+        begun: The travelling ones that had begun there and not ended, and since which event.
+    """
+
+    origin: RunId
+    travelling: Stretches
+    success: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    no_action: int = 0
+    by_request: bool = False
+    ordinals: Stretches = ()
+    begun: tuple[tuple[int, int], ...] = ()
+
+
+class StepsReused(Event, frozen=True, tag=41):
+    """Items `first` to `last` inclusive, which just began, have the outcomes of these steps from elsewhere.
+
+    `acted` are those of the steps that did something, see `StepIdled`.
+    """
+
+    first: int
+    last: int
+    steps: tuple[str, ...]
+    acted: int
+
+
 AnyEvent = (
     RunCreated
     | RunAppended
@@ -398,6 +469,8 @@ AnyEvent = (
     | SleepsStopped
     | RunPaused
     | RunUnpaused
+    | RunForked
+    | StepsReused
 )
 
 _encoder = msgspec.json.Encoder()
@@ -420,5 +493,7 @@ def completions(event: AnyEvent) -> int:
             return 1
         case ItemsCancelled(first=first, last=last):
             return last - first + 1
+        case RunForked(success=success, failed=failed, cancelled=cancelled):
+            return success + failed + cancelled
         case _:
             return 0

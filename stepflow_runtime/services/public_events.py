@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import Outcome
+from stepflow_runtime.engine.fork import count
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.outcome import Failure
@@ -19,6 +20,7 @@ EVENT_TYPES: Final = frozenset(
         "run.completed",
         "run.cancelRequested",
         "run.appended",
+        "run.forked",
         "item.started",
         "item.completed",
         "step.started",
@@ -116,6 +118,10 @@ def _translate_small(event: AnyEvent) -> list[Public]:
             return [("run.paused", None, None, None)]
         case ev.RunUnpaused():
             return [("run.unpaused", None, None, None)]
+        case ev.RunForked(origin=origin, travelling=travelling):
+            return [("run.forked", None, None, {"forkedFrom": origin, "items": count(travelling)})]
+        case ev.StepsReused():
+            return []
         case ev.ItemParked() | ev.ItemWoken() | ev.ItemContinued() | ev.SleepBegan() | ev.SleepsStopped():
             return []
         case ev.WindowOpened() | ev.RunStopped() | ev.RunRecovered() | ev.ItemsCancelled():

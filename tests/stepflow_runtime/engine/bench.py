@@ -16,13 +16,14 @@ from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.cancellation import end_grace, request_cancel
 from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.inputs import make_segments
-from stepflow_runtime.engine.loading import load_items, read_events
+from stepflow_runtime.engine.loading import read_events
 from stepflow_runtime.engine.plan import compile_plan
-from stepflow_runtime.engine.recovery import load_facts, read_live_items, watch_parked_items
+from stepflow_runtime.engine.recovery import load_facts, watch_parked_items
 from stepflow_runtime.engine.results import decode_refs, seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import revive
 from stepflow_runtime.engine.run_state import InputCheck, RunState
+from stepflow_runtime.engine.taking_up import load_items, read_live_items
 from stepflow_runtime.model.events import (
     AnyEvent,
     ItemParked,
@@ -124,7 +125,7 @@ class Bench:
     def _load_items(self) -> None:
         """Reads what is to go on; it is durable."""
         indexes, self.loads = self.loads, []
-        for index, loaded in drive(load_items(self.store, RUN, self.state.facts, indexes)).items():
+        for index, loaded in drive(load_items(self.store, self.state.facts, self.plan, indexes)).items():
             self.state.waiting.take_up(index, loaded)
         self.turn()
 
@@ -144,7 +145,7 @@ class Bench:
         self.loads.clear()
         self.state = RunState(facts, self.plan, self.policy, self.check)
         self.state.durable_total = facts.progress.total
-        revive(self.state, *drive(read_live_items(self.store, facts)), self.now_ms)
+        revive(self.state, *drive(read_live_items(self.store, self.state)), self.now_ms)
         self.run = ActiveRun(self.state, self.store.lease(RUN), committed)
         drive(watch_parked_items(self.store, self.run))
         self.turn()
