@@ -11,7 +11,7 @@ from typing import Final
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
 
 from protocol.exposure import is_loopback
 from protocol.tls import TlsFiles

@@ -15,8 +15,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
-from stepflow_py.exceptions import StepflowFailed  # type: ignore[import-not-found]
-from stepflow_py.generated_protocol import (  # type: ignore[import-not-found]
+from stepflow_py.exceptions import StepflowFailed
+from stepflow_py.generated_protocol import (
     METHODS,
     BlobType,
     Object,
