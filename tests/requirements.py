@@ -41,11 +41,13 @@ wire-ids [PROTOCOL §1; FAULTS 14] Ids of any string, number or null are echoed 
     protocol/test_peer.py::test_an_id_of_another_kind_is_an_invalid_request
 wire-equal-ids [PROTOCOL §1; FAULTS 12] Two equal ids in flight are both answered.
     protocol/test_peer.py::test_two_equal_ids_in_flight_are_both_answered
+    protocol/test_handling.py::test_two_equal_ids_in_handlers_are_both_answered_and_both_cancelled
 wire-batch [PROTOCOL §1; FAULTS 15] A batch gets one answer per element, in one array; an empty one gets one error.
     protocol/test_peer.py::test_a_batch_is_answered_once_with_one_answer_per_element_when_all_are_there
     protocol/test_peer.py::test_an_empty_batch_gets_one_error
     protocol/test_peer.py::test_a_batch_of_nonsense_gets_an_array_with_an_error_for_each
     protocol/test_link.py::test_a_batch_with_slow_and_fast_handlers_is_answered_as_one_array
+    protocol/test_peer.py::test_a_batch_above_the_limit_is_refused_as_a_whole_and_says_the_limit
 wire-notification [PROTOCOL §1; FAULTS 16] A notification is never answered.
     protocol/test_peer.py::test_a_notification_is_never_answered_however_bad
     protocol/test_peer.py::test_a_batch_of_notifications_gets_no_answer
@@ -60,11 +62,15 @@ wire-errors [PROTOCOL §6; FAULTS 10] What is no JSON is -32700, what is no mess
 wire-frames [PROTOCOL; FAULTS 7] However the stream is cut, the messages are the same.
     protocol/test_framing.py::test_the_lines_are_the_same_however_the_stream_is_cut
     protocol/test_peer.py::test_no_bytes_raise_and_cuts_do_not_matter
+    protocol/test_framing.py::test_half_a_line_at_the_end_of_the_stream_is_no_frame
 wire-payloads [PROTOCOL; FAULTS 11] A payload that is only passed on keeps every digit.
     protocol/test_messages.py::test_numbers_keep_every_digit
     stepflow_runtime/connect/test_pool.py::test_outputs_keep_their_digits
     stepflow_runtime/model/test_expression.py::test_numbers_and_texts_pass_through_digit_for_digit
     contracts/test_store_read.py::test_payloads_keep_their_digits
+wire-keys [FAULTS 11] A key that is there twice is refused, in an envelope and in what is hashed.
+    protocol/test_messages.py::test_a_key_that_is_there_twice_is_refused
+    stepflow_runtime/model/test_canonical.py::test_a_duplicate_key_is_refused_with_its_place
 wire-late [FAULTS 13] A late, unknown or repeated answer is counted and dropped.
     protocol/test_peer.py::test_late_unknown_and_repeated_answers_are_counted_and_dropped
 wire-torn [PROTOCOL §2] A component server that tears an answer is lost at once; a stray line harms nothing.
@@ -91,6 +97,7 @@ wire-frame-limit [PROTOCOL §7; FAULTS 9] A call that would not fit a frame fail
     protocol/test_peer.py::test_a_line_that_is_too_long_breaks_the_connection_after_what_came_before_it
     protocol/test_framing.py::test_a_line_that_is_too_long_names_the_limit
     system/test_memory.py::test_a_line_without_end_is_refused_at_the_limit_and_takes_no_more_memory_than_that
+    protocol/test_framing.py::test_a_line_without_end_takes_no_more_memory_than_the_limit
 wire-throttle [PROTOCOL §7; FAULTS 20] Beyond what is handled at once, requests are -32024; parked waits do not count.
     protocol/test_handling.py::test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered
     protocol/test_handling.py::test_requests_that_hold_too_many_bytes_are_throttled
@@ -121,7 +128,7 @@ connect-initialize [PROTOCOL §1] A server is initialized before anything else, 
 connect-version [PROTOCOL §6] Another protocol version is refused.
     stepflow_runtime/connect/test_supervisor.py::test_another_protocol_version_is_refused
     stepflow_runtime/connect/test_sockets.py::test_another_protocol_version_is_refused
-connect-spawn [PROTOCOL §1] The runtime starts servers as processes, and leaves none behind.
+connect-spawn [PROTOCOL §1; FAULTS 6] The runtime starts servers as processes, and leaves none behind.
     stepflow_runtime/connect/test_stdio.py::test_a_process_answers
     stepflow_runtime/connect/test_stdio.py::test_leaving_stops_the_process_and_leaves_no_zombie
     stepflow_runtime/connect/test_stdio.py::test_a_process_that_does_not_stop_is_killed_with_its_children
@@ -141,6 +148,7 @@ connect-restart [PROTOCOL §6; FAULTS 3] A server that dies is started again; wh
     stepflow_runtime/connect/test_supervisor.py::test_a_lost_connection_fails_what_is_in_flight_at_once_and_only_once
     stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
     stepflow_runtime/connect/test_stdio.py::test_a_process_that_is_killed_fails_what_is_in_flight_and_is_started_again
+    stepflow_runtime/engine/test_run_state.py::test_two_budgets_share_one_attempt_counter
 connect-hopeless [FAULTS 4] A server that never initializes, or ends each time, is started again after growing pauses; what needs it fails in time, and quotes its stderr.
     stepflow_runtime/connect/test_stdio.py::test_a_server_that_never_initializes_is_given_up_and_told_about
     stepflow_runtime/connect/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit
@@ -165,10 +173,11 @@ connect-stubborn [DESIGN, Limits] A component that goes on after its time-out or
 connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and quoted in errors.
     stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept
     stepflow_runtime/connect/test_stdio.py::test_the_failure_tells_the_exit_status_and_quotes_stderr
+    stepflow_runtime/connect/test_stdio.py::test_a_flood_on_stderr_takes_no_more_memory_than_what_is_kept
 connect-unavailable [PROTOCOL §6] No connected server is waiting, not an attempt, and bounded.
     stepflow_runtime/connect/test_pool.py::test_executions_wait_for_a_server_and_are_sent_when_it_comes
     stepflow_runtime/connect/test_pool.py::test_executions_that_wait_too_long_for_a_server_fail
-connect-slots [PROTOCOL §4] No more is in flight than a server's slots; who waits in a request holds none.
+connect-slots [PROTOCOL §4; FAULTS 22] No more is in flight than a server's slots; who waits in a request holds none.
     stepflow_runtime/connect/test_pool.py::test_no_more_is_in_flight_than_the_slots_of_a_server
     stepflow_runtime/connect/test_pool.py::test_a_parked_execution_holds_no_slot
 connect-fairness [PROTOCOL §4] Free slots go round over root runs.
@@ -291,7 +300,7 @@ store-sub-runs [PROTOCOL §4] A live or successful sub-run holds its key; one th
     contracts/test_store_commit.py::test_a_sub_run_that_failed_may_be_followed_by_another
 store-blob-ids [FAULTS 31] A blob id of another form is refused before anything is opened.
     contracts/test_store_blobs.py::test_an_id_of_another_form_is_refused
-store-blobs [PROTOCOL §3] The same content is stored once; what is read is verified.
+store-blobs [PROTOCOL §3; FAULTS 30] The same content is stored once; what is read is verified.
     contracts/test_store_blobs.py::test_the_same_content_is_stored_once_and_keeps_its_type
     stepflow_runtime/store/test_sqlite.py::test_a_damaged_blob_is_an_error_and_healed_by_the_next_put
 store-delete [PROTOCOL §4] Deleting takes all that is a run's and frees its keys; a run that has not ended is not deleted.
@@ -348,6 +357,7 @@ engine-failures [PROTOCOL §4] A failed item fails nothing but itself, and is co
     stepflow_runtime/app/cli/test_run.py::test_a_failed_item_fails_the_run_and_is_counted_by_its_code
 engine-idempotency [PROTOCOL §4; FAULTS 25] The same idempotency key gives the same run.
     stepflow_runtime/app/cli/test_server.py::test_the_same_idempotency_key_gives_the_same_run
+    stepflow_runtime/services/test_runs.py::test_the_same_key_a_hundred_times_at_once_is_one_run
 engine-empty [PROTOCOL §4] A run without inputs is at once a success.
     stepflow_runtime/app/cli/test_run.py::test_no_inputs_are_a_success
 engine-cancel [PROTOCOL §4] A cancelled run is waited for; what takes no more inputs says so.
@@ -470,6 +480,7 @@ ops-drain [FAULTS 6] SIGTERM lets what is in flight end and takes nothing new; t
     operations/test_drain.py::test_a_drain_ends_after_its_time
     operations/test_drain.py::test_a_runtime_on_stdio_drains_too_and_answers_who_waits
     stepflow_runtime/connect/test_pool.py::test_a_drain_waits_for_what_is_in_flight_and_not_for_what_nobody_wants
+    stepflow_runtime/engine/test_executor.py::test_a_runtime_that_drains_begins_no_item
 ops-force [FAULTS 6] A second SIGTERM or SIGINT stops at once.
     operations/test_drain.py::test_a_second_signal_stops_at_once
     operations/test_drain.py::test_a_second_signal_stops_a_runtime_on_stdio_at_once
@@ -477,7 +488,7 @@ ops-stubborn [FAULTS 6] A runtime that stops leaves no process, not even of a se
     operations/test_drain.py::test_a_server_that_stops_for_nothing_is_killed_with_all_that_it_started
 ops-checkpoint [FAULTS 6] A runtime that stopped has everything in the database file alone.
     operations/test_drain.py::test_a_runtime_that_stopped_has_all_in_the_database_file
-token-file [PROTOCOL §1] Tokens lie in a file that only its owner may read, several are valid at once, and a changed file counts at once.
+token-file [PROTOCOL §1; FAULTS 35] Tokens lie in a file that only its owner may read, several are valid at once, and a changed file counts at once.
     stepflow_runtime/connect/test_tokens.py::test_tokens_rotate_without_a_gap_and_without_a_restart
     stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_is_refused_and_no_token_is_told
     stepflow_runtime/connect/test_tokens.py::test_a_file_that_cannot_be_used_any_more_lets_nobody_in_until_it_can
@@ -622,6 +633,7 @@ recursion-bomb [PROTOCOL §7; FAULTS 23] A run that goes on submitting itself is
     system/test_nested_runs.py::test_a_seventeenth_level_is_refused_and_the_parent_fails_cleanly
 flat-memory [DESIGN, Journal and ports; FAULTS 21] Four times the items take no more memory: a run needs what is in flight, not its length.
     system/test_memory.py::test_four_times_the_items_take_no_more_memory
+    stepflow_runtime/engine/test_executor.py::test_a_long_run_holds_a_window_of_its_inputs
 slow-events [PROTOCOL §4; FAULTS 19] Events are read by pages from where the reader stopped: a slow reader holds nothing and misses nothing.
     stepflow_runtime/services/test_listing.py::test_pages_of_events_join
     protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
@@ -791,6 +803,11 @@ events-tree [PROTOCOL §4] runs/events with includeSubRuns tells all that happen
     stepflow_runtime/services/test_tree_events.py::test_events_of_all_runs_beneath_come_once_each_in_the_order_of_their_commits
     stepflow_runtime/services/test_tree_events.py::test_who_follows_is_woken_by_a_commit_of_a_sub_run_and_is_done_when_all_have_ended
     stepflow_runtime/services/test_tree_events.py::test_after_a_restart_a_cursor_goes_on_where_it_was
+web-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of another site changes nothing, and no script but ours runs in a page.
+    stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
+    stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
+    stepflow_runtime/web/test_web.py::test_our_own_page_may
+    stepflow_runtime/web/test_web.py::test_no_script_but_ours_runs_in_a_page
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total
@@ -815,6 +832,7 @@ resume-once [PROTOCOL §4; FAULTS 27] Of two resumes one wins and the other is -
     stepflow_runtime/engine/test_waiting_runs.py::test_of_two_resumes_at_once_one_wins_and_the_other_is_told_so
     stepflow_runtime/engine/test_waiting_runs.py::test_a_repeated_request_is_of_the_same_suspension
     conformance/test_waiting.py::test_a_second_resume_is_told_so
+    stepflow_runtime/engine/test_suspension.py::test_of_two_resumes_one_wins_also_while_another_step_of_the_item_works
 resume-which [PROTOCOL §4] A resume that means nothing, or several, is -32015 and lists what is suspended; nothing changes.
     conformance/test_waiting.py::test_what_is_not_suspended_is_not_resumed
     conformance/test_waiting.py::test_several_suspensions_are_listed

@@ -125,6 +125,25 @@ async def test_ids_that_are_spelled_alike_but_differ_are_not_cancelled_together(
     assert [(answer["id"], answer["error"]["code"]) for answer in answers] == [("1", -32800), ("1", -32800)]
 
 
+async def test_two_equal_ids_in_handlers_are_both_answered_and_both_cancelled() -> None:
+    gate = Gate()
+    left, right = memory_stream_pair()
+    link = Link(left, side=Side.RUNTIME, name="c", limits=Limits(), **gate.options())
+    line = b'{"jsonrpc":"2.0","id":1,"method":"runs/get","params":{"runId":"r"}}\n'
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            right.send_nowait(line * 2 + b'{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":1}}\n')
+            await wait_all_tasks_blocked()
+            gate.opened.set()
+            right.send_nowait(line * 2)
+            await wait_all_tasks_blocked()
+            answers = [json.loads(line) for line in (await right.receive_some()).splitlines()]
+            await link.aclose()
+    assert [answer["id"] for answer in answers] == [1, 1, 1, 1]
+    assert [answer.get("error", {}).get("code") for answer in answers] == [-32800, -32800, None, None]
+
+
 async def test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered() -> None:
     gate, answers = Gate(), list[Answer]()
     async with open_links(gate.options(max_handled=3), {"on_answers": answers.extend}) as (_, server):

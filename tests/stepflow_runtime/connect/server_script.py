@@ -54,6 +54,13 @@ for line in sys.stdin:
     pass
 """
 
+FLOODING = """
+import sys
+sys.stderr.write(("x" * 1023 + "\\n") * 2000 + "end\\n")
+sys.stderr.flush()
+sys.stdin.read()
+"""
+
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -131,6 +131,8 @@ async def test_a_parked_execution_holds_no_slot() -> None:
         world.router.park(parent)
         world.router.park(parent)
         world.router.flush()
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.executes, "the only slot is free"
         await server.answer_all(1)
         await world.sink.wait_for(child)
         (laters,) = await server.take_messages()

@@ -3,8 +3,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import trio
@@ -13,7 +14,10 @@ import trio.testing
 from stepflow_runtime.connect import stdio
 from stepflow_runtime.connect.stdio import ProcessLimits, StdioOrigin
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, World, execution, open_world
-from tests.stepflow_runtime.connect.server_script import FORSAKING, SILENT, SOURCE, STUBBORN
+from tests.stepflow_runtime.connect.server_script import FLOODING, FORSAKING, SILENT, SOURCE, STUBBORN
+
+KILLED_S: Final = 5.0
+"""A process may take so long to be gone once it was killed."""
 
 
 def server(folder: Path, source: str = SOURCE, **options: Any) -> StdioOrigin:
@@ -27,6 +31,17 @@ async def ask(world: World, what: str) -> Any:
     world.call(one)
     (outcome,) = await world.sink.wait_for(one)
     return outcome
+
+
+async def wait_gone(pidfd: int) -> None:
+    """Waits until a process has ended that was killed; if it was not, it is now."""
+    try:
+        with trio.fail_after(KILLED_S):
+            await trio.lowlevel.wait_readable(pidfd)
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
 
 
 async def test_a_process_answers(tmp_path: Path) -> None:
@@ -67,6 +82,15 @@ async def test_a_flood_on_stderr_blocks_nothing_and_only_its_tail_is_kept(tmp_pa
         assert len(lines) == 2001
 
 
+async def test_a_flood_on_stderr_takes_no_more_memory_than_what_is_kept(tmp_path: Path) -> None:
+    ended = trio.Event()
+    async with server(tmp_path, FLOODING, on_stderr=lambda line: ended.set() if line == "end" else None).open() as peer:
+        with trio.fail_after(PATIENCE_S):
+            await ended.wait()
+        assert isinstance(peer, stdio.ServerProcess)
+        assert len(peer._ring) == stdio.STDERR_BYTES
+
+
 async def test_a_server_that_never_initializes_is_given_up_and_told_about(tmp_path: Path) -> None:
     options = {"unavailable_timeout_ms": 1500, "initialize_timeout_ms": 300}
     async with open_world(server(tmp_path, SILENT), **options) as world:
@@ -103,8 +127,7 @@ async def test_a_process_that_does_not_stop_is_killed_with_its_children(
     with trio.fail_after(PATIENCE_S):
         async with server(tmp_path, STUBBORN, on_stderr=send.send_nowait).open():
             child = os.pidfd_open(int(await receive.receive()))
-        await trio.lowlevel.wait_readable(child)
-    os.close(child)
+    await wait_gone(child)
 
 
 async def test_what_a_process_leaves_behind_is_killed(tmp_path: Path) -> None:
@@ -112,8 +135,7 @@ async def test_what_a_process_leaves_behind_is_killed(tmp_path: Path) -> None:
     with trio.fail_after(PATIENCE_S):
         async with server(tmp_path, FORSAKING, on_stderr=send.send_nowait).open():
             child = os.pidfd_open(int(await receive.receive()))
-        await trio.lowlevel.wait_readable(child)
-    os.close(child)
+    await wait_gone(child)
 
 
 async def test_the_environment_is_allow_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

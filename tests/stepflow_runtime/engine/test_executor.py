@@ -88,6 +88,17 @@ async def test_a_result_and_the_starts_that_follow_from_it_share_a_commit(autoju
         assert [type(event) for event in write.events] == [StepSucceeded, ItemsStarted]
 
 
+async def test_a_runtime_that_drains_begins_no_item(autojump_clock: object) -> None:
+    async with memory_world(hold) as world:
+        run = await world.submit(ONE, range(4), max_concurrency=2)
+        await settle_down()
+        world.executor.hold()
+        world.caller.answer(world.caller.find(0))
+        await settle_down()
+        items = (await world.get(run.run_id)).items
+        assert (items.success, items.running, items.pending) == (1, 1, 2)
+
+
 async def test_a_refused_commit_refuses_new_runs_and_delays_the_others(autojump_clock: object) -> None:
     async with memory_world(hold) as world:
         running = await world.submit(ONE, range(2), max_concurrency=1)

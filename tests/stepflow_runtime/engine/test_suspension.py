@@ -102,6 +102,25 @@ def test_of_two_resumes_one_wins() -> None:
     bench.commit_all()
     assert not bench.resume(item, name, seq), "a resume is of one suspension, not of the next one"
     assert len(bench.suspended()) == 1
+    assert status(bench) is RunStatus.SUSPENDED, "and it changes nothing"
+
+
+def test_of_two_resumes_one_wins_also_while_another_step_of_the_item_works() -> None:
+    bench = Bench(DIAMOND, range(1))
+    bench.commit_all()
+    bench.answer((0, "top", 1))
+    bench.commit_all()
+    bench.answer((0, "left", 1), ASK)
+    bench.commit_all()
+    ((item, name, seq),) = bench.suspended()
+    assert bench.resume(item, name, seq)
+    assert not bench.resume(item, name, seq)
+    bench.commit_all()
+    bench.answer((0, "left", 2), ASK)
+    bench.commit_all()
+    assert not bench.resume(item, name, seq), "a resume is of one suspension, not of the next one"
+    ((item, name, seq),) = bench.suspended()
+    assert bench.resume(item, name, seq)
 
 
 def test_a_late_answer_of_a_suspended_attempt_changes_nothing() -> None:
