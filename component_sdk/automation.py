@@ -14,8 +14,8 @@ from msgspec import Raw
 from component_sdk.access import RuntimeAccess, make_submission
 from component_sdk.codec import encode
 from component_sdk.flow_file import FlowSource
+from component_sdk.following import to_ms
 from component_sdk.paging import Paged
-from component_sdk.run import to_ms
 from protocol import methods
 from protocol.automation import (
     CancelJobParams,

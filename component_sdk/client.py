@@ -23,8 +23,9 @@ from component_sdk.automation import AutomationAccess
 from component_sdk.caller import Caller
 from component_sdk.connection import Connection, Dial, Spawner, dial_address
 from component_sdk.flow_file import FlowSource
+from component_sdk.following import WaitForName
 from component_sdk.paging import Paged
-from component_sdk.run import Run, WaitForName
+from component_sdk.run import Run
 from protocol import methods
 from protocol.types import ListRunsParams, ListRunsResult, RunState, RunStatus
 

@@ -20,7 +20,8 @@ from component_sdk.access import RuntimeAccess
 from component_sdk.caller import Caller
 from component_sdk.codec import convert, encode
 from component_sdk.errors import SdkError
-from component_sdk.run import Order, Run, WaitForName
+from component_sdk.following import Order, WaitForName
+from component_sdk.run import Run
 from component_sdk.streams import StreamReader, StreamWriter
 from component_sdk.suspension import Resumes, to_seconds
 from protocol import methods

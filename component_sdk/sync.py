@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
@@ -23,8 +23,9 @@ from component_sdk import streams as trio_streams
 from component_sdk.codec import convert, encode
 from component_sdk.context import Execution, StepflowContext
 from component_sdk.paging import Paged
+from component_sdk.run_facts import RunFacts
 from protocol.byproducts import DEFAULT_NAMESPACE
-from protocol.types import ItemCounts, RunState, RunStatus, SuspensionInfo
+from protocol.types import RunStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -92,7 +93,7 @@ def _blocking_iterator(
     return iterate
 
 
-class Run(Face[trio_run.Run]):
+class Run(Face[trio_run.Run], RunFacts):
     """A handle on one run that blocks. `status` and its like look the run up, until it has ended."""
 
     __slots__ = ()
@@ -105,36 +106,6 @@ class Run(Face[trio_run.Run]):
     def last_seen(self) -> RunStatus:
         """What was last seen of the run, without asking."""
         return self.inner.last_seen
-
-    @property
-    def status(self) -> RunState:
-        return self._look().status
-
-    @property
-    def items(self) -> ItemCounts:
-        """How many items there are, and how many in each state."""
-        return self._look().items
-
-    @property
-    def suspensions(self) -> list[SuspensionInfo]:
-        """What waits to be resumed, the first hundred."""
-        return self._look().suspensions
-
-    @property
-    def flow_name(self) -> str | None:
-        return self._look().flow_name
-
-    @property
-    def created_at(self) -> datetime:
-        return self._look().created_at
-
-    @property
-    def started_at(self) -> datetime | None:
-        return self._look().started_at
-
-    @property
-    def completed_at(self) -> datetime | None:
-        return self._look().completed_at
 
     refresh = _blocking(trio_run.Run.refresh)
     wait = _blocking(trio_run.Run.wait)
@@ -149,10 +120,13 @@ class Run(Face[trio_run.Run]):
     stream = _blocking_iterator(trio_run.Run.stream)
     artifacts = _blocking(trio_run.Run.artifacts)
 
-    def _look(self) -> trio_run.Run:
-        if not self.inner.has_ended:
-            self.refresh()
-        return self.inner
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run was seen to have ended, without asking."""
+        return self.inner.has_ended
+
+    def _look(self) -> RunStatus:
+        return self.inner.last_seen if self.inner.has_ended else self.refresh()
 
 
 class StreamWriter(Face[trio_streams.StreamWriter]):
