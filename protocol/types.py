@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from protocol.vocabulary import Vocabulary, translate
+
 Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -230,6 +232,10 @@ class RunState(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+    def as_(self, vocabulary: Vocabulary) -> str:
+        """The same in the words of another system."""
+        return translate(vocabulary, self)
+
 
 class ItemState(StrEnum):
     PENDING = "pending"
@@ -355,6 +361,10 @@ class RunStatus(CamelWire, kw_only=True):
     """Only in the answer to a submission that brought one."""
     results: list[ItemEntry] | None = None
     next_offset: int | None = None
+
+    def as_(self, vocabulary: Vocabulary) -> str:
+        """The status, and what its detail adds, in the words of another system."""
+        return translate(vocabulary, self.status, self.status_detail)
 
 
 class RunWebhookParams(CamelWire):

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import click
 
 from protocol.errors import ErrorCode, LinkClosed, RpcError
+from protocol.vocabulary import Vocabulary
 
 
 class ExitCode(IntEnum):
@@ -50,6 +51,7 @@ class Settings:
 
     def __init__(self) -> None:
         self.verbose = False
+        self.vocabulary: Vocabulary | None = None
 
 
 _TROUBLE_INSIDE: Final = frozenset({ErrorCode.INTERNAL_ERROR, ErrorCode.REQUEST_CANCELLED, ErrorCode.THROTTLED})

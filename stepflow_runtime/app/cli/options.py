@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from protocol.vocabulary import VOCABULARIES, Vocabulary
 from stepflow_runtime.app.cli.boundary import Settings
 from stepflow_runtime.app.logging import LogLevel, configure_logging
 
@@ -70,6 +71,22 @@ def common_options(log_level: LogLevel = LogLevel.WARNING) -> Callable[[F], F]:
 
 def _read_format(_: click.Context, __: click.Parameter, value: str | None) -> Format | None:
     return Format(value) if value else None
+
+
+def _set_vocabulary(ctx: click.Context, _: click.Parameter, value: Vocabulary | None) -> None:
+    if isinstance(ctx.obj, Settings):
+        ctx.obj.vocabulary = value
+
+
+def vocabulary_option(function: F) -> F:
+    """`--vocabulary`: how runs are is told in the words of another system."""
+    return click.option(
+        "--vocabulary",
+        type=click.Choice(VOCABULARIES),
+        expose_value=False,
+        callback=_set_vocabulary,
+        help="Tell a run's status in the words of another system.",
+    )(function)
 
 
 def output_option(default: Format | None = Format.TABLE) -> Callable[[F], F]:

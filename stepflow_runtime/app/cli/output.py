@@ -37,10 +37,11 @@ def stderr() -> Console:
     return Console(stderr=True, soft_wrap=not sys.stderr.isatty())
 
 
-def paint(state: str) -> str:
-    """A state as markup in its colour."""
+def paint(state: str, word: str | None = None) -> str:
+    """A state, or another word for it, as markup in its colour."""
     style = STYLES.get(state)
-    return f"[{style}]{escape(state)}[/]" if style else escape(state)
+    text = escape(word or state)
+    return f"[{style}]{text}[/]" if style else text
 
 
 def print_json(value: Any) -> None:

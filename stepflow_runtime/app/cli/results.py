@@ -20,6 +20,7 @@ from stepflow_runtime.app.cli.output import (
     shorten,
     stderr,
 )
+from stepflow_runtime.app.cli.runs_view import make_run_value, translate_status
 from stepflow_runtime.app.cli.watch import Entry, read_results
 
 
@@ -107,7 +108,7 @@ async def print_results(
         case Format.TABLE:
             print_table(table)
         case Format.JSON:
-            print_json({**msgspec.to_builtins(status), "results": kept})
+            print_json({**msgspec.to_builtins(make_run_value(status)), "results": kept})
         case None if single:
             for entry in kept:
                 print_json(entry.result)
@@ -142,7 +143,10 @@ def _describe_end(status: RunStatus, elapsed_s: float | None) -> str:
     executed = items.success + items.failed
     if elapsed_s is None:
         elapsed_s = seconds_between(status.created_at, status.completed_at or status.created_at)
-    parts = [paint(status.status), f"{items.total:,} {'item' if items.total == 1 else 'items'}"]
+    parts = [
+        paint(status.status, translate_status(status)),
+        f"{items.total:,} {'item' if items.total == 1 else 'items'}",
+    ]
     if items.success != items.total:
         counts = [("ok", items.success), ("failed", items.failed), ("cancelled", items.cancelled)]
         parts.append(", ".join(f"{count:,} {word}" for word, count in counts if count))

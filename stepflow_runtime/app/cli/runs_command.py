@@ -22,14 +22,14 @@ from stepflow_runtime.app.cli.age import Age
 from stepflow_runtime.app.cli.arguments import read_pairs
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
-from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
+from stepflow_runtime.app.cli.output import print_lines, stderr
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
 from stepflow_runtime.app.cli.retention import delete_older
 from stepflow_runtime.app.cli.runs_control import pause_command, resume_command, unpause_command, wake_command
 from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
-from stepflow_runtime.app.cli.runs_view import RUN_COLUMNS, make_run_cells, print_status
+from stepflow_runtime.app.cli.runs_view import make_run_value, print_runs, print_status
 from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 
@@ -64,8 +64,11 @@ _run_argument = click.argument("run_id", metavar="RUN")
 @click.option("--root", metavar="RUN", help="Only this run and all beneath it.")
 @click.option("--job", metavar="JOB", help="Only the runs of this job.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label.")
+@click.option("--created-after", metavar="TIME", help="Only runs after this, like 2026-01-31T08:00Z.")
+@click.option("--created-before", metavar="TIME", help="Only runs before this.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many, the newest first.")
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def list_command(
@@ -76,6 +79,8 @@ def list_command(
     root: str | None,
     job: str | None,
     labels: tuple[str, ...],
+    created_after: str | None,
+    created_before: str | None,
     limit: int,
     url: str,
     output: Format,
@@ -89,9 +94,11 @@ def list_command(
         root_run_id=root,
         job_run_id=job,
         labels=dict(read_pairs(labels, "--label")) or None,
+        created_after=created_after,
+        created_before=created_before,
     )
     runs = run_async(_list, url, params, limit)
-    print_rows(output, runs, RUN_COLUMNS, make_run_cells, "There are no such runs.")
+    print_runs(output, runs, "There are no such runs.")
 
 
 async def _list(url: str, params: ListRunsParams, limit: int) -> list[RunStatus]:
@@ -120,6 +127,7 @@ async def _list(url: str, params: ListRunsParams, limit: int) -> list[RunStatus]
 )
 @click.option("--limit", type=click.IntRange(1), help="At most so many results.")
 @url_option
+@vocabulary_option
 @output_option(None)
 @common_options()
 def get_command(
@@ -145,6 +153,7 @@ async def _get(
 @command.command("watch")
 @_run_argument
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def watch_command(run_id: str, url: str, output: Format) -> int:
@@ -160,7 +169,7 @@ async def _watch(url: str, run_id: str, output: Format) -> ExitCode:
     async with open_link(url) as link:
         status: RunStatus = await link.call(GET_RUN, GetRunParams(run_id))
         if output is Format.JSONL:
-            status = await follow_run(link, run_id, lambda seen: print_lines([msgspec.json.encode(seen)]))
+            status = await follow_run(link, run_id, _print_line)
             return exit_code(status)
         with show_progress(status.flow_label or status.flow_name or run_id, None) as on_status:
             status = await follow_run(link, run_id, on_status)
@@ -175,6 +184,10 @@ async def _watch(url: str, run_id: str, output: Format) -> ExitCode:
         return exit_code(status)
 
 
+def _print_line(status: RunStatus) -> None:
+    print_lines([msgspec.json.encode(make_run_value(status))])
+
+
 @command.command("cancel")
 @click.argument("run_ids", metavar="RUN...", nargs=-1, required=True)
 @click.option("--reason", metavar="TEXT", help="Is kept with the run.")
@@ -187,6 +200,7 @@ async def _watch(url: str, run_id: str, output: Format) -> ExitCode:
     help="Seconds in which results still count.",
 )
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def cancel_command(run_ids: tuple[str, ...], reason: str | None, grace_s: float, url: str, output: Format) -> None:
@@ -200,7 +214,7 @@ def cancel_command(run_ids: tuple[str, ...], reason: str | None, grace_s: float,
             ]
 
     ended: list[CancelRunResult] = run_async(cancel)
-    print_rows(output, [result.run for result in ended], RUN_COLUMNS, make_run_cells, "")
+    print_runs(output, [result.run for result in ended])
     for result in ended:
         if result.outcome is CancelOutcome.NOT_CANCELLABLE:
             stderr().print(f"The run {result.run.run_id} had ended before; nothing was changed.")

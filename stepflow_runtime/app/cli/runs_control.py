@@ -12,7 +12,7 @@ from protocol.types import ResumeParams, RunParams, RunStatus, WakeUpParams, Wak
 from stepflow_runtime.app.cli.arguments import read_json
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
 from stepflow_runtime.app.cli.output import stderr
 from stepflow_runtime.app.cli.runs_view import print_status
 
@@ -28,6 +28,7 @@ _run_argument = click.argument("run_id", metavar="RUN")
 @click.option("--token", metavar="TOKEN", help="The token of the suspension; RUN need not be given then.")
 @click.option("--wait", is_flag=True, help="Wait until the run has ended, or waits again.")
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def resume_command(
@@ -64,6 +65,7 @@ def wake_command(run_id: str, correlation_ids: tuple[str, ...], url: str) -> Non
 @click.command("pause")
 @_run_argument
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def pause_command(run_id: str, url: str, output: Format) -> None:
@@ -74,6 +76,7 @@ def pause_command(run_id: str, url: str, output: Format) -> None:
 @click.command("unpause")
 @_run_argument
 @url_option
+@vocabulary_option
 @output_option()
 @common_options()
 def unpause_command(run_id: str, url: str, output: Format) -> None:

@@ -14,7 +14,7 @@ from stepflow_runtime.app.cli.attended import AttendedRun
 from stepflow_runtime.app.cli.boundary import ExitCode, find_leaves, run_async
 from stepflow_runtime.app.cli.flow_file import load_valid_flow
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import print_results, print_summary
 from stepflow_runtime.app.cli.runs_view import print_status
@@ -28,6 +28,7 @@ from stepflow_runtime.model.canonical import is_blob_id
 @submission_options
 @click.option("--wait", is_flag=True, help="Wait for the end, and print the results.")
 @url_option
+@vocabulary_option
 @output_option(None)
 @click.option("--quiet", "-q", is_flag=True, help="Neither progress nor summary.")
 @common_options()

@@ -121,6 +121,51 @@ def test_runs_are_listed_the_newest_first(address: str, stepflow: Stepflow) -> N
     assert stepflow("runs", "list", "--label", "team=b").err == "There are no such runs.\n"
 
 
+@pytest.mark.parametrize(
+    ("vocabulary", "words"),
+    [
+        ("workflow", ["completed", "failed", "cancelled"]),
+        ("mastra", ["success", "failed", "canceled"]),
+        ("anon", ["COMPLETED", "FAILED", "FAILED"]),
+    ],
+)
+def test_a_status_is_told_in_the_words_of_another_system(
+    address: str, stepflow: Stepflow, vocabulary: str, words: list[str]
+) -> None:
+    good, bad = submit(stepflow, "--input", '{"n": 1}'), submit(stepflow, "--input", '{"n": 7}')
+    stuck = submit(stepflow, "--input", "1", flow="stuck.yaml")
+    option = ("--vocabulary", vocabulary)
+    assert stepflow("runs", "get", good, "--wait", "-o", "json", *option).json["status"] == words[0]
+    assert stepflow("runs", "watch", bad, "-o", "jsonl", *option).lines[-1]["status"] == words[1]
+    (cancelled,) = stepflow("runs", "cancel", stuck, "--grace", "0", "-o", "json", *option).json
+    assert cancelled["status"] == words[2]
+    assert [run["status"] for run in stepflow("runs", "list", "-o", "jsonl", *option).lines] == words[::-1]
+    assert words[0] in stepflow("runs", "get", good, *option).out
+    done = stepflow("submit", "flow.yaml", "--input", '{"n": 1}', "--wait", "-o", "json", *option)
+    assert (done.code, done.json["status"]) == (0, words[0])
+    assert done.err.startswith(f"{words[0]} · ")
+    assert stepflow("runs", "get", good, "-o", "json").json["status"] == "success"
+
+
+def test_an_unknown_vocabulary_is_wrong_use(stepflow: Stepflow) -> None:
+    done = stepflow("runs", "list", "--vocabulary", "temporal")
+    assert done.code == 2
+    assert "'workflow', 'mastra', 'anon'" in done.err
+
+
+def test_runs_are_found_by_when_they_were_created(address: str, stepflow: Stepflow) -> None:
+    run_id = submit(stepflow, "--input", '{"n": 1}', "--label", "team=a")
+    run = stepflow("runs", "get", run_id, "--wait", "-o", "json").json
+    listed = [found["runId"] for found in stepflow("runs", "list", "--created-before", "9999-01-01", "-o", "json").json]
+    assert listed == [run_id]
+    assert stepflow("runs", "list", "--created-before", run["createdAt"], "-o", "json").json == []
+    assert stepflow("runs", "list", "--created-after", run["createdAt"], "-o", "json").json == []
+    done = stepflow("runs", "list", "--created-after", "yesterday")
+    assert (done.code, "createdAfter is not a time" in done.err) == (2, True)
+    facts = dict(line.split("  ", 1) for line in stepflow("runs", "get", run_id).out.splitlines())
+    assert (facts["step"].strip(), facts["labels"].strip()) == ("double", "team=a")
+
+
 def test_a_run_and_its_results_are_shown(address: str, stepflow: Stepflow) -> None:
     run_id = submit(stepflow, "--input", '{"n": 7}')
     done = stepflow("runs", "get", run_id, "--wait")
