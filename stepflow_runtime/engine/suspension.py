@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.engine.commands import LoadItem
 from stepflow_runtime.engine.fork import NOTHING, Reuse
-from stepflow_runtime.engine.items import ItemRecord, StepRecord, restore_evaluation, summarize
+from stepflow_runtime.engine.items import ItemRecord, StepRecord, find_seqs, restore_evaluation, summarize
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.engine.whole import Whole
 from stepflow_runtime.model import events as ev
@@ -260,12 +260,15 @@ class Suspensions:
         self._state.now.append(LoadItem(index))
 
     def take_up(self, index: int, loaded: LoadedItem) -> None:
-        """An item was read and goes on, if it is still to do so."""
+        """An item was read and goes on, if it is still to do so; it is read again if that was not all of it."""
         state, facts = self._state, self._state.facts
         now_ms = self.loading.pop(index)
         if state.is_stopping:
             return
         if index in facts.queued:
+            if not loaded.events.keys() >= set(find_seqs(facts.queued[index])):  # it was resumed once more meanwhile
+                self._load(index, now_ms)
+                return
             state.record(ev.ItemContinued(index))
         else:
             parked = loaded.parked

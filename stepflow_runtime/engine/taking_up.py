@@ -40,8 +40,16 @@ async def read_reuses_of(store: Store, spec: RunSpec, plan: Plan, indexes: Colle
     return await read_reuses(store, plan, await read_lineage(store, spec), indexes)
 
 
-async def load_items(store: Store, facts: RunFacts, plan: Plan, indexes: Collection[int]) -> dict[int, LoadedItem]:
-    """What `Suspensions.take_up` needs of items that wait, by index; all that is known of them must be durable."""
+async def load_items(
+    store: Store, facts: RunFacts, plan: Plan, indexes: Collection[int], through: int
+) -> dict[int, LoadedItem]:
+    """What `Suspensions.take_up` needs of items that wait, by index.
+
+    Args:
+        store, facts, plan: Of their run.
+        indexes: The items.
+        through: The sequence number of the last event that is durable; what happened to them later is not read.
+    """
     assert facts.spec is not None
     run_id = facts.spec.run_id
     seqs = {index: seq_of(ref) for index in indexes if (ref := facts.results.find_parked(index))}
@@ -54,7 +62,7 @@ async def load_items(store: Store, facts: RunFacts, plan: Plan, indexes: Collect
             assert isinstance(event, ItemParked)
             item = revive(index, event.since, event.steps)
         if item is not None:
-            wanted += find_seqs(item)
+            wanted += [seq for seq in find_seqs(item) if seq <= through]
     events, inputs = await read_events(store, run_id, wanted), await read_inputs(store, facts.spec, indexes)
     reuses = await read_reuses_of(store, facts.spec, plan, indexes)
     loaded: dict[int, LoadedItem] = {}

@@ -227,7 +227,7 @@ class Waking:
 
     async def _load(self, run: ActiveRun, indexes: list[int]) -> None:
         await self._wait_committed(run, run.state.facts.seq)
-        read = partial(load_items, self._store, run.state.facts, run.state.plan, indexes)
+        read = partial(load_items, self._store, run.state.facts, run.state.plan, indexes, run.committed.seq)
         loaded = await insist("what goes on in a run", read)
         for index in indexes:
             run.state.waiting.take_up(index, loaded[index])

@@ -6,7 +6,7 @@ ever dispatched is kept, over restarts too, so that promises about attempts can 
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -106,7 +106,7 @@ class Bench:
         commands, self.state.now = self.state.now, []
         self._carry_out(commands)
         if self.loads and not self.state.events:
-            self._load_items()
+            self.load_items()
 
     def commit(self, *, snapshot: bool = False) -> None:
         """Makes durable what was recorded, and does what follows from it."""
@@ -122,11 +122,14 @@ class Bench:
         self._carry_out(taken.commands)
         self.turn()
 
-    def _load_items(self) -> None:
-        """Reads what is to go on; it is durable."""
+    def load_items(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Reads what is to go on, as far as it is durable; something may happen before it is taken up."""
         indexes, self.loads = self.loads, []
-        for index, loaded in drive(load_items(self.store, self.state.facts, self.plan, indexes)).items():
-            self.state.waiting.take_up(index, loaded)
+        facts, through = self.state.facts, len(self.journal)
+        loaded = drive(load_items(self.store, facts, self.plan, indexes, through))
+        meanwhile()
+        for index in indexes:
+            self.state.waiting.take_up(index, loaded[index])
         self.turn()
 
     def commit_all(self) -> None:

@@ -21,6 +21,8 @@ from tests.stepflow_runtime.engine.world import BOOM, CHAIN, DIAMOND, GONE, ONE,
 ASK = Suspension(payload=b'"may I?"')
 DEFAULTED = flow(step("a", onError={"action": "useDefault", "defaultValue": 7}), step("b", ref("a")))
 
+BESIDE = flow(step("left"), step("right"), output={"l": ref("left"), "r": ref("right")})
+
 
 def sleep_until(until_ms: int) -> Suspension:
     return Suspension(until_ms=until_ms)
@@ -89,6 +91,20 @@ def test_suspended_items_give_their_slots_back_and_resumed_ones_wait_for_one() -
     assert bench.live == [0, 3], "what was resumed goes before what has not begun"
     bench.finish()
     assert bench.progress.success == 5
+
+
+def test_what_is_resumed_while_its_item_is_read_goes_on_too() -> None:
+    bench = make_suspended(BESIDE)
+    left, right = bench.suspended()
+    assert bench.resume(*left, data=b"1")
+    bench.load_items(meanwhile=lambda: bench.resume(*right, data=b"2"))
+    bench.commit_all()
+    assert {place: command.resumes for place, command in bench.in_flight.items()} == {
+        (0, "left", 2): (Resume("1", b"1"),),
+        (0, "right", 2): (Resume("1", b"2"),),
+    }
+    bench.finish()
+    bench.check_folds()
 
 
 def test_of_two_resumes_one_wins() -> None:

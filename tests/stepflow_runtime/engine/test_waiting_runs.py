@@ -23,8 +23,11 @@ from protocol.types import (
     StepState,
     WaitFor,
 )
+from stepflow_runtime.engine.active_run import ActiveRun
+from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, Suspension
 from stepflow_runtime.ports import Execution
+from stepflow_runtime.services.suspensions import Wanted
 from stepflow_runtime.store.memory import MemoryStore, open_memory
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (
@@ -221,6 +224,25 @@ async def test_a_repeated_request_is_of_the_same_suspension(autojump_clock: obje
         assert (await world.resume(run_id, 2, request_id="second", wait=True)).status is RunState.SUCCESS
         assert (await world.resume(run_id, 2, request_id="second")).status is RunState.SUCCESS
         assert values((await world.finish(run_id)).results or []) == [[1, 2]]
+
+
+async def test_of_an_item_only_what_is_durable_is_read(autojump_clock: object) -> None:
+    """One of its steps is resumed, and when that is durable the other one, right before the item is read."""
+    async with memory_world(ask) as world:
+        run_id = (await world.submit(flow(step("a"), step("b"), output=[ref("a"), ref("b")]), [1])).run_id
+        await settle(world, run_id)
+        run, waking = world.executor.active(RunId(run_id)), world.executor.waking
+        assert run is not None
+        (late,) = await world.runs.suspensions.find(run, Wanted(step="b"), 1)
+        wait_committed = world.executor.wait_committed
+
+        async def wait_and_resume(run: ActiveRun, seq: int) -> None:
+            await wait_committed(run, seq)
+            waking.resume(run, late, b'{"yes":false}', None)
+
+        waking._wait_committed = wait_and_resume
+        await world.resume(run_id, {"yes": True}, step="a")
+        assert values((await world.finish(run_id)).results or []) == [[{"yes": True}, {"yes": False}]]
 
 
 async def test_a_token_alone_suffices(autojump_clock: object) -> None:
