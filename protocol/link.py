@@ -266,7 +266,7 @@ class Link:
         except trio.Cancelled:
             self.cancel(request_id)
             raise
-        answer = waiter.answer
+        answer, waiter.answer = waiter.answer, None  # they name each other, and would outlive the call
         assert answer is not None
         if answer.lost:
             raise self._closed_error()

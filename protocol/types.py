@@ -281,14 +281,14 @@ FailurePolicy = Literal["continue", "failFast"] | MaxFailures
 ParentClosePolicy = Literal["cancel", "abandon"]
 
 
-class ItemError(Wire):
+class ItemError(Wire, gc=False):
     code: str
     """An `ItemErrorCode`; a later version may have more of them."""
     message: str
     data: Any = UNSET
 
 
-class ItemResult(Wire):
+class ItemResult(Wire, gc=False):  # with a page of thousands, who reads on and on pays for the collector
     """How an item ended: `value` is there exactly for `success`, also when it is `null`."""
 
     outcome: Outcome
@@ -297,7 +297,7 @@ class ItemResult(Wire):
     reason: str | None = None
 
 
-class ItemEntry(CamelWire):
+class ItemEntry(CamelWire, gc=False):
     """One element of `results`."""
 
     item_index: int
@@ -564,7 +564,7 @@ class EventsParams(CamelWire):
     observability: Observability | None = None
 
 
-class RunEvent(CamelWire):
+class RunEvent(CamelWire, gc=False):
     seq: int
     type: str
     at: Timestamp
