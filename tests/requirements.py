@@ -177,6 +177,8 @@ connect-stderr [DESIGN, Concurrency; FAULTS 17] stderr is always drained, and qu
 connect-unavailable [PROTOCOL §6] No connected server is waiting, not an attempt, and bounded.
     stepflow_runtime/connect/test_pool.py::test_executions_wait_for_a_server_and_are_sent_when_it_comes
     stepflow_runtime/connect/test_pool.py::test_executions_that_wait_too_long_for_a_server_fail
+    stepflow_runtime/engine/test_retry.py::test_a_lost_server_is_another_attempt_and_one_that_never_came_is_none
+    system/test_dead_server.py::test_a_server_that_dies_at_import_fails_the_run_in_time_with_its_stderr
 connect-slots [PROTOCOL §4; FAULTS 22] No more is in flight than a server's slots; who waits in a request holds none.
     stepflow_runtime/connect/test_pool.py::test_no_more_is_in_flight_than_the_slots_of_a_server
     stepflow_runtime/connect/test_pool.py::test_a_parked_execution_holds_no_slot

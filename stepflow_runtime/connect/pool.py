@@ -13,6 +13,7 @@ from math import inf
 from typing import Final, NoReturn
 
 import trio
+from msgspec import UNSET
 
 from protocol.errors import ItemErrorCode, LinkClosed
 from protocol.peer import Answer
@@ -20,7 +21,7 @@ from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
 from stepflow_runtime.connect.batch import Batch, Batches
 from stepflow_runtime.connect.queue import FairQueue
 from stepflow_runtime.connect.server import Server
-from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.outcome import UNAVAILABLE, Failure
 from stepflow_runtime.ports import Execution
 
 MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
@@ -281,5 +282,9 @@ class Pool:
             ItemErrorCode.UNREACHABLE,
             f'No server of the plugin "{self._plugin}" was there within {self._unavailable_s:g} s: '
             f"{self.trouble.message}.",
-            self.trouble.data,
+            {
+                **({} if self.trouble.data is UNSET else self.trouble.data),
+                "limit": UNAVAILABLE,
+                "value": round(self._unavailable_s * 1000),
+            },
         )

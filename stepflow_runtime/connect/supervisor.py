@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
+import structlog
 import trio
 from msgspec import UNSET, Struct
 
@@ -30,6 +31,8 @@ from stepflow_runtime.connect.roster import Presence, Roster
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution, SecretSource
+
+log = structlog.get_logger(__name__)
 
 HEALTHY_S: Final = 10.0
 """A connection that lasted so long makes the next pause a short one again."""
@@ -177,7 +180,16 @@ class ServerPlugin:
             self._pool.trouble = failure
             self._roster.note(label, failure.message)
             failures = 1 if trio.current_time() - started >= HEALTHY_S else failures + 1
-            await trio.sleep(self._backoff.delay_s(failures, self._jitter()))
+            delay_s = self._backoff.delay_s(failures, self._jitter())
+            if failures.bit_count() == 1:  # the first, second, fourth, eighth: a crash loop shall not flood the log
+                log.warning(
+                    "component server is not there",
+                    server=label,
+                    reason=failure.message,
+                    failures=failures,
+                    retry_in_s=round(delay_s, 1),
+                )
+            await trio.sleep(delay_s)
 
     async def _serve_once(self, origin: Origin, label: str) -> Failure:
         try:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.flow import Backoff, BackoffKind, ErrorAction, OnError
-from stepflow_runtime.model.outcome import COMPONENT_FAILURES, TRANSPORT_FAILURES, Failure
+from stepflow_runtime.model.outcome import COMPONENT_FAILURES, Failure, is_transport_failure
 
 JITTER: Final = 0.25
 """A delay is stretched by up to this share of it."""
@@ -71,7 +71,7 @@ def decide(
     Returns:
         The retry, or `None` when the failure is final.
     """
-    if failure.code in TRANSPORT_FAILURES:
+    if is_transport_failure(failure):
         if transport_failures < policy.transport_max_retries:
             return Retry(RetryCause.TRANSPORT, delay_ms(policy.backoff, transport_failures + 1, jitter_of))
         return None

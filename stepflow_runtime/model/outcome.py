@@ -11,6 +11,9 @@ from protocol.errors import ItemErrorCode
 TRANSPORT_FAILURES: Final = frozenset({ItemErrorCode.UNREACHABLE, ItemErrorCode.TIMEOUT})
 """Codes that count against the transport budget (PROTOCOL §6)."""
 
+UNAVAILABLE: Final = "unavailableTimeoutMs"
+"""The limit that the error names when no server came in time."""
+
 COMPONENT_FAILURES: Final = frozenset({ItemErrorCode.COMPONENT_FAILED, ItemErrorCode.RESOURCE_UNAVAILABLE})
 """Codes that `onError: retry` retries, in a budget of their own."""
 
@@ -21,6 +24,16 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     code: str
     message: str
     data: Any = UNSET
+
+
+def is_transport_failure(failure: Failure) -> bool:
+    """Whether a failure counts against the transport budget, and may be followed by another attempt.
+
+    To have waited for a server in vain is no attempt (PROTOCOL §6): the step has had all the time that it may wait.
+    """
+    return failure.code in TRANSPORT_FAILURES and not (
+        isinstance(failure.data, dict) and failure.data.get("limit") == UNAVAILABLE
+    )
 
 
 class NoAction(Struct, frozen=True):

@@ -433,6 +433,7 @@ async def test_executions_that_wait_too_long_for_a_server_fail(autojump_clock: t
         assert trio.current_time() < 5.5
         assert failure.code == "UNREACHABLE"
         assert failure.message.startswith('No server of the plugin "python" was there within 5 s: ')
+        assert failure.data == {"limit": "unavailableTimeoutMs", "value": 5000}
         assert late not in world.sink.answers, "each waits for as long"
         await world.sink.wait_for(late)
         assert 7.5 < trio.current_time() < 8.5

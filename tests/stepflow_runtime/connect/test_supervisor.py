@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from protocol.errors import RpcError
 from protocol.heartbeat import Heartbeat
@@ -146,6 +147,16 @@ async def test_pauses_between_attempts_grow_up_to_a_limit(autojump_clock: trio.t
         await trio.sleep(21)
         pauses = [after - before for before, after in zip(origin.tried, origin.tried[1:], strict=False)]
         assert [round(pause) for pause in pauses] == [1, 2, 4, 5, 5]
+
+
+async def test_a_server_that_does_not_come_is_logged_at_once_and_then_seldom(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with capture_logs() as logs:
+        async with open_world(FailingOrigin(), backoff=Backoff(first_s=1, max_s=1)):
+            await trio.sleep(9.5)
+    assert [(entry["server"], entry["failures"]) for entry in logs] == [("python", n) for n in (1, 2, 4, 8)]
+    assert {entry["reason"] for entry in logs} == {"nobody there"}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepflow_runtime.engine.retry import JITTER, delay_ms
-from stepflow_runtime.model.flow import Backoff, BackoffKind
+from stepflow_runtime.engine.retry import JITTER, RetryPolicy, decide, delay_ms
+from stepflow_runtime.model.flow import Backoff, BackoffKind, ErrorAction, OnError
+from stepflow_runtime.model.outcome import Failure
 
 
 @given(
@@ -44,3 +45,21 @@ def test_delays_grow_as_their_kind_says(kind: BackoffKind, shares: list[int]) ->
 def test_what_is_retried_at_once_is_spread() -> None:
     backoff = Backoff(type=BackoffKind.CONSTANT, min_delay_ms=1000, max_delay_ms=1000)
     assert len({delay_ms(backoff, 1, f"run/{item}/a/1") for item in range(100)}) > 50
+
+
+@pytest.mark.parametrize(
+    ("data", "is_retried"),
+    [({"stderr": "oh"}, True), ({"limit": "pingTimeoutMs"}, True), ({"limit": "unavailableTimeoutMs"}, False)],
+)
+def test_a_lost_server_is_another_attempt_and_one_that_never_came_is_none(
+    data: dict[str, object], is_retried: bool
+) -> None:
+    retry = decide(
+        Failure("UNREACHABLE", "nobody there", data),
+        policy=RetryPolicy(),
+        on_error=OnError(ErrorAction.RETRY),
+        component_failures=0,
+        transport_failures=0,
+        jitter_of="x",
+    )
+    assert (retry is not None) == is_retried
