@@ -36,6 +36,17 @@ def test_an_example_gives_what_is_expected(name: str, tmp_path: Path) -> None:
         assert list(read_results(done.stdout)) == expected
 
 
+def test_an_agent_whose_server_is_killed_repeats_no_turn(tmp_path: Path) -> None:
+    """What it says is what it says when nobody kills it: as many answers of the model, as many calls of the tool."""
+    folder = tmp_path / "agent"
+    shutil.copytree(FLOWS / "agent", folder, ignore=shutil.ignore_patterns(".stepflow", "__pycache__"))
+    done = run_here("python ask.py", folder)
+    expected = (folder / "expected.txt").read_text()
+    death = "  the server is dead\n"
+    assert death in expected
+    assert done.stdout == expected.replace(death, "")
+
+
 def test_the_demo_prices_all_orders_and_tells_the_reasons(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns(".stepflow", "__pycache__"))
     done = run_here("python -m examples.flows.orders.demo 1000", tmp_path)
