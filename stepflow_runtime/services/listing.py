@@ -33,8 +33,8 @@ from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS, ItemRef, RunFilter, Ru
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.results import Journal, make_result
 from stepflow_runtime.services.status import (
-    decode_cursor,
     decode_index_cursor,
+    decode_text_cursor,
     encode_cursor,
     format_time,
     make_status,
@@ -69,10 +69,8 @@ class ListingService:
     async def runs(self, params: ListRunsParams, connection: Connection) -> ListRunsResult:
         """`runs/list`: newest first. What the peer may not see is left out of its page."""
         limit = params.limit or DEFAULT_LIMIT
-        before = None
-        if params.cursor is not None:
-            (position,) = decode_cursor(params.cursor)
-            before = RunId(position)
+        position = decode_text_cursor(params.cursor)
+        before = None if position is None else RunId(position)
         after, until = params.created_after, params.created_before
         where = RunFilter(
             status=params.status,

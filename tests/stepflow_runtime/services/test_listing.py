@@ -77,6 +77,17 @@ async def test_runs_are_listed_newest_first_in_pages(autojump_clock: object) -> 
         assert (first + second + third, cursor) == (ids[::-1], None)
 
 
+async def test_runs_that_come_while_pages_are_read_move_none(autojump_clock: object) -> None:
+    async with memory_world() as world:
+        ids = [(await world.submit(ONE, [n], wait=True)).run_id for n in range(5)]
+        found, cursor = await list_runs(world, limit=2)
+        while cursor is not None:
+            await world.submit(ONE, [0], wait=True)
+            page, cursor = await list_runs(world, limit=2, cursor=cursor)
+            found += page
+        assert found == ids[::-1]
+
+
 async def test_runs_are_found_by_what_they_are(autojump_clock: object) -> None:
     async with memory_world(hold) as world:
         labelled = await world.submit(ONE, [1], labels={"team": "a", "kind": "x"})
@@ -106,7 +117,15 @@ async def test_sub_runs_are_found_by_their_parent_and_root(autojump_clock: objec
         assert (await list_runs(world, root_run_id=parent.run_id))[0] == [child.run_id, parent.run_id]
 
 
-@pytest.mark.parametrize("cursor", ["!", "%%%%", "x" * 7, "AAAA"])
+@pytest.mark.parametrize("cursor", ["", "!", "%%%%", "x" * 7, "YS9i"])
+async def test_a_cursor_of_runs_that_is_none_is_refused(cursor: str, autojump_clock: object) -> None:
+    async with memory_world() as world:
+        with pytest.raises(RpcError) as caught:
+            await list_runs(world, cursor=cursor)
+        expect_code(caught.value, ErrorCode.INVALID_PARAMS)
+
+
+@pytest.mark.parametrize("cursor", ["", "!", "%%%%", "x" * 7, "AAAA", "YS9i"])
 async def test_a_cursor_that_is_none_is_refused(cursor: str, autojump_clock: object) -> None:
     async with memory_world() as world:
         run_id = (await world.submit(ONE, [1], wait=True)).run_id
