@@ -58,7 +58,7 @@ class Machine:
         else:
             state = RunState(self.fold(), plan, RetryPolicy())
             suspects = () if after_clean_stop else find_suspects(state.facts.live.values(), (), 0)
-            revive(state, dict(enumerate(inputs)), {}, 0, suspects=suspects, max_stops=MAX_STOPS)
+            revive(state, dict(enumerate(inputs)), {}, {}, 0, suspects=suspects, max_stops=MAX_STOPS)
         for segment in make_segments(0, inputs):
             state.inputs.offer(segment)
         return self._execute(state)
