@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from tests.conformance.test_bad_input import check
-from tests.conformance.wire import Json, RawClient, ServedRuntime, make_flow
+from tests.conformance.wire import Json, RawClient, make_flow
 
 NOWHERE: Final = "00000000-0000-7000-8000-000000000000"
 MISSING: Final = "blake3:" + "0" * 64
