@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from protocol import automation as a
 from protocol import byproducts as b
+from protocol import forking as f
 from protocol import observing as o
 from protocol import types as t
 
@@ -90,6 +91,8 @@ ITEM_STATES = _runtime("runs/itemStates", o.ItemStatesParams, o.ItemStatesResult
 LIST_STEPS = _runtime("runs/steps", t.ListStepsParams, t.ListStepsResult, "Steps of a run's items.")
 CANCEL_RUN = _runtime("runs/cancel", t.CancelRunParams, t.CancelRunResult, "Cancels a run, or some of its items.")
 RESUME_RUN = _runtime("runs/resume", t.ResumeParams, t.RunStatus, "Ends a suspension: its step goes on.")
+RESTART_RUN = _runtime("runs/restart", f.RestartParams, t.RunStatus, "Has active steps, or what failed, go again.")
+TIME_TRAVEL = _runtime("runs/timeTravel", f.TimeTravelParams, t.RunStatus, "Goes again from a step on, in a fork.")
 PAUSE_RUN = _runtime("runs/pause", t.RunParams, t.RunStatus, "Begins no step any more; what is in flight may end.")
 UNPAUSE_RUN = _runtime("runs/unpause", t.RunParams, t.RunStatus, "Begins steps again.")
 WAKE_UP_RUN = _runtime("runs/wakeUp", t.WakeUpParams, t.WakeUpResult, "Ends sleeps before their time.")

@@ -352,6 +352,7 @@ class RunStatus(CamelWire, kw_only=True):
     parent_run_id: str | None = None
     root_run_id: str | None = None
     job_run_id: str | None = None
+    forked_from: str | None = None
     labels: dict[str, str] | None = None
     created_by: str | None = None
     cancel_reason: str | None = None

@@ -248,8 +248,8 @@ async def _count_results(store: Store, record: RunRecord, audit: JournalAudit) -
     run_id, progress = record.spec.run_id, record.progress
     if progress.status not in TERMINAL_RUN_STATES:
         return [f"{run_id} has not ended: {progress}"]
-    by_index = (await read_by_index(store, run_id, 0, _ALL, progress.total, _ALL)).entries
-    by_completion = (await read_by_completion(store, run_id, 0, _ALL, _ALL)).entries
+    by_index = (await read_by_index(store, record.spec, 0, _ALL, progress.total, _ALL)).entries
+    by_completion = (await read_by_completion(store, record.spec, 0, _ALL, _ALL)).entries
     complaints = []
     if [entry.item_index for entry in by_index] != list(range(progress.total)):
         complaints.append(f"{run_id}: {progress.total} items, results of {[entry.item_index for entry in by_index]}")

@@ -70,6 +70,7 @@ from stepflow_runtime.services.callbacks import ServiceCallbacks
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
+from stepflow_runtime.services.forking import ForkService
 from stepflow_runtime.services.handlers import make_handlers
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
@@ -205,6 +206,16 @@ class Runtime:
             self.schedules,
             SuspensionService(self.executor, store, self._connections, runs.suspensions),
             SleepService(self.executor, store, self._connections, self._clock, runs.suspensions),
+            ForkService(
+                self.executor,
+                store,
+                self.programs,
+                self._connections,
+                self._clock,
+                ids,
+                runs.creator,
+                runs.suspensions,
+            ),
             ObservingService(self.executor, store, visibility, lambda: self.router.servers()),
         )
         self._links = RuntimeLinks(

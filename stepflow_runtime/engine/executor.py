@@ -9,7 +9,7 @@ Above: `services` and `app`. Below: the pure engine and the ports. It knows neit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import trio
@@ -23,6 +23,7 @@ from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.programs import Program
+from stepflow_runtime.engine.restarting import restart_steps
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
 from stepflow_runtime.engine.taking_up import read_reuses_of
@@ -189,6 +190,11 @@ class Executor:
             return
         request_cancel(run.state, reason, items)
         self.timers.after(grace_s, partial(self._grace_over, run, items))
+        self.touch(run)
+
+    def restart_steps(self, run: ActiveRun, items: Collection[int] | None) -> None:
+        """Has the active steps of a run, or of some items of it, go again."""
+        restart_steps(run.state, items, self._clock.wall_ms())
         self.touch(run)
 
     async def wait_items_ended(self, run_id: RunId, items: Sequence[int]) -> None:

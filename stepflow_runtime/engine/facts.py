@@ -110,6 +110,11 @@ class RunFacts:
         )
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether no item that has begun holds a slot, or waits for one."""
+        return not self.live and not self.queued
+
+    @property
     def is_terminal(self) -> bool:
         return self.progress.status in TERMINAL_RUN_STATES
 

@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from stepflow_runtime.engine.plan import Plan
-from stepflow_runtime.model.events import Fork, Stretches
+from stepflow_runtime.model.events import Fork, StepSuspended, Stretches
 from stepflow_runtime.model.outcome import Failure, Outcome, Resume
 
 
@@ -39,14 +39,14 @@ class Past(Struct):
     Attributes:
         steps: Those that have ended.
         begun: Those that have begun.
-        label: Under which each step was suspended last.
+        suspended: How each step was suspended last.
         resumes: What each step was resumed with, in order.
         reused: Names of steps whose outcomes were from elsewhere.
     """
 
     steps: dict[str, PastStep] = {}
     begun: set[str] = set()
-    label: dict[str, str] = {}
+    suspended: dict[str, StepSuspended] = {}
     resumes: dict[str, list[Resume]] = {}
     reused: tuple[str, ...] = ()
 
@@ -106,9 +106,9 @@ def _lacks_output(past: Past, step: str) -> bool:
 
 def _choose_resumes(fork: Fork, past: Past) -> dict[str, tuple[Resume, ...]]:
     """All that the step was resumed with until its last suspension, and what it is to be resumed with there."""
-    if fork.step is None or fork.resume_data is None or fork.step not in past.label:
+    if fork.step is None or fork.resume_data is UNSET or fork.step not in past.suspended:
         return {}
-    label = past.label[fork.step]
+    label = past.suspended[fork.step].label
     before = [resume for resume in past.resumes.get(fork.step, ()) if resume.label != label]
     return {fork.step: (*before, Resume(label, bytes(fork.resume_data)))}
 

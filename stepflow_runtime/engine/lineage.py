@@ -6,9 +6,9 @@ before that, and so on. Nothing of it is copied; what is read here is a referenc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import accumulate, groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -24,7 +24,7 @@ from stepflow_runtime.model.events import (
     decode_events,
 )
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.ports import SEGMENT_ITEMS, JournalRow, Store
+from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, JournalRow, Store
 
 
 class Place(NamedTuple):
@@ -74,8 +74,12 @@ async def read_event(store: Store, run_id: RunId, seq: int) -> AnyEvent:
     return decode_events(row.events)[seq - row.first_seq]
 
 
-async def read_chunk(store: Store, lineage: Lineage, chunk: int) -> dict[int, Place]:
-    """Where the items of a result chunk are recorded, by index: those that have ended, or are parked."""
+ANYHOW: Final = frozenset(ItemRef)
+ENDED: Final = ANYHOW - {ItemRef.OPEN}
+
+
+async def read_chunk(store: Store, lineage: Lineage, chunk: int, how: Collection[int] = ANYHOW) -> dict[int, Place]:
+    """Where the items of a result chunk are recorded, by index: those that have ended, or are parked (`OPEN`)."""
     base = chunk * SEGMENT_ITEMS
     places: dict[int, Place] = {}
     wanted = [(base, base + SEGMENT_ITEMS - 1)]
@@ -91,10 +95,10 @@ async def read_chunk(store: Store, lineage: Lineage, chunk: int) -> dict[int, Pl
             here = [part for stretch in wanted for part in clip(forked.travelling, *stretch)]
             wanted = [part for stretch in wanted for part in _cut(stretch, clip(forked.travelling, *stretch))]
         for first, last in here:
-            for index in range(first, min(last + 1, base + len(refs))):
-                if refs[index - base]:
-                    places[index] = Place(generation.run_id, refs[index - base])
-    return dict(sorted(places.items()))
+            for index, ref in enumerate(refs[first - base : last + 1 - base], first):
+                if ref and ref & 3 in how:
+                    places[index] = Place(generation.run_id, ref)
+    return places if len(lineage) == 1 else dict(sorted(places.items()))
 
 
 def _cut(stretch: tuple[int, int], holes: list[tuple[int, int]]) -> list[tuple[int, int]]:

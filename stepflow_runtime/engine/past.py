@@ -122,8 +122,8 @@ def _fold(past: Past, plan: Plan, event: AnyEvent) -> None:
             past.steps[step] = PastStep(outcome, attempt, acted=not isinstance(event, ev.StepIdled))
         case ev.StepFailed(step=step, attempt=attempt):
             past.steps[step] = PastStep(read_outcome(plan, step, event), attempt, succeeded=False)
-        case ev.StepSuspended(step=step, label=label, sleeps=False):
-            past.label[step] = label
+        case ev.StepSuspended(step=step, sleeps=False):
+            past.suspended[step] = event
         case ev.StepResumed(step=step):
             past.resumes.setdefault(step, []).append(read_resume(event))
         case _:
@@ -139,5 +139,5 @@ def _inherit(past: Past, older: Past, context: Mapping[str, Raw]) -> None:
         if ended is not None:
             past.steps[step] = ended
             past.begun.add(step)
-            if step in older.label:
-                past.label[step], past.resumes[step] = older.label[step], older.resumes.get(step, [])
+            if step in older.suspended:
+                past.suspended[step], past.resumes[step] = older.suspended[step], older.resumes.get(step, [])

@@ -251,6 +251,10 @@ class Progress:
         self._evaluate(todo, advance)
         return advance
 
+    def demands(self, step_id: str) -> bool:
+        """Whether a step is known to be needed."""
+        return step_id in self._demanded
+
     def _needs_what_was_planned(self, step: PlannedStep) -> bool:
         value = step.expression.evaluate(self)
         return isinstance(value, tuple) and set(value) == set(step.needs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from protocol.errors import ErrorCode, RpcError
@@ -51,7 +51,7 @@ class Programs:
             StoreUnavailable: It cannot be read now.
         """
         program, fork = await self.get(spec.flow_id, spec.overrides), spec.fork
-        if fork is None or fork.input is None:
+        if fork is None or fork.input is UNSET:
             return program
         given = {"$literal": parse_json(bytes(fork.input))}
         steps = [replace(step, input=given) if step.id == fork.step else step for step in program.flow.steps]

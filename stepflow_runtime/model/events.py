@@ -12,7 +12,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from protocol.types import ParentClosePolicy, RunState
 from stepflow_runtime.model.ids import BlobId, RunId
@@ -76,8 +76,8 @@ class Fork(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lineage: tuple[RunId, ...]
     origin_seq: int
     step: str | None = None
-    input: Raw | None = None
-    resume_data: Raw | None = None
+    input: Raw | UnsetType = UNSET
+    resume_data: Raw | UnsetType = UNSET
     context: dict[str, Raw] = {}
 
     @property

@@ -197,6 +197,7 @@ class RunFilter(Struct, frozen=True, kw_only=True):
     parent_run_id: str | None = None
     root_run_id: str | None = None
     job_run_id: str | None = None
+    forked_from: str | None = None
     labels: dict[str, str] | None = None
     created_after_ms: int | None = None
     created_before_ms: int | None = None

@@ -110,7 +110,11 @@ class Store(Protocol):
         ...
 
     async def delete(self, run_ids: Sequence[RunId]) -> None:
-        """Deletes ended runs and all that is theirs, in one transaction."""
+        """Deletes ended runs and all that is theirs, in one transaction.
+
+        Raises:
+            ValueError: One has not ended, or is needed by a fork that is to stay. Nothing was deleted.
+        """
         ...
 
 

@@ -104,7 +104,7 @@ class Audit:
         stored = await self._store.chunks(run_id, 0, max(chunks, default=0))
         if {chunk.chunk: chunk.refs for chunk in stored} != chunks:
             yield "the index of its results is not what its journal says"
-        async for fault in self._check_inputs(run_id, record.progress.total):
+        async for fault in self._check_inputs(spec.inputs_of, record.progress.total):
             yield fault
 
     async def _check_inputs(self, run_id: RunId, total: int) -> AsyncIterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from protocol.handling import parked
 from protocol.types import CancelOutcome, RunState
 from stepflow_runtime.engine.executor import Executor
+from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import ItemRef, Store, WatchFor
 from stepflow_runtime.services.results import find_ends
@@ -27,15 +28,15 @@ async def cancel_run(
 
 
 async def cancel_items(
-    executor: Executor, store: Store, run_id: RunId, items: Sequence[int], reason: str | None, grace_s: float
+    executor: Executor, store: Store, spec: RunSpec, items: Sequence[int], reason: str | None, grace_s: float
 ) -> CancelOutcome:
     """Cancels some items of a run that has not ended, and returns when their ends are durable."""
-    before = await find_ends(store, run_id, items)
-    executor.request_cancel(run_id, reason, items, grace_s)
+    before = await find_ends(store, spec, items)
+    executor.request_cancel(spec.run_id, reason, items, grace_s)
     with parked():
-        await executor.wait_items_ended(run_id, items)
+        await executor.wait_items_ended(spec.run_id, items)
     meant = [index for index, end in before.items() if end is ItemRef.OPEN]
-    if ItemRef.CANCELLED in (await find_ends(store, run_id, meant)).values():
+    if ItemRef.CANCELLED in (await find_ends(store, spec, meant)).values():
         return CancelOutcome.CANCELLED
     if not meant and ItemRef.CANCELLED in before.values():
         return CancelOutcome.ALREADY_CANCELLED

@@ -17,6 +17,7 @@ from stepflow_runtime.services.byproducts import ByproductService
 from stepflow_runtime.services.compat import CompatService
 from stepflow_runtime.services.events import EventService
 from stepflow_runtime.services.flows import FlowService
+from stepflow_runtime.services.forking import ForkService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.observing import ObservingService
@@ -41,6 +42,7 @@ def make_handlers(
     schedules: ScheduleService,
     suspensions: SuspensionService,
     sleeps: SleepService,
+    forks: ForkService,
     observing: ObservingService,
 ) -> Mapping[str, Handler]:
     """The handlers of the runtime's dispatcher. Those that change something refuse peers that may only read."""
@@ -54,6 +56,8 @@ def make_handlers(
         m.CANCEL_RUN.name: runs.cancel,
         m.DELETE_RUN.name: runs.delete,
         m.RESUME_RUN.name: suspensions.resume,
+        m.RESTART_RUN.name: forks.restart,
+        m.TIME_TRAVEL.name: forks.time_travel,
         m.SLEEP.name: sleeps.sleep,
         m.WAKE_UP_RUN.name: sleeps.wake_up,
         m.PAUSE_RUN.name: sleeps.pause,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import trio
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from protocol.types import (
     ItemInfo,
@@ -18,36 +18,32 @@ from protocol.types import (
     ListStepsResult,
     Observability,
     StepInfo,
-    StepState,
 )
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
+from stepflow_runtime.engine.lineage import read_chunk, read_lineage
 from stepflow_runtime.engine.programs import Programs
-from stepflow_runtime.engine.results import decode_refs, ref_of, seq_of
+from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS, ItemRef, RunFilter, RunRecord, Store
+from stepflow_runtime.services.history import HistoryReader
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.results import Journal, make_result
 from stepflow_runtime.services.status import (
     decode_index_cursor,
     decode_text_cursor,
     encode_cursor,
-    format_time,
     make_status,
     parse_time,
 )
-from stepflow_runtime.services.suspensions import describe_suspension
 from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100
 CHUNKS_PER_PAGE: Final = 100
 """Result chunks that one page looks through for items in a status; a page may then hold fewer, and a cursor."""
-
-ROWS_PER_READ: Final = 64
 
 _ENDED: Final = {
     ItemRef.SUCCESS: ItemState.SUCCESS,
@@ -65,6 +61,7 @@ class ListingService:
         self._executor = executor
         self._store = store
         self._programs = programs
+        self._history = HistoryReader(executor, store)
 
     async def runs(self, params: ListRunsParams, connection: Connection) -> ListRunsResult:
         """`runs/list`: newest first. What the peer may not see is left out of its page."""
@@ -111,20 +108,21 @@ class ListingService:
         """Adds the items of one chunk, from `first` on, that are in `status`; returns where to go on."""
         run_id = record.spec.run_id
         chunk = first // SEGMENT_ITEMS
-        stored = await self._store.chunks(run_id, chunk, chunk)
-        refs = decode_refs(stored[0].refs) if stored else ()
+        places = await read_chunk(self._store, await read_lineage(self._store, record.spec), chunk)
         run = self._executor.active(run_id)
         facts = None if run is None else run.state.facts
-        inputs, journal = Inputs(self._store, run_id), Journal(self._store, run_id)
+        inputs, journal = Inputs(self._store, record.spec.inputs_of), Journal(self._store, run_id)
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
-            ref = ref_of(refs, index)
+            home, ref = places.get(index, (run_id, 0))
             state = _ENDED.get(ItemRef(ref & 3)) or find_state(facts, index)
             if status is not None and state is not status:
                 continue
             if len(items) == limit:
                 return index
             info = ItemInfo(index, state, input=await inputs.get(index))
+            if home != journal.run_id:
+                journal = Journal(self._store, home)
             if ref & 3:
                 event, _ = await journal.event(seq_of(ref))
                 info.result = make_result(event)
@@ -160,41 +158,8 @@ class ListingService:
         return ListStepsResult(found)
 
     async def _steps_of(self, record: RunRecord, index: int) -> list[StepInfo]:
-        run_id = record.spec.run_id
-        since, until = await self._find_span(run_id, index, record.progress.seq)
-        if not since:
-            return []
         program = await self._programs.get(record.spec.flow_id, record.spec.overrides)
-        components = {step.id: step.component for step in program.flow.steps}
-        history = ItemHistory(index, components)
-        seq = since
-        while seq <= until:
-            rows = await self._store.journal(run_id, seq, ROWS_PER_READ)
-            for row in rows:
-                for number, event in enumerate(decode_events(row.events), row.first_seq):
-                    if since <= number <= until:
-                        history.take(event, row.at_ms)
-            if not rows:
-                break
-            seq = rows[-1].last_seq + 1
-        return list(history.steps.values())
-
-    async def _find_span(self, run_id: RunId, index: int, last_seq: int) -> tuple[int, int]:
-        """The sequence numbers between which the events of an item are; zeros if it has not started."""
-        chunk = index // SEGMENT_ITEMS
-        for stored in await self._store.chunks(run_id, chunk, chunk):
-            ref = ref_of(decode_refs(stored.refs), index)
-            if ref:
-                journal = Journal(self._store, run_id)
-                event, _ = await journal.event(seq_of(ref))
-                since: int = getattr(event, "since", 0)
-                if isinstance(event, ev.ItemCancelled) and event.parked:
-                    parked, _ = await journal.event(since)
-                    since = getattr(parked, "since", 0)
-                return since, seq_of(ref)
-        run = self._executor.active(run_id)
-        item = run.state.facts.find(index) if run is not None else None
-        return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
+        return await self._history.read(record, index, {step.id: step.component for step in program.flow.steps})
 
     async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
         return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)
@@ -234,59 +199,3 @@ class Inputs:
             assert segment is not None, f"run {self._run_id} has no input {index}"
             self._first, self._values = segment.first_index, split_segment(segment)
         return Raw(self._values[index - self._first])
-
-
-class ItemHistory(Struct):
-    """The steps of one item, folded from the run's events."""
-
-    index: int
-    components: dict[str, str]
-    steps: dict[str, StepInfo] = {}
-
-    def take(self, event: AnyEvent, at_ms: int) -> None:
-        """Takes in the next event of the run."""
-        index = self.index
-        match event:
-            case ev.ItemsStarted(first=first, last=last, steps=steps, attempt=attempt) if first <= index <= last:
-                for step in steps:
-                    self._begin(step, attempt, at_ms)
-            case ev.StepStarted(item=item, step=step, attempt=attempt) if item == index:
-                self._begin(step, attempt, at_ms)
-            case ev.StepRetrying(item=item, step=step, attempt=attempt) if item == index:
-                info = self._find(step, at_ms)
-                info.attempt, info.status = attempt, StepState.RETRYING
-            case ev.StepSuspended(item=item, step=step) if item == index:
-                info = self._find(step, at_ms)
-                if not event.sleeps:
-                    info.status, info.suspension = StepState.SUSPENDED, describe_suspension(event, at_ms)
-            case ev.StepResumed(item=item, step=step, attempt=attempt) if item == index:
-                self._begin(step, attempt, at_ms)
-            case ev.StepSucceeded(item=item, step=step) if item == index:
-                self._end(step, StepState.SUCCESS, event, at_ms)
-            case ev.StepFailed(item=item, step=step) if item == index:
-                self._end(step, StepState.FAILED, event, at_ms)
-            case ev.ItemFailed(item=item) | ev.ItemCancelled(item=item) | ev.ItemSucceeded(item=item) if item == index:
-                for info in self.steps.values():
-                    if info.completed_at is None:
-                        info.status, info.completed_at = StepState.CANCELLED, format_time(at_ms)
-                        info.suspension = None
-            case _:
-                pass
-
-    def _begin(self, step: str, attempt: int, at_ms: int) -> None:
-        info = self._find(step, at_ms)
-        info.attempt, info.status, info.started_at = attempt, StepState.RUNNING, format_time(at_ms)
-        info.suspension = None
-
-    def _end(self, step: str, status: StepState, event: AnyEvent, at_ms: int) -> None:
-        info = self._find(step, at_ms)
-        info.status, info.completed_at, info.result = status, format_time(at_ms), make_result(event)
-        info.suspension = None
-
-    def _find(self, step: str, at_ms: int) -> StepInfo:
-        info = self.steps.get(step)
-        if info is None:
-            component = self.components.get(step, "")
-            info = StepInfo(self.index, step, component, StepState.RUNNING, 1, started_at=format_time(at_ms))
-            self.steps[step] = info
-        return info

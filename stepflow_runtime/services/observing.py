@@ -18,7 +18,7 @@ from protocol.observing import (
 from protocol.types import Empty, ItemState
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
-from stepflow_runtime.engine.results import decode_refs
+from stepflow_runtime.engine.lineage import ENDED, read_chunk, read_lineage
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, RunRecord, Store
 from stepflow_runtime.services.listing import find_state
@@ -75,19 +75,13 @@ class ObservingService:
         return ItemStatesResult("".join(parts), start, total)
 
     async def _read_chunk(self, record: RunRecord, chunk: int, first: int, end: int) -> str:
-        run_id = record.spec.run_id
-        stored = await self._store.chunks(run_id, chunk, chunk)
-        refs = decode_refs(stored[0].refs) if stored else ()
-        run = self._executor.active(run_id)
+        places = await read_chunk(self._store, await read_lineage(self._store, record.spec), chunk, ENDED)
+        run = self._executor.active(record.spec.run_id)
         facts = None if run is None else run.state.facts
-        base = chunk * SEGMENT_ITEMS
-        known = refs[first - base : end - base]
-        letters = [
-            _ENDED.get(ItemRef(ref & 3)) or STATE_LETTERS[find_state(facts, index)]
-            for index, ref in enumerate(known, first)
-        ]
-        letters += [STATE_LETTERS[find_state(facts, index)] for index in range(first + len(known), end)]
-        return "".join(letters)
+        return "".join(
+            _ENDED[ItemRef(places[index].ref & 3)] if index in places else STATE_LETTERS[find_state(facts, index)]
+            for index in range(first, end)
+        )
 
     async def servers(self, params: Empty, connection: Connection) -> ListServersResult:
         """`servers/list`.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from itertools import groupby
 from typing import Final
 
 import trio
 from msgspec import Raw, Struct
 
 from protocol.types import ItemEntry, ItemError, ItemResult, Outcome
-from stepflow_runtime.engine.results import decode_refs, ref_of
+from stepflow_runtime.engine.fork import find_nth_gap, holds
+from stepflow_runtime.engine.lineage import ENDED, Lineage, Place, find_places, read_chunk, read_lineage
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, completions, decode_events
+from stepflow_runtime.model.events import AnyEvent, RunSpec, completions, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, JournalRow, Store
@@ -32,11 +32,11 @@ class Page(Struct):
 
 
 class Journal:
-    """Events of one run by their sequence number, each row decoded once while it is passed."""
+    """Events of the run `run_id` by their sequence number, each row decoded once while it is passed."""
 
     def __init__(self, store: Store, run_id: RunId) -> None:
         self._store = store
-        self._run_id = run_id
+        self.run_id = run_id
         self._rows: list[JournalRow] = []
         self._row: JournalRow | None = None
         self._events: Sequence[AnyEvent] = ()
@@ -47,13 +47,13 @@ class Journal:
         if row is None or not row.first_seq <= seq <= row.last_seq:
             row = next((row for row in self._rows if row.first_seq <= seq <= row.last_seq), None)
             if row is None:
-                self._rows = await self._store.journal(self._run_id, seq, ROWS_PER_READ)
+                self._rows = await self._store.journal(self.run_id, seq, ROWS_PER_READ)
                 row = self._rows[0]
             self._row, self._events = row, decode_events(row.events)
         return self._events[seq - row.first_seq], row.at_ms
 
 
-async def read_by_index(store: Store, run_id: RunId, offset: int, limit: int, total: int, max_bytes: int) -> Page:
+async def read_by_index(store: Store, spec: RunSpec, offset: int, limit: int, total: int, max_bytes: int) -> Page:
     """The results of ended items from index `offset` on.
 
     Args:
@@ -63,9 +63,9 @@ async def read_by_index(store: Store, run_id: RunId, offset: int, limit: int, to
     """
     entries: list[ItemEntry] = []
     budget = max_bytes
-    async with aclosing(iterate_refs(store, run_id, offset, total)) as chunks:
-        async for refs in chunks:
-            found = await _read_entries(store, run_id, refs[: limit - len(entries) + 1])
+    async with aclosing(_iterate_places(store, await read_lineage(store, spec), offset, total)) as chunks:
+        async for places in chunks:
+            found = await _read_entries(store, places[: limit - len(entries) + 1])
             for entry in found:
                 size = ENTRY_OVERHEAD + len(_value_bytes(entry))
                 if entries and (len(entries) >= limit or budget < size):
@@ -75,61 +75,76 @@ async def read_by_index(store: Store, run_id: RunId, offset: int, limit: int, to
     return Page(entries)
 
 
-async def iterate_refs(store: Store, run_id: RunId, offset: int, total: int) -> AsyncGenerator[list[tuple[int, int]]]:
-    """`(index, ref)` of the ended items from `offset` on, a chunk at a time; see `ItemRef`."""
+async def _iterate_places(
+    store: Store, lineage: Lineage, offset: int, total: int
+) -> AsyncGenerator[list[tuple[int, Place]]]:
+    """Where the ended items from `offset` on are recorded, with their indexes, a chunk at a time."""
     first = offset // SEGMENT_ITEMS
     for number in range(first, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
         if number > first:
             await trio.lowlevel.checkpoint()
-        for chunk in await store.chunks(run_id, number, number):
-            base = number * SEGMENT_ITEMS
-            refs = enumerate(decode_refs(chunk.refs), base)
-            yield [(index, ref) for index, ref in refs if ref & 3 and index >= offset]
+        places = await read_chunk(store, lineage, number, ENDED)
+        yield [found for found in places.items() if found[0] >= offset]
 
 
-async def find_ends(store: Store, run_id: RunId, items: Iterable[int]) -> dict[int, ItemRef]:
+async def find_ends(store: Store, spec: RunSpec, items: Iterable[int]) -> dict[int, ItemRef]:
     """How each of some items has ended."""
-    ends: dict[int, ItemRef] = {}
-    for number, indexes in groupby(sorted(items), lambda index: index // SEGMENT_ITEMS):
-        chunks = await store.chunks(run_id, number, number)
-        refs = decode_refs(chunks[0].refs) if chunks else ()
-        ends.update((index, ItemRef(ref_of(refs, index) & 3)) for index in indexes)
-    return ends
+    ended = await find_places(store, await read_lineage(store, spec), items)
+    return {index: ItemRef(ended[index].ref & 3) if index in ended else ItemRef.OPEN for index in items}
 
 
-async def _read_entries(store: Store, run_id: RunId, refs: list[tuple[int, int]]) -> list[ItemEntry]:
-    journal = Journal(store, run_id)
+async def _read_entries(store: Store, places: list[tuple[int, Place]]) -> list[ItemEntry]:
     entries: dict[int, ItemEntry] = {}
-    for index, ref in sorted(refs, key=lambda pair: pair[1]):
-        event, at_ms = await journal.event(ref >> 2)
+    journal = Journal(store, RunId(""))
+    for index, place in sorted(places, key=lambda found: found[1]):
+        if place.run_id != journal.run_id:
+            journal = Journal(store, place.run_id)
+        event, at_ms = await journal.event(place.ref >> 2)
         entries[index] = make_entry(index, event, at_ms)
-    return [entries[index] for index, _ in refs]
+    return [entries[index] for index, _ in places]
 
 
-async def read_by_completion(store: Store, run_id: RunId, offset: int, limit: int, max_bytes: int) -> Page:
+async def read_by_completion(store: Store, spec: RunSpec, offset: int, limit: int, max_bytes: int) -> Page:
     """Results in the order in which their items ended, from the completion ordinal `offset` on."""
     entries: list[ItemEntry] = []
     budget = max_bytes
-    ordinal = offset
-    while rows := await store.journal_at_completion(run_id, ordinal, ROWS_PER_READ):
-        for row in rows:
-            for entry in _entries_of(row, ordinal):
+    async with aclosing(_iterate_ended(store, await read_lineage(store, spec), offset)) as stretches:
+        async for stretch in stretches:
+            for entry in stretch:
                 size = ENTRY_OVERHEAD + len(_value_bytes(entry))
                 if entries and (len(entries) >= limit or budget < size):
-                    return Page(entries, ordinal)
+                    return Page(entries, offset + len(entries))
                 entries.append(entry)
                 budget -= size
-                ordinal += 1
-        if ordinal == offset:
-            break
-        offset = ordinal
-        await trio.lowlevel.checkpoint()
     return Page(entries)
 
 
-def _entries_of(row: JournalRow, from_ordinal: int) -> Iterator[ItemEntry]:
+async def _iterate_ended(store: Store, lineage: Lineage, offset: int) -> AsyncGenerator[Iterable[ItemEntry]]:
+    """Results in the order of completion; what a fork keeps comes first, in the order that it had before."""
+    run_id, forked = lineage[0].run_id, lineage[0].forked
+    kept = 0 if forked is None else completions(forked)
+    if forked is not None and offset < kept:
+        at = find_nth_gap(forked.ordinals, offset)
+        async with aclosing(_iterate_ended(store, lineage[1:], at)) as older:
+            async for stretch in older:
+                numbered = list(enumerate(stretch, at))
+                at += len(numbered)
+                mine = [entry for ordinal, entry in numbered if not holds(forked.ordinals, ordinal)]
+                yield mine[: kept - offset]
+                offset += min(len(mine), kept - offset)
+                if offset == kept:
+                    break
+    while rows := await store.journal_at_completion(run_id, offset, ROWS_PER_READ):
+        for row in rows:
+            events = decode_events(row.events)
+            yield _entries_of(row, events, offset)
+            offset = max(offset, row.completions_before + sum(map(completions, events)))
+        await trio.lowlevel.checkpoint()
+
+
+def _entries_of(row: JournalRow, events: Iterable[AnyEvent], from_ordinal: int) -> Iterator[ItemEntry]:
     ordinal = row.completions_before
-    for event in decode_events(row.events):
+    for event in events:
         count = completions(event)
         if count and ordinal + count > from_ordinal:
             indexes = _ended_items(event)

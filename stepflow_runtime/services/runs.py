@@ -217,11 +217,11 @@ class RunService:
         return RunRecord(record.spec, progress)
 
     async def _read(self, record: RunRecord, order: ResultOrder, offset: int, limit: int | None) -> Page:
-        run_id, total = record.spec.run_id, record.progress.total
+        spec, total = record.spec, record.progress.total
         limit = total if limit is None else limit
         if order is ResultOrder.BY_COMPLETION:
-            return await read_by_completion(self._store, run_id, offset, limit, self._max_answer_bytes)
-        return await read_by_index(self._store, run_id, offset, limit, total, self._max_answer_bytes)
+            return await read_by_completion(self._store, spec, offset, limit, self._max_answer_bytes)
+        return await read_by_index(self._store, spec, offset, limit, total, self._max_answer_bytes)
 
     # --- append, cancel, delete ---
 
@@ -283,12 +283,12 @@ class RunService:
             outcome = await cancel_run(executor, store, run_id, params.reason, grace_ms / 1000)
             record = await self._ended(run_id)
         else:
-            outcome = await cancel_items(executor, store, run_id, items, params.reason, grace_ms / 1000)
+            outcome = await cancel_items(executor, store, record.spec, items, params.reason, grace_ms / 1000)
             record = await self._lookup.require(run_id)
         return CancelRunResult(outcome, make_status(record))
 
     async def delete(self, params: RunParams, connection: Connection) -> Empty:
-        """`runs/delete`: an ended run and its descendants, which must have ended too."""
+        """`runs/delete`: an ended run and its descendants, which must have ended too, and be needed by no fork."""
         run_id = RunId(params.run_id)
         self._connections.find_execution(connection, params.observability)
         doomed = [self._visibility.require(connection, await self._lookup.find(run_id), run_id, params.observability)]
@@ -304,6 +304,8 @@ class RunService:
             await self._store.delete([record.spec.run_id for record in doomed])
         except StoreUnavailable as error:
             raise refuse_unstored("the deletion", error, may_wait=False) from error
+        except ValueError as error:  # a fork needs one of them
+            raise RpcError(ErrorCode.CONFLICT, str(error), runId=run_id) from error
         return Empty()
 
 

@@ -34,6 +34,7 @@ def make_status(record: RunRecord, *, awaits_store: bool = False) -> RunStatus:
         parent_run_id=spec.parent.run_id if spec.parent is not None else None,
         root_run_id=spec.root_run_id if spec.parent is not None else None,
         job_run_id=spec.job_run_id,
+        forked_from=None if spec.fork is None else spec.fork.origin,
         labels=spec.labels or None,
         created_by=spec.created_by,
         cancel_reason=progress.cancel_reason,

@@ -233,7 +233,7 @@ class SuspensionService:
             raise _ambiguous(record, found) if found else _nothing(run.state.facts, wanted, record)
         (suspended,) = found
         data = NULL if params.resume_data is UNSET else bytes(params.resume_data)
-        _check_data(suspended.event, data, record)
+        check_data(suspended.event, data, record)
         if self._executor.waking.resume(run, suspended, data, params.request_id):
             return
         if params.request_id is None or not _is_known(run.state.facts, params.request_id):
@@ -266,7 +266,12 @@ def _ambiguous(record: RunRecord, found: Iterable[Suspended]) -> RpcError:
     return RpcError(ErrorCode.NOT_SUSPENDED, message, runId=record.spec.run_id, available=available)
 
 
-def _check_data(event: StepSuspended, data: bytes, record: RunRecord) -> None:
+def check_data(event: StepSuspended, data: bytes, record: RunRecord) -> None:
+    """Refuses what a suspension cannot be resumed with.
+
+    Raises:
+        RpcError: `VALIDATION_FAILED`, with `data.issues`.
+    """
     if bytes(event.schema) == NULL:
         return
     value = msgspec.json.decode(data)

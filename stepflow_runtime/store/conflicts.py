@@ -26,5 +26,13 @@ def child_exists(existing: RunId) -> Conflict:
     return Conflict(f"The step has submitted the sub-run {existing} under this key, and it did not fail.", existing)
 
 
+def origin_gone(origin: RunId) -> Conflict:
+    return Conflict(f"The run {origin} was deleted meanwhile; nothing can be forked from it any more.")
+
+
+def needed_by_fork(run_id: RunId, fork: RunId) -> ValueError:
+    return ValueError(f"The run {run_id} is needed by its fork {fork}; delete that one first.")
+
+
 def not_ended(run_id: RunId) -> ValueError:
     return ValueError(f"The run {run_id} has not ended; cancel it and wait for its end before you delete it.")

@@ -129,6 +129,8 @@ class MemoryStore:
             return None if seq == write.expected_seq else conflicts.moved(write, seq)
         if run is not None:
             return conflicts.run_exists(write.run_id)
+        if spec.fork is not None and spec.fork.origin not in self._runs:
+            return conflicts.origin_gone(spec.fork.origin)
         if spec.idempotency is not None:
             existing = self._by_idempotency_key.get((spec.idempotency.principal, spec.idempotency.key))
             if existing is not None:
@@ -159,6 +161,10 @@ class MemoryStore:
         for run in runs:
             if run.record.progress.status not in TERMINAL_RUN_STATES:
                 raise conflicts.not_ended(run.record.spec.run_id)
+        for run_id, run in self._runs.items():
+            fork = run.record.spec.fork
+            if fork is not None and fork.origin in run_ids and run_id not in run_ids:
+                raise conflicts.needed_by_fork(fork.origin, run_id)
         for run in runs:
             self._delete_one(run.record)
             await self.deliveries.forget(run.record.spec.run_id)
@@ -314,6 +320,7 @@ def _matches(record: RunRecord, where: RunFilter) -> bool:
         and where.parent_run_id in (None, parent_run_id)
         and where.root_run_id in (None, spec.root_run_id)
         and where.job_run_id in (None, spec.job_run_id)
+        and where.forked_from in (None, spec.fork.origin if spec.fork is not None else "")
         and (where.labels or {}).items() <= spec.labels.items()
         and (where.created_after_ms is None or spec.created_at_ms > where.created_after_ms)
         and (where.created_before_ms is None or spec.created_at_ms < where.created_before_ms)

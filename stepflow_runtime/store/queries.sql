@@ -22,8 +22,8 @@ SELECT ifnull(max(run_no), 0) FROM runs;
 -- name: insert_run
 INSERT INTO runs (
     run_no, run_id, root_run_id, shard, parent_run_id, item_index, step_id, child_key, flow_id, flow_name, principal,
-    idempotency_key, created_at_ms, {progress}, job_run_id
-) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,{progress_values},?);
+    idempotency_key, created_at_ms, {progress}, job_run_id, forked_from
+) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,{progress_values},?,?);
 
 -- name: insert_spec
 INSERT INTO specs VALUES (?, ?);
@@ -145,6 +145,9 @@ SELECT seq FROM runs WHERE run_id = ?;
 
 -- name: find_run
 SELECT run_id FROM runs WHERE run_id = ?;
+
+-- name: find_fork
+SELECT run_id FROM runs WHERE forked_from = ? LIMIT 1;
 
 -- name: find_idempotency_key
 SELECT run_id FROM runs WHERE principal = ? AND idempotency_key = ?;

@@ -100,6 +100,7 @@ class Reader:
             "parent_run_id = ?": where.parent_run_id,
             "root_run_id = ?": where.root_run_id,
             "job_run_id = ?": where.job_run_id,
+            "forked_from = ?": where.forked_from,
             "created_at_ms > ?": where.created_after_ms,
             "created_at_ms < ?": where.created_before_ms,
         }

@@ -197,6 +197,8 @@ class Transactor:
     def _add_run(self, rows: dict[str, list[Row]], write: RunWrite, progress: RunProgress) -> int:
         spec = write.spec
         assert spec is not None
+        if spec.fork is not None and not self._find("find_run", spec.fork.origin):
+            raise _Mismatch
         run_no = self._run_nos[spec.run_id] = self._next_run_no
         self._next_run_no += 1
         parent = (None, None, None, None) if spec.parent is None else astuple(spec.parent)
@@ -215,6 +217,7 @@ class Transactor:
                 spec.created_at_ms,
                 *astuple(progress),
                 spec.job_run_id,
+                None if spec.fork is None else spec.fork.origin,
             )
         )
         rows["insert_spec"].append((run_no, _encode_spec(spec)))
@@ -263,6 +266,9 @@ class Transactor:
             db.run(QUERIES["delete_messages"], (run_id,))
             db.run(QUERIES["forget_deliveries"], (run_id,))  # to the webhook of its own
             self._run_nos.pop(run_id, None)
+        for run_id in run_ids:
+            if fork := self._find("find_fork", run_id):
+                raise conflicts.needed_by_fork(run_id, fork)
 
     def _note_names(self, names: set[str] | None) -> None:
         if names is None:
@@ -323,6 +329,8 @@ class Transactor:
             return None if seq == write.expected_seq else conflicts.moved(write, seq)
         if self._find("find_run", write.run_id):
             return conflicts.run_exists(write.run_id)
+        if spec.fork is not None and not self._find("find_run", spec.fork.origin):
+            return conflicts.origin_gone(spec.fork.origin)
         key, parent = spec.idempotency, spec.parent
         if key is not None and (existing := self._find("find_idempotency_key", key.principal, key.key)):
             return conflicts.idempotency_key_used(existing)

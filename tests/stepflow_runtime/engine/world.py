@@ -18,6 +18,7 @@ import trio.testing
 from msgspec import Raw
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
+from protocol.forking import RestartParams, TimeTravelParams
 from protocol.types import (
     AppendParams,
     AppendResult,
@@ -60,6 +61,7 @@ from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.byproducts import ByproductService
 from stepflow_runtime.services.delivering import DeliveryPolicy, DeliveryService
 from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.forking import ForkService
 from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
@@ -443,6 +445,16 @@ class World:
         visibility = Visibility(self.connections)
         self.suspensions = SuspensionService(self.executor, ported, self.connections, self.runs.suspensions)
         self.sleeps = SleepService(self.executor, ported, self.connections, self.clock, self.runs.suspensions)
+        self.forks = ForkService(
+            self.executor,
+            ported,
+            self.programs,
+            self.connections,
+            self.clock,
+            ids,
+            self.runs.creator,
+            self.runs.suspensions,
+        )
         self.listing = ListingService(self.executor, ported, self.programs, visibility)
         self.events = EventService(self.executor, ported, visibility)
         self.blobs = BlobService(ported, self.connections)
@@ -514,6 +526,16 @@ class World:
     async def resume(self, run_id: str | None = None, data: Any = None, **params: Any) -> RunStatus:
         raw = Raw(msgspec.json.encode(data))
         return await self.suspensions.resume(ResumeParams(run_id, resume_data=raw, **params), self.client)
+
+    async def restart(self, run_id: str, **params: Any) -> RunStatus:
+        return await self.forks.restart(RestartParams(run_id, **params), self.client)
+
+    async def time_travel(self, run_id: str, step: str, **params: Any) -> RunStatus:
+        for name in params.keys() & {"input", "resume_data"}:
+            params[name] = Raw(msgspec.json.encode(params[name]))
+        if "context" in params:
+            params["context"] = {name: Raw(msgspec.json.encode(value)) for name, value in params["context"].items()}
+        return await self.forks.time_travel(TimeTravelParams(run_id, step, **params), self.client)
 
     async def wake_up(self, run_id: str, ids: list[str] | None = None) -> int:
         return (await self.sleeps.wake_up(WakeUpParams(run_id, ids), self.client)).stopped_count
