@@ -20,7 +20,8 @@ from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import CommitResult, Committed, Message, RunProgress, RunWrite, StoreUnavailable, WatchFor
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import News, WatchHub
-from tests.simulation.registry import MountedRegistry
+from tests.simulation.reading import Hopping
+from tests.simulation.registry import MountedDeliveries, MountedRegistry
 from tests.simulation.trace import Trace
 
 MAX_WRITE_S: Final = 0.004
@@ -102,7 +103,7 @@ class Disk:
 
 
 class Mount:
-    """`Store` and `BlobStore` for one life of a runtime; reads go to the state as it is.
+    """`Store` and `BlobStore` for one life of a runtime; reads go to the state as it is, and take a moment.
 
     Attributes:
         after_clean_stop: No runtime ends in order here.
@@ -115,10 +116,13 @@ class Mount:
         self._disk = disk
         self._die = die
         disk.state.hub = self.hub
-        self.registry = MountedRegistry(self._seek, disk.state.registry)
+        self._reads = Hopping(disk.chance, disk.state)
+        self.byproducts = Hopping(disk.chance, disk.state.byproducts)
+        self.deliveries = MountedDeliveries(self._seek, Hopping(disk.chance, disk.state.deliveries))
+        self.registry = MountedRegistry(self._seek, Hopping(disk.chance, disk.state.registry))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._disk.state, name)
+        return getattr(self._reads, name)
 
     async def commit(self, writes: Sequence[RunWrite]) -> list[CommitResult]:
         disk = self._disk

@@ -24,12 +24,14 @@ from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.items import ItemRecord, StepRecord
 from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.outcome import Failure, Outcome, Resume
 from stepflow_runtime.ports import CommitResult, Committed, RunWrite
-from stepflow_runtime.services import submission
+from stepflow_runtime.services import stream_writing, submission
 from stepflow_runtime.services.creation import RunCreator
+from stepflow_runtime.services.stream_writing import StreamWriter
 from stepflow_runtime.store import memory
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import WatchHub
@@ -223,6 +225,43 @@ def believe_refusals() -> AbstractContextManager[None]:
     return _replace((Committer, "_may_be_stored", is_not_there))
 
 
+def double_writes() -> AbstractContextManager[None]:
+    """A step that is executed again writes again what it wrote to a stream before."""
+
+    async def is_not_there(*_: object) -> bool:
+        return False
+
+    return _replace(
+        (StreamWriter, "_is_written", is_not_there), (stream_writing, "_drop_echoes", lambda chunks, *_: list(chunks))
+    )
+
+
+def lose_timers() -> AbstractContextManager[None]:
+    """After a restart nobody knows when those who sleep are to be woken."""
+
+    async def watch_nothing(*_: object) -> None:
+        """Does nothing."""
+
+    return _replace((recovery, "watch_parked_items", watch_nothing))
+
+
+def resume_twice() -> AbstractContextManager[None]:
+    """Who has found a suspension ends it, also if somebody else has done so meanwhile."""
+    real = Suspensions.resume
+
+    def resume(self: Suspensions, index: int, step: str, suspended: int, data: Resume, *rest: Any) -> bool:
+        if real(self, index, step, suspended, data, *rest):
+            return True
+        item = self._state.facts.find(index)
+        record = item.steps.get(step) if item is not None else None
+        if item is None or record is None or record.ended:
+            return False
+        self._resume(item, step, record, data)
+        return True
+
+    return _replace((Suspensions, "resume", resume))
+
+
 PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     keep_the_slot,
     forget_sub_runs,
@@ -240,4 +279,7 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     blame_nobody,
     write_again,
     believe_refusals,
+    double_writes,
+    lose_timers,
+    resume_twice,
 ]

@@ -80,7 +80,9 @@ async def answer(client: Client, run_id: str, chance: Random) -> None:
             ids = chance.choice([None, ["first"]])
             await client.ask(m.WAKE_UP_RUN, WakeUpParams(run_id, ids))
         for suspension in status.suspensions or ():
-            if chance.random() < 0.7:
+            if chance.random() < 0.4:
+                await _compete(client, run_id, suspension, given)
+            elif chance.random() < 0.7:
                 await _resume(client, run_id, suspension, chance.randrange(1000), given)
         await trio.sleep(chance.choice([0, 0.01]))
     await _check(client, run_id, given)
@@ -94,6 +96,20 @@ async def _interrupt(client: Client, run_id: str, chance: Random) -> None:
     except RpcError as error:
         if error.code != ErrorCode.CONFLICT:  # it has ended meanwhile
             raise
+
+
+async def _compete(client: Client, run_id: str, suspension: SuspensionInfo, given: dict[tuple[int, str], int]) -> None:
+    """Several answer the same at once, each something else."""
+
+    async def say(number: int) -> None:
+        async with trio.open_nursery() as nursery:
+            other = client.another(nursery, number)
+            await _resume(other, run_id, suspension, number, given)
+            await other.close()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(say, number)
 
 
 async def _resume(

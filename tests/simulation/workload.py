@@ -144,6 +144,10 @@ class Client:
         self._nursery = nursery
         self._link: Link | None = None
 
+    def another(self, nursery: trio.Nursery, number: int) -> Client:
+        """One who knows what this one knows, on connections of its own."""
+        return Client(self.world, nursery, f"{self.name}.{number}")
+
     async def link(self) -> Link:
         if self._link is None or self._link.closed:
             self._link = await self.world.open_link(self._nursery, self.name)
@@ -277,7 +281,7 @@ async def _repeat(client: Client, chance: Random, key: str) -> None:
 
     async def say(number: int) -> None:
         async with trio.open_nursery() as nursery:
-            other = Client(client.world, nursery, f"{client.name}.{number}")
+            other = client.another(nursery, number)
             status = await other.submit(order, idempotency_key=key, wait=number % 2 == 0)
             await other.finish(status.run_id)
             await other.close()
