@@ -5,13 +5,14 @@ READY := .venv/.ready
 MINUTES := 10
 PUBLISHED_SDK := .venv-stepflow-py/.ready
 
-.PHONY: help venv demo test check bench soak fuzz format docs clean
+.PHONY: help venv demo test check bench guards soak fuzz format docs clean
 
 help:
 	@echo 'make demo     the main job, on 20,000 rows, some of them bad'
 	@echo 'make test     every check and every test, as CI does it'
 	@echo 'make check    format, lint and types: what takes seconds'
 	@echo 'make bench    how fast it is on this machine'
+	@echo 'make guards   each guard against a fault is removed, and a test must fail'
 	@echo 'make soak     simulated worlds full of faults, for MINUTES=10'
 	@echo 'make fuzz     hostile bytes for everything that reads, for MINUTES=10'
 	@echo 'make format   put the code into shape'
@@ -31,6 +32,9 @@ check: $(READY)
 
 bench: $(READY)
 	@$(PY) -m benchmarks
+
+guards: $(READY)
+	@$(PY) -m tests.guards
 
 soak: $(READY)
 	@$(PY) -m tests.simulation --minutes $(MINUTES)

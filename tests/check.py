@@ -1,7 +1,8 @@
 """Every check of the project, in the order in which they are cheap: `python -m tests.check`, or `make test`.
 
 The checks that only read the code come first, and all of them run, so that one round shows everything they have to say.
-The tests run last, and only on code that passed: their closing line is the verdict.
+Only code that passed is tried: each guard against a fault is removed in turn (`tests.guards`), and the tests run last:
+their closing line is the verdict.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ STATIC_CHECKS: Final = {
     "types, by pyright": ["pyright"],
     "layers": ["lint-imports", "--no-logo"],
 }
+GUARDS: Final = ["python", "-m", "tests.guards"]
 TESTS: Final = ["pytest", "--cov", "--cov-report=term:skip-covered"]
 
 
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
     """Run the checks.
 
     Args:
-        arguments: `--static` leaves the tests out; all others go to pytest.
+        arguments: `--static` leaves the tests out; all others go to pytest, and leave the guards out.
 
     Returns:
         The exit code: 0 if all is well.
@@ -43,8 +45,12 @@ def main(arguments: list[str]) -> int:
     if is_static:
         print(f"All {len(STATIC_CHECKS)} checks pass.")
         return 0
+    has_useless_guards = not arguments and not _passes("guards, each removed in turn", GUARDS)
     print("== tests", flush=True)
-    return _run([*TESTS, *arguments]).returncode
+    returncode = _run([*TESTS, *arguments]).returncode
+    if has_useless_guards:
+        print("The check of the guards failed; above stands how.")
+    return returncode or int(has_useless_guards)
 
 
 def _passes(name: str, command: list[str]) -> bool:

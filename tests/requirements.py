@@ -28,6 +28,12 @@ class Requirement(Struct, frozen=True):
     sentence: str
     tests: tuple[str, ...]
 
+    @property
+    def faults(self) -> frozenset[int]:
+        """The numbers of the faults that it is about."""
+        cited = re.search(r"FAULTS ([^;]*)", self.section)
+        return frozenset(map(int, re.findall(r"\b\d+\b", cited[1]))) if cited else frozenset()
+
 
 def read_table(table: str) -> Iterator[Requirement]:
     """Reads promises and their tests from the text below."""
@@ -342,6 +348,7 @@ engine-lost-flow [FAULTS 30] A run whose flow cannot be read any more fails and 
     stepflow_runtime/engine/test_recovery.py::test_a_cancelled_run_whose_flow_cannot_be_read_any_more_ends
 engine-cancel-races [PROTOCOL §4; FAULTS 26] Of an end and a cancellation that meet one wins, and all who asked are told which.
     stepflow_runtime/services/test_runs.py::test_of_an_end_and_a_cancellation_that_meet_one_wins_for_everybody
+    stepflow_runtime/engine/test_run_state.py::test_an_ended_run_hears_of_no_cancellation
     stepflow_runtime/services/test_runs.py::test_who_cancels_what_another_one_cancels_is_told_what_came_of_it
 engine-failed-children [PROTOCOL §4; FAULTS 2] A failed sub-run is replaced after an error and found after a loss.
     stepflow_runtime/services/test_runs.py::test_a_failed_sub_run_is_replaced_after_an_error_and_found_after_a_loss

@@ -573,16 +573,23 @@ async def test_of_an_end_and_a_cancellation_that_meet_one_wins_for_everybody(
         run_id = (await world.submit(ONE, [1])).run_id
         await settle_down()
         told: list[tuple[CancelOutcome, RunState]] = []
+        have_met = trio.Event()
+
+        async def commit_when_they_have_met(_: int) -> None:
+            await have_met.wait()
 
         async def cancel() -> None:
             result = await world.cancel(run_id)
             told.append((result.outcome, result.run.status))
 
+        world.store.before = commit_when_they_have_met
         async with trio.open_nursery() as nursery:
             if is_answered:
                 world.caller.answer(world.caller.find(0))
             for _ in range(3):
                 nursery.start_soon(cancel)
+            await settle_down()
+            have_met.set()
         assert told == [(outcome, end)] * 3
         assert (await world.finish(run_id)).status is end
 
