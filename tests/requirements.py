@@ -403,6 +403,10 @@ bad-files [FLOWS] A file that is wrong is refused in one sentence, with the plac
     conformance/test_bad_input.py::test_a_configuration_with_a_key_twice
     conformance/test_bad_input.py::test_a_flow_file_with_a_cycle
     conformance/test_bad_input.py::test_an_input_that_is_no_json
+faults [FAULTS] What guards against a fault has a test that fails without it; `make guards` removes each in turn.
+    guards/test_guards.py::test_each_fault_has_a_guard
+    guards/test_guards.py::test_a_guard_is_where_the_table_says_and_has_a_test_of_its_fault
+    guards/test_guards.py::test_only_a_test_that_ran_and_failed_has_failed
 layers [DESIGN, Layout] Sides meet only in `protocol`, layers import downwards, pure modules do no I/O.
     test_layers.py::test_a_contract_is_kept
     test_layers.py::test_a_contract_notices_a_breach

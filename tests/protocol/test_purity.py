@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-PURE = ["errors", "types", "methods", "messages", "framing", "lifecycle", "batch", "peer", "openrpc"]
+PURE = ["errors", "types", "methods", "messages", "framing", "lifecycle", "batch", "peer", "openrpc", "exposure"]
 IMPURE = ["trio", "socket", "subprocess", "sqlite3", "jsonrpcserver", "structlog"]
 UNMEASURED: Final = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 """An environment in which coverage, which imports much itself, is not measured."""
