@@ -874,6 +874,18 @@ run-pause [PROTOCOL §4] A paused run begins no step; what is in flight ends, an
     stepflow_runtime/engine/test_suspension.py::test_a_paused_run_begins_nothing_and_what_is_in_flight_ends
     stepflow_runtime/engine/test_suspension.py::test_what_is_resumed_due_or_retried_while_a_run_is_paused_begins_afterwards
     conformance/test_waiting.py::test_a_paused_run_begins_nothing
+mcp-tools [FLOWS; DESIGN] The tools of an MCP server, on stdio or over HTTP, are components with their schemas; a published one is called unmodified.
+    stepflow_runtime/connect/mcp/test_mcp.py::test_the_tools_of_a_server_are_components_with_their_schemas
+    stepflow_runtime/connect/mcp/test_mcp.py::test_a_structured_result_is_the_output_and_any_other_comes_as_content
+    stepflow_runtime/connect/mcp/test_mcp.py::test_a_published_server_is_called_from_a_flow_unmodified
+    stepflow_runtime/connect/mcp/test_mcp.py::test_a_server_over_http_is_used_and_found_again
+mcp-faults [FLOWS; PROTOCOL §6] Errors, time-outs, cancellation and restarts of MCP servers are those of other component servers.
+    stepflow_runtime/connect/mcp/test_mcp.py::test_errors_say_who_is_to_blame
+    stepflow_runtime/connect/mcp/test_mcp.py::test_a_server_that_dies_is_started_again_and_the_step_goes_again
+    stepflow_runtime/connect/mcp/test_mcp.py::test_a_time_out_cancels_the_call_in_the_server
+    stepflow_runtime/connect/mcp/test_mcp.py::test_what_is_no_mcp_server_is_told_with_its_stderr
+mcp-optional [DESIGN] MCP is an extra, which is imported only where it is configured.
+    stepflow_runtime/connect/mcp/test_mcp.py::test_without_the_extra_the_configuration_says_what_to_install
 """
 
 REQUIREMENTS: Final = tuple(read_table(TABLE))

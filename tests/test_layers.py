@@ -37,6 +37,7 @@ BREACHES: Final = {
     "jsonrpcserver": [("protocol.link", "jsonrpcserver")],
     "database": [("stepflow_runtime.engine.executor", "apsw")],
     "http": [("stepflow_runtime.services.runs", "starlette")],
+    "mcp": [("stepflow_runtime.connect.supervisor", "mcp")],
     "light": [("component_sdk.run", "apsw")],
     "circles": [("protocol.errors", "protocol.link")],
 }

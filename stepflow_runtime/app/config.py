@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct, field
 
@@ -24,6 +25,7 @@ CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow-
 
 DEFAULT_RPC_ADDRESS: Final = "127.0.0.1:7837"
 
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _Positive = Annotated[int, Meta(ge=1)]
 _Count = Annotated[int, Meta(ge=0)]
 
@@ -89,6 +91,40 @@ class AcceptConfig(_Section, frozen=True, kw_only=True):
     accept: str
 
 
+class McpAddressConfig(_Section, frozen=True, kw_only=True):
+    """`type: mcp` with a `url`: an MCP server over HTTP, whose tools are components.
+
+    Args:
+        url: Its endpoint, `https://…` or, on this machine, `http://…`.
+        token_file: The file with the bearer token that it asks for, alone in its first line.
+    """
+
+    url: str
+    token_file: Path | None = None
+
+    def check(self) -> None:
+        """Refuses what is no address for HTTP, and tokens that would go through a network unprotected.
+
+        Raises:
+            ValueError: The message says which.
+        """
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{self.url!r} is no address of an MCP server; write it like https://host/mcp.")
+        if self.token_file is not None and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            raise ValueError("A token is sent to another machine only over https; change the url.")
+
+
+class McpProcessConfig(_Section, frozen=True, kw_only=True):
+    """`type: mcp` with a `command`: MCP servers that the runtime starts, whose tools are components.
+
+    Args:
+        process: As component servers are started.
+    """
+
+    process: StdioConfig
+
+
 class MockConfig(_Section, frozen=True, kw_only=True):
     """`type: mock`.
 
@@ -99,7 +135,9 @@ class MockConfig(_Section, frozen=True, kw_only=True):
     components: Mapping[str, Mapping[str, Outcome]]
 
 
-PluginConfig = BuiltinConfig | StdioConfig | DialConfig | AcceptConfig | MockConfig
+PluginConfig = (
+    BuiltinConfig | StdioConfig | DialConfig | AcceptConfig | McpProcessConfig | McpAddressConfig | MockConfig
+)
 
 
 # --- the rest --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from stepflow_runtime.app.config import (
     ConfigError,
     DialConfig,
     Listen,
+    McpAddressConfig,
+    McpProcessConfig,
     MemoryStorage,
     MockConfig,
     PluginConfig,
@@ -62,7 +64,7 @@ _SECTIONS: Final = (
     "retention",
 )
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
-_PLUGIN_TYPES: Final = ("builtin", "stepflow", "mock")
+_PLUGIN_TYPES: Final = ("builtin", "stepflow", "mcp", "mock")
 
 
 def read_config(document: Document, folder: Path) -> Config:
@@ -126,9 +128,7 @@ class _Reader:
             case "mock":
                 return self.read_mock(fields, place)
             case "mcp":
-                raise self.fault(
-                    extend(place, "type"), "MCP plugins are not supported in this version; remove the plugin."
-                )
+                return self.read_mcp(fields, place)
             case None:
                 raise self.fault(place, f"The plugin has no type; give it one of {', '.join(_PLUGIN_TYPES)}.")
             case _:
@@ -154,6 +154,15 @@ class _Reader:
                 return plugin
             case _:
                 return self.convert(fields, AcceptConfig, place)
+
+    def read_mcp(self, fields: dict[str, Any], place: str) -> McpProcessConfig | McpAddressConfig:
+        if ("command" in fields) == ("url" in fields):
+            raise self.fault(place, 'An MCP plugin needs exactly one of "command" and "url".')
+        if "command" in fields:
+            return McpProcessConfig(process=self.convert({"cwd": ".", **fields}, StdioConfig, place))
+        server = self.convert(fields, McpAddressConfig, place)
+        self.check(extend(place, "url"), server.check)
+        return server
 
     def read_mock(self, fields: dict[str, Any], place: str) -> MockConfig:
         components = fields.get("components")

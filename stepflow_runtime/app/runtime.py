@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,15 @@ from stepflow_runtime.app.config import (
     BuiltinConfig,
     Config,
     DialConfig,
+    McpAddressConfig,
+    McpProcessConfig,
     MemoryStorage,
     MockConfig,
     PluginConfig,
     SqliteStorage,
     StdioConfig,
 )
+from stepflow_runtime.app.mcp import make_mcp_address, make_mcp_process
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
 from stepflow_runtime.app.upkeep import Upkeep
@@ -50,6 +53,7 @@ from stepflow_runtime.connect.introduction import Acceptor, Introduction
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import Listener
 from stepflow_runtime.connect.mock import MockPlugin
+from stepflow_runtime.connect.origin import Origin
 from stepflow_runtime.connect.plugin import Plugin
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes
@@ -250,27 +254,34 @@ class Runtime:
             case MockConfig(components=components):
                 return MockPlugin(name, components, self._answers)
             case StdioConfig():
-                on_stderr = partial(_log_stderr, name)
-                origin = StdioOrigin(
-                    config.command,
-                    config.args,
-                    env={**config.env, **self._mark},
-                    cwd=config.cwd,
-                    limits=config.limits,
-                    on_stderr=on_stderr,
-                    scrub=self._secrets.scrub,
-                    grace_s=lambda: self._grace_s,
-                )
+                origin = self._make_process(name, config)
                 return self._make_server_plugin(name, [origin] * config.processes, are_processes=True)
+            case McpProcessConfig(process=process):
+                tools = make_mcp_process(self._make_process(name, process), self._links.limits)
+                return self._make_server_plugin(name, [tools] * process.processes, are_processes=True)
+            case McpAddressConfig(url=url, token_file=token_file):
+                return self._make_server_plugin(name, [make_mcp_address(url, token_file, self._links.limits)])
             case DialConfig(url=url, tls=tls, token_file=token_file):
                 return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
             case AcceptConfig():
                 return self._make_server_plugin(name, [])
 
+    def _make_process(self, name: str, config: StdioConfig) -> StdioOrigin:
+        return StdioOrigin(
+            config.command,
+            config.args,
+            env={**config.env, **self._mark},
+            cwd=config.cwd,
+            limits=config.limits,
+            on_stderr=partial(_log_stderr, name),
+            scrub=self._secrets.scrub,
+            grace_s=lambda: self._grace_s,
+        )
+
     def _make_server_plugin(
         self,
         name: str,
-        origins: list[StdioOrigin] | list[SocketOrigin],
+        origins: Sequence[Origin],
         token_file: Path | None = None,
         *,
         are_processes: bool = False,

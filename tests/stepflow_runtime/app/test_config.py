@@ -163,7 +163,10 @@ def test_an_unknown_field_is_a_warning_with_its_place() -> None:
     ("text", "said"),
     [
         ("plugins: {a: {type: mpc}}", "stepflow-config.yml:1:21: There is no plugin type 'mpc'; use one of builtin"),
-        ("plugins: {a: {type: mcp, command: npx}}", "MCP plugins are not supported in this version"),
+        ("plugins: {a: {type: mcp}}", 'An MCP plugin needs exactly one of "command" and "url".'),
+        ("plugins: {a: {type: mcp, command: npx, url: 'http://h/mcp'}}", "exactly one of"),
+        ("plugins: {a: {type: mcp, url: 'tcp://h:1'}}", "is no address of an MCP server"),
+        ("plugins: {a: {type: mcp, url: 'http://h/mcp', tokenFile: t}}", "sent to another machine only over https"),
         ("plugins: {a: {}}", "The plugin has no type"),
         ("plugins: {a: {type: stepflow}}", 'exactly one of "command", "url" and "accept"'),
         ("plugins: {a: {type: stepflow, command: x, url: 'tcp://a:1'}}", "exactly one"),
