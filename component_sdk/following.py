@@ -57,6 +57,8 @@ LONG_POLL_MS: Final = 30_000
 class FollowedRun(RunFacts):
     """One run, as who reads sees it; see `Run`."""
 
+    id: str
+
     def __init__(
         self,
         caller: Caller,

@@ -14,6 +14,7 @@ from msgspec import NODEFAULT, Raw, Struct, UnsetType
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
 from protocol.methods import METHODS, Method, Side
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
+from tests.compatibility import COUNTERPARTS
 from tests.requirements import REQUIREMENTS
 
 FOLDER: Final = Path(__file__).parent / "reference"
@@ -98,11 +99,25 @@ def write_requirements() -> Iterator[str]:
         yield f"| {requirement.id} | {requirement.sentence} | {requirement.section} | {tests} |"
 
 
+def write_compatibility() -> Iterator[str]:
+    yield "# What other systems have, and what it is here"
+    yield "Methods, properties, states and errors that the documents of other systems name, and tests that show it."
+    yield "`run` is a handle, `client` a client, `ctx` a component's context; the names are the same where they block."
+    for system, counterparts in COUNTERPARTS.items():
+        yield f"## {system}"
+        yield "| there | here | shown by |"
+        yield "|---|---|---|"
+        for counterpart in counterparts:
+            tests = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in counterpart.tests)
+            yield f"| {counterpart.theirs} | {counterpart.here} | {tests} |"
+
+
 PAGES: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "methods.md": write_methods,
     "errors.md": write_errors,
     "limits.md": write_limits,
     "requirements.md": write_requirements,
+    "compatibility.md": write_compatibility,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +87,19 @@ async def test_a_run_tells_what_it_is_and_was(client: Client) -> None:
     assert run.completed_at is not None
     assert before.replace(microsecond=0) <= run.created_at <= run.started_at <= run.completed_at
     assert run.updated_at == run.completed_at
+
+
+async def test_a_run_that_has_not_begun_is_pending_and_then_it_runs(client: Client) -> None:
+    run = await client.start(flow("/double"), [1], delay_until=datetime.now(UTC) + timedelta(days=1))
+    assert (run.status, run.status.as_("anon")) == ("pending", "PENDING")
+    assert (run.started_at, run.completed_at, run.has_ended) == (None, None, False)
+    await run.cancel()
+    run = await client.start(flow("/nap"), [1])
+    await anext(run.events(["step.started"]))
+    await run.refresh()
+    assert (run.status, run.status.as_("anon")) == ("running", "IN_PROGRESS")
+    assert run.started_at is not None
+    await run.cancel(grace_s=0)
 
 
 async def test_a_run_of_a_job_names_it(client: Client) -> None:
