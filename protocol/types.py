@@ -450,6 +450,7 @@ class ListItemsParams(CamelWire):
     cursor: str | None = None
     limit: PageLimit | None = None
     observability: Observability | None = None
+    start_index: Count | None = None
 
 
 class ItemInfo(CamelWire):

@@ -367,10 +367,10 @@ class Runtime:
             self._links,
             Surroundings(
                 self._clock,
+                self._tokens,
                 partial(self._webhooks.sealer.derive_key, "signed links"),
                 lambda: "the runtime is stopping" if self.executor.is_draining else None,
             ),
-            tokens=self._tokens,
             tls=listen.tls,
             hosts=listen.http_hosts,
         )

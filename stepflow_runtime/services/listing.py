@@ -90,9 +90,11 @@ class ListingService:
         return self._visibility.sees(connection, record.spec, observability)
 
     async def items(self, params: ListItemsParams, connection: Connection) -> ListItemsResult:
-        """`runs/items`: by index, with their inputs and results."""
+        """`runs/items`: by index, with their inputs and results; from `startIndex` on, unless a cursor says more."""
         record = await self._require(params.run_id, connection, params.observability)
         (index,) = decode_index_cursor(params.cursor)
+        if params.cursor is None:
+            index = params.start_index or 0
         limit = params.limit or DEFAULT_LIMIT
         items: list[ItemInfo] = []
         for _ in range(CHUNKS_PER_PAGE):

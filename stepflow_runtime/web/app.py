@@ -9,15 +9,18 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from protocol.errors import RpcError
+from stepflow_runtime.connect.tokens import TokenFile
 from stepflow_runtime.ports import Clock
 from stepflow_runtime.web.artifacts import Artifacts
+from stepflow_runtime.web.console.routes import Console
 from stepflow_runtime.web.following import Following
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.health import Health
 from stepflow_runtime.web.hooks import Hooks
 from stepflow_runtime.web.leaving import Gone, dismiss
-from stepflow_runtime.web.refusal import Refused, refuse
+from stepflow_runtime.web.refusal import Refused
 from stepflow_runtime.web.rpc import RpcEndpoint
+from stepflow_runtime.web.sessions import Sessions
 from stepflow_runtime.web.signing import Signer
 
 
@@ -26,22 +29,26 @@ class Surroundings(Struct, frozen=True):
 
     Args:
         clock: Its clock.
+        tokens: Those that are asked for; `None` for none.
         find_key: The key that signed links are made with.
         find_hindrance: Why no work is taken now, or `None`.
     """
 
     clock: Clock
+    tokens: TokenFile | None
     find_key: Callable[[], bytes]
     find_hindrance: Callable[[], str | None]
 
 
-def make_app(gateway: Gateway, around: Surroundings) -> Starlette:
+def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Starlette:
     """The application, unguarded; see `serving`."""
     health = Health(around.find_hindrance)
     following = Following(gateway)
     artifacts = Artifacts(gateway, Signer(around.find_key), around.clock)
+    console = Console(gateway, around.clock, around.tokens, sessions)
     return Starlette(
         routes=[
+            *console.routes,
             Route("/healthz", health.live),
             Route("/readyz", health.ready),
             Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
@@ -54,5 +61,5 @@ def make_app(gateway: Gateway, around: Surroundings) -> Starlette:
             Route("/signed/{run_id}/{artifact_id}", artifacts.get_signed, methods=["GET"]),
             Route("/hooks/{token:path}", Hooks(gateway).resume, methods=["POST"]),
         ],
-        exception_handlers={Refused: refuse, RpcError: refuse, Gone: dismiss},
+        exception_handlers={Refused: console.refuse, RpcError: console.refuse, Gone: dismiss},
     )

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Final
+from urllib.parse import urlencode
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stepflow_runtime.connect.tokens import Grant, Role, TokenFile
@@ -33,10 +35,17 @@ HEADERS: Final = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none at all, browsers say of our own forms that they come from nowhere
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+def _answer(scope: Scope, error: Refused) -> Response:
+    """Why it goes no further; a browser without a token is shown where to sign in."""
+    if error.status == 401 and scope["method"] == "GET" and "text/html" in Headers(scope=scope).get("accept", ""):
+        return RedirectResponse(f"/login?{urlencode({'next': scope['path']})}", 303)
+    return explain(error)
 
 
 class Guard:
@@ -86,7 +95,7 @@ class Guard:
             scope["role"] = self._admit(scope["method"], scope["path"], Headers(scope=scope))
             await self._app(scope, self._bound(receive), send_guarded)
         except Refused as error:
-            await explain(error)(scope, receive, send_guarded)
+            await _answer(scope, error)(scope, receive, send_guarded)
 
     def _admit(self, method: str, path: str, headers: Headers) -> Role:
         if headers.get("host", "").lower() not in self._hosts:

@@ -17,7 +17,6 @@ from protocol.exposure import is_loopback
 from protocol.tls import TlsFiles
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import parse_address
-from stepflow_runtime.connect.tokens import TokenFile
 from stepflow_runtime.web.app import Surroundings, make_app
 from stepflow_runtime.web.gateway import open_gateway
 from stepflow_runtime.web.guard import Guard
@@ -34,7 +33,7 @@ class WebServer:
         address: `host:port`; port 0 takes any that is free.
         links: The runtime's methods.
         around: What it tells besides.
-        tokens, tls: As for the wire protocol.
+        tls: As for the wire protocol.
         hosts: Names under which it is reached besides its address, with the port where one is written.
 
     Raises:
@@ -47,7 +46,6 @@ class WebServer:
         links: RuntimeLinks,
         around: Surroundings,
         *,
-        tokens: TokenFile | None = None,
         tls: TlsFiles | None = None,
         hosts: Collection[str] = (),
     ) -> None:
@@ -56,7 +54,6 @@ class WebServer:
             raise ValueError(f'HTTP is served on host:port, not on "{address}".')
         self._host, self._port = parsed
         self._links = links
-        self._tokens = tokens
         self._tls = tls
         self._hosts = hosts
         self._around = around
@@ -72,12 +69,13 @@ class WebServer:
         scheme = "http" if self._tls is None else "https"
         config = self._configure(sock.detach())  # hypercorn closes it
         async with open_gateway(self._links) as gateway:
+            sessions = Sessions(secure=self._tls is not None)
             guard = Guard(
-                make_app(gateway, self._around),
+                make_app(gateway, self._around, sessions),
                 hosts=_name_hosts(self._host, port, self._hosts),
                 scheme=scheme,
-                tokens=self._tokens,
-                sessions=Sessions(secure=self._tls is not None),
+                tokens=self._around.tokens,
+                sessions=sessions,
                 max_body_bytes=self._links.limits.max_frame_bytes,
             )
             async with trio.open_nursery() as nursery:

@@ -29,6 +29,16 @@ async def test_each_item_has_its_letter(web: httpx.AsyncClient) -> None:
     assert beyond == {"states": "", "startIndex": 600, "total": 600}
 
 
+async def test_items_are_listed_from_an_index_on(web: httpx.AsyncClient) -> None:
+    run_id = await submit(web, {"steps": [], "output": 1}, list(range(600)))
+    await ask(web, "runs/get", runId=run_id, wait=True)
+    page = await ask(web, "runs/items", runId=run_id, startIndex=511, limit=2)
+    assert [item["itemIndex"] for item in page["items"]] == [511, 512]
+    more = await ask(web, "runs/items", runId=run_id, startIndex=7, cursor=page["nextCursor"], limit=1)
+    assert [item["itemIndex"] for item in more["items"]] == [513]
+    assert (await ask(web, "runs/items", runId=run_id, startIndex=600))["items"] == []
+
+
 async def test_what_has_not_ended_has_one_too(web: httpx.AsyncClient) -> None:
     run_id = await submit(web, WAITS, ["a", "b"], sealed=False)
     while (await ask(web, "runs/get", runId=run_id))["items"].get("suspended") != 2:

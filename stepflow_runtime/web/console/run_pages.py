@@ -1,0 +1,194 @@
+"""The pages of one run, one for each way to look at it, and that of one of its items."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+
+from protocol.byproducts import ListArtifactsResult, ListStreamsResult
+from protocol.methods import FLOW_GRAPH, ITEM_STATES, LIST_ARTIFACTS, LIST_RUNS, LIST_STREAMS, METHODS
+from protocol.observing import ItemStatesParams
+from protocol.types import (
+    EventsParams,
+    FlowIdParams,
+    GetRunParams,
+    ItemState,
+    ListItemsParams,
+    ListRunsParams,
+    ListRunsResult,
+    ListStepsParams,
+    RunParams,
+)
+from stepflow_runtime.connect.tokens import Role
+from stepflow_runtime.web.artifacts import link_to
+from stepflow_runtime.web.console.forms import make_fields
+from stepflow_runtime.web.console.graph_layout import draw
+from stepflow_runtime.web.console.rendering import Renderer
+from stepflow_runtime.web.console.timeline import lay_out
+from stepflow_runtime.web.console.tree import grow
+from stepflow_runtime.web.gateway import Gateway
+from stepflow_runtime.web.query import read_int
+from stepflow_runtime.web.readings import (
+    GET_RUN,
+    LIST_EVENTS,
+    LIST_ITEMS,
+    LIST_STEPS,
+    RawEvents,
+    RawItems,
+    RawRun,
+    RawStep,
+    RawSteps,
+)
+from stepflow_runtime.web.refusal import Refused, answer_json
+
+VIEWS: Final = {
+    "overview": "Overview",
+    "items": "Items",
+    "timeline": "Timeline",
+    "tree": "Sub-runs",
+    "events": "Events",
+    "streams": "Streams",
+    "artifacts": "Artifacts",
+}
+
+ITEMS: Final = 50
+SAMPLE: Final = 20
+"""Items whose steps tell how those of the flow are."""
+
+STEPS: Final = 200
+"""Executions that a page shows."""
+
+EVENTS: Final = 100
+TREE: Final = 1000
+
+
+class RunPages:
+    """A run, as people look at it."""
+
+    def __init__(self, gateway: Gateway, renderer: Renderer) -> None:
+        self._gateway = gateway
+        self._renderer = renderer
+
+    async def run(self, request: Request) -> Response:
+        """`GET /runs/{run_id}?view=`."""
+        run_id, role = request.path_params["run_id"], request.scope["role"]
+        view = request.query_params.get("view", "overview")
+        if view not in VIEWS:
+            raise Refused(404, f"There is no such view; there are: {', '.join(VIEWS)}.")
+        run: RawRun = await self._gateway.call(GET_RUN, GetRunParams(run_id), role)
+        values: dict[str, Any] = await getattr(self, f"_find_{view}")(request, run, role)
+        fields = [
+            make_fields(None if each.resume_schema is UNSET else bytes(each.resume_schema))
+            for each in run.suspensions or ()
+        ]
+        return self._renderer.page(
+            request, f"run_{view}.html", run=run, view=view, views=VIEWS, fields=fields, methods=METHODS, **values
+        )
+
+    async def item(self, request: Request) -> Response:
+        """`GET /runs/{run_id}/items/{index}`."""
+        run_id, role = request.path_params["run_id"], request.scope["role"]
+        index: int = request.path_params["index"]
+        run: RawRun = await self._gateway.call(GET_RUN, GetRunParams(run_id), role)
+        if index >= run.items.total:
+            raise Refused(404, f"This run has {run.items.total} items; the last one is {run.items.total - 1}.")
+        items: RawItems = await self._gateway.call(
+            LIST_ITEMS, ListItemsParams(run_id, start_index=index, limit=1), role
+        )
+        return self._renderer.page(
+            request, "item.html", run=run, item=items.items[0], **await self._find_steps(run, role, index)
+        )
+
+    async def steps(self, request: Request) -> Response:
+        """`GET /runs/{run_id}/steps`: the flow as a graph, with how its steps are; a part of a page."""
+        run_id, role = request.path_params["run_id"], request.scope["role"]
+        run: RawRun = await self._gateway.call(GET_RUN, GetRunParams(run_id), role)
+        return self._renderer.page(request, "steps.html", run=run, **await self._find_steps(run, role, None))
+
+    async def states(self, request: Request) -> Response:
+        """`GET /runs/{run_id}/states?startIndex=&limit=`: what `runs/itemStates` answers."""
+        params = ItemStatesParams(
+            request.path_params["run_id"], read_int(request, "startIndex"), read_int(request, "limit")
+        )
+        return answer_json(await self._gateway.call(ITEM_STATES, params, request.scope["role"]))
+
+    # --- views -------------------------------------------------------------------------------------------------------
+
+    async def _find_overview(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        if run.items.total != 1:
+            return {"item": None}
+        items: RawItems = await self._gateway.call(LIST_ITEMS, ListItemsParams(run.run_id, limit=1), role)
+        return {"item": items.items[0]}
+
+    async def _find_items(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        status = request.query_params.get("status", "")
+        params = ListItemsParams(
+            run.run_id,
+            status=ItemState(status) if status in list(ItemState) else None,
+            cursor=request.query_params.get("cursor") or None,
+            start_index=read_int(request, "index"),
+            limit=ITEMS,
+        )
+        found: RawItems = await self._gateway.call(LIST_ITEMS, params, role)
+        return {"items": found.items, "next": found.next_cursor, "state": status, "states": list(ItemState)}
+
+    async def _find_timeline(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        found = await self._list_steps(run, role, None)
+        return {"timeline": lay_out(found, self._renderer.now_ms()), "is_part": run.items.total > 1}
+
+    async def _find_tree(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        root = run.root_run_id or run.run_id
+        params = ListRunsParams(root_run_id=root, limit=TREE)
+        found: ListRunsResult = await self._gateway.call(LIST_RUNS, params, role)
+        runs = {each.run_id: each for each in found.runs}
+        if root not in runs:
+            runs[root] = await self._gateway.call(GET_RUN, GetRunParams(root), role)
+        return {"lines": list(grow(list(runs.values()))), "is_part": found.next_cursor is not None}
+
+    async def _find_events(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        params = EventsParams(run.run_id, cursor=request.query_params.get("cursor") or None, limit=EVENTS)
+        found: RawEvents = await self._gateway.call(LIST_EVENTS, params, role)
+        return {"events": found.events, "next": None if found.done else found.next_cursor, "done": found.done}
+
+    async def _find_streams(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        found: ListStreamsResult = await self._gateway.call(LIST_STREAMS, RunParams(run.run_id), role)
+        wanted = request.query_params.get("namespace")
+        shown = next((each for each in found.streams if wanted in (None, each.namespace)), None)
+        return {"streams": found.streams, "shown": shown}
+
+    async def _find_artifacts(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
+        found: ListArtifactsResult = await self._gateway.call(LIST_ARTIFACTS, RunParams(run.run_id), role)
+        return {"artifacts": [(artifact, link_to(artifact)) for artifact in found.artifacts]}
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    async def _find_steps(self, run: RawRun, role: Role, index: int | None) -> dict[str, Any]:
+        graph = await self._gateway.call(FLOW_GRAPH, FlowIdParams(run.flow_id), role)
+        found = await self._list_steps(run, role, index) if graph.nodes else []
+        by_step: dict[str, Counter[str]] = {}
+        for step in found:
+            by_step.setdefault(step.step_id, Counter())[step.status] += 1
+        return {
+            "graph": graph,
+            "drawing": draw(graph),
+            "steps": by_step,
+            "executed": found,
+            "timeline": lay_out(found, self._renderer.now_ms()),
+            "is_part": index is None and run.items.total > SAMPLE,
+        }
+
+    async def _list_steps(self, run: RawRun, role: Role, index: int | None) -> list[RawStep]:
+        """The steps of an item, or of the first few: a page costs the same for any number of items."""
+        indexes = range(min(run.items.total, SAMPLE)) if index is None else [index]
+        found: list[RawStep] = []
+        for each in indexes:
+            params = ListStepsParams(run.run_id, item_index=each, limit=STEPS)
+            page: RawSteps = await self._gateway.call(LIST_STEPS, params, role)
+            found += page.steps
+            if len(found) >= STEPS:
+                break
+        return found

@@ -1,0 +1,81 @@
+// Keeps a page current: what the server would say now replaces what it said, part by part (`data-live`).
+import { openGrid } from "/static/grid.js";
+import { followEvents, followStream } from "/static/follow.js";
+
+const main = document.querySelector("main");
+
+function isInUse(part) {
+  return part.contains(document.activeElement) || part.querySelector("details.menu[open]") !== null
+    || [...part.querySelectorAll("input:not([type=hidden]), textarea")].some((field) => field.value !== field.defaultValue)
+    || [...part.querySelectorAll("select")].some((field) => field.value !== "");
+}
+
+function replace(old, fresh) {
+  if (old.dataset.said === fresh.innerHTML || (old.dataset.said === undefined && old.innerHTML === fresh.innerHTML)) return;
+  if (old.querySelector("form, a:focus, summary:focus") && isInUse(old)) return;
+  const opened = new Map([...old.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
+  const said = fresh.innerHTML;
+  old.replaceChildren(...fresh.childNodes);
+  old.dataset.said = said;
+  for (const each of old.querySelectorAll("details[id]")) if (opened.has(each.id)) each.open = opened.get(each.id);
+}
+
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok || answer.redirected) return;
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+  document.title = fresh.title;
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const part = fresh.getElementById(old.id);
+    if (part) replace(old, part);
+  }
+  const wait = fresh.querySelector("main").dataset.refresh;
+  if (wait) main.dataset.refresh = wait;
+  else {
+    delete main.dataset.refresh;
+    await loadParts();
+    document.dispatchEvent(new Event("settled"));
+  }
+}
+
+async function loadParts() {
+  for (const part of document.querySelectorAll("[data-src]")) {
+    const answer = await fetch(part.dataset.src, { headers: { Accept: "text/html" } });
+    if (!answer.ok) continue;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").body;
+    const left = part.querySelector(".scroll")?.scrollLeft ?? 0;
+    if (part.dataset.said !== fresh.innerHTML) {
+      part.dataset.said = fresh.innerHTML;
+      part.replaceChildren(...fresh.childNodes);
+      const scroll = part.querySelector(".scroll");
+      if (scroll) scroll.scrollLeft = left;
+    }
+    part.removeAttribute("aria-busy");
+  }
+}
+
+async function keepCurrent() {
+  let rounds = 0;
+  while (main.dataset.refresh) {
+    await new Promise((resolve) => setTimeout(resolve, Number(main.dataset.refresh)));
+    if (document.hidden) continue;
+    try {
+      await refresh();
+      if (main.dataset.refresh && ++rounds % 3 === 0) await loadParts();
+    } catch {
+      // The runtime is away; the next round asks again.
+    }
+  }
+}
+
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
+});
+const grid = document.getElementById("grid");
+if (grid) openGrid(grid);
+const events = document.querySelector("[data-events]");
+if (events) followEvents(events);
+const stream = document.querySelector("[data-stream]");
+if (stream) followStream(stream, document.getElementById("stream-said"));
+loadParts().catch(() => {});
+keepCurrent();

@@ -1,0 +1,60 @@
+"""When steps ran, as bars side by side. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from protocol.types import StepInfo
+from stepflow_runtime.web.console.times import parse_ms, show_duration
+
+SPAN: Final = 1000
+"""The width of the whole, in units of the drawing."""
+
+
+class Bar(Struct):
+    """One step of one item, from `x` on, `width` wide."""
+
+    item_index: int
+    step_id: str
+    status: str
+    attempt: int
+    x: int
+    width: int
+    lasted: str
+
+
+class Timeline(Struct):
+    """Bars in the order of their beginning, and how long all of it took."""
+
+    bars: list[Bar]
+    lasted: str
+
+
+def lay_out(steps: Sequence[StepInfo], now_ms: int) -> Timeline:
+    """The bars of steps; one that goes on ends now."""
+    spans = [
+        (parse_ms(step.started_at), parse_ms(step.completed_at) if step.completed_at else now_ms, step)
+        for step in steps
+        if step.started_at is not None
+    ]
+    if not spans:
+        return Timeline([], "")
+    spans.sort(key=lambda span: (span[0], span[2].item_index))
+    first, last = spans[0][0], max(end for _, end, _ in spans)
+    whole = max(1, last - first)
+    bars = [
+        Bar(
+            step.item_index,
+            step.step_id,
+            step.status,
+            step.attempt,
+            (start - first) * SPAN // whole,
+            max(3, (end - start) * SPAN // whole),
+            show_duration(end - start),
+        )
+        for start, end, step in spans
+    ]
+    return Timeline(bars, show_duration(whole))
