@@ -1,4 +1,4 @@
-"""Bad input about a run that waits, and about one that has ended: each has its code, and changes nothing.
+"""Bad input about a run that waits, goes on or has ended: each has its code, and changes nothing.
 
 Nothing: neither what can be read of the run, nor the number of the last event in its journal, which the cursor after
 its events stands for.
@@ -53,10 +53,10 @@ class Watched:
         yield
         assert self.read() == before
 
-    def refuse(self, method: str, code: int, type: str, **params: Any) -> Any:
+    def refuse(self, method: str, code: int, type: str, *words: str, **params: Any) -> Any:
         """The `data` of the error that must be the answer."""
         error = self._client.refuse(method, {"runId": self.run_id, **params})
-        check(error, code, type)
+        check(error, code, type, *words)
         return error.data
 
     def call(self, method: str, **params: Any) -> Any:
@@ -79,6 +79,17 @@ def ended(client: RawClient) -> Watched:
     return Watched(client, client.run(make_flow("/builtin/noop"), [1]))
 
 
+@pytest.fixture
+def running(client: RawClient) -> Generator[Watched]:
+    """A run that goes on for as long as it is watched: it sleeps."""
+    flow_id = client.put_flow(make_flow("/builtin/sleep"))
+    watched = Watched(client, client.call("runs/submit", {"flowId": flow_id, "inputs": [{"duration_ms": 3_600_000}]}))
+    while watched.call("runs/get").get("statusDetail") != "sleeping":
+        pass
+    yield watched
+    watched.call("runs/cancel", graceMs=0)
+
+
 @pytest.fixture(params=["waiting", "ended"])
 def run(request: pytest.FixtureRequest) -> Watched:
     watched: Watched = request.getfixturevalue(request.param)
@@ -96,6 +107,8 @@ UNKNOWN: Final[dict[str, Json]] = {
     "runs/unpause": {},
     "runs/wakeUp": {},
     "runs/resume": {"resumeData": {"yes": 1}},
+    "runs/restart": {},
+    "runs/timeTravel": {"step": "only"},
     "runs/delete": {},
     "runs/events": {},
     "runs/streams/write": {"chunks": [1]},
@@ -178,6 +191,29 @@ def test_what_comes_too_late_for_a_run_that_has_ended(ended: Watched) -> None:
         ended.refuse("runs/unpause", -32014, "conflict")
         ended.refuse("runs/append", -32014, "conflict", atIndex=1, inputs=[2])
         ended.refuse("runs/streams/write", -32023, "streamClosed", chunks=[1])
+
+
+def test_time_travel_while_a_run_goes_on(running: Watched) -> None:
+    with running.unchanged():
+        running.refuse("runs/timeTravel", -32014, "conflict", step="only")
+        running.refuse("runs/restart", -32014, "conflict", only="failed")
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "place"),
+    [
+        ("runs/timeTravel", {"step": "nowhere"}, "nowhere"),
+        ("runs/timeTravel", {"step": "only", "itemIndexes": [1]}, "item"),
+        ("runs/timeTravel", {"step": "only", "itemIndexes": []}, "item"),
+        ("runs/timeTravel", {"step": "only", "context": {"nowhere": 1}}, "nowhere"),
+        ("runs/timeTravel", {}, "step"),
+        ("runs/restart", {"itemIndexes": [1]}, "item"),
+        ("runs/restart", {"only": "some"}, "only"),
+    ],
+)
+def test_time_travel_to_where_nothing_is(ended: Watched, method: str, params: Json, place: str) -> None:
+    with ended.unchanged():
+        ended.refuse(method, -32602, "invalidParams", place, **params)
 
 
 def test_what_comes_too_early_for_a_run_that_goes_on(waiting: Watched) -> None:
