@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from msgspec import UNSET, Raw, Struct
 
 from component_sdk.codec import encode
 from component_sdk.following import FollowedRun, to_ms
 from protocol import methods
+from protocol.forking import RestartParams, TimeTravelParams
 from protocol.types import (
     CancelRunParams,
     CancelRunResult,
@@ -110,6 +111,74 @@ class Run(FollowedRun):
     async def unpause(self) -> RunStatus:
         """Let a paused run go on."""
         return await self._control(methods.UNPAUSE_RUN, RunParams(self.id, self._observability))
+
+    async def restart(self, *, only: Literal["failed"] | None = None, item_indexes: Sequence[int] | None = None) -> Run:
+        """Have active steps go again, or what did not succeed.
+
+        Args:
+            only: `failed` leaves items that were cancelled as they are; only of a run that has ended.
+            item_indexes: The items that are meant; default, all.
+
+        Returns:
+            This run, if it has not ended; else its fork, which re-uses what succeeded.
+
+        Raises:
+            RpcError: `INVALID_PARAMS` if there are no such items; `CONFLICT` if the run is being cancelled.
+            RunNotFoundError: There is no such run.
+        """
+        items = None if item_indexes is None else list(item_indexes)
+        return await self._go_again(methods.RESTART_RUN, RestartParams(self.id, items, only, self._observability))
+
+    async def time_travel(
+        self,
+        step: str,
+        *,
+        input: Any = UNSET,
+        resume_data: Any = UNSET,
+        context: Mapping[str, Any] | None = None,
+        item_indexes: Sequence[int] | None = None,
+        wait: bool = False,
+        timeout_s: float | None = None,
+    ) -> Run:
+        """Execute a step again, with all that depends on it, in a fork; this run stays as it is.
+
+        Args:
+            step: From which on; every other result that was recorded is re-used.
+            input: What the step is executed with, instead of what its flow says.
+            resume_data: What the step's last suspension returns.
+            context: Outputs of steps that gave none, by step.
+            item_indexes: The items that are meant; default, all. The others keep their results.
+            wait: Wait until the fork has ended, or is suspended.
+            timeout_s: Bounds the waiting.
+
+        Returns:
+            The fork; its `events()` tell what happens in it.
+
+        Raises:
+            RpcError: `INVALID_PARAMS` if there is no such step or item; `CONFLICT` if this run still runs, or an item
+                lacks a result that the step needs (`data["itemIndex"]`, `data["missing"]`); `NOT_SUSPENDED` and
+                `VALIDATION_FAILED` for `resume_data`.
+            RunNotFoundError: There is no such run.
+        """
+        params = TimeTravelParams(
+            self.id,
+            step,
+            None if item_indexes is None else list(item_indexes),
+            UNSET if input is UNSET else Raw(encode(input)),
+            UNSET if resume_data is UNSET else Raw(encode(resume_data)),
+            None if context is None else {name: Raw(encode(value)) for name, value in context.items()},
+            wait or None,
+            to_ms(timeout_s),
+            self._observability,
+        )
+        return await self._go_again(methods.TIME_TRAVEL, params)
+
+    async def _go_again(self, method: methods.Method, params: Struct) -> Run:
+        status: RunStatus = await self._ask(method, params)
+        if status.run_id == self.id:
+            self._seen = status
+            return self
+        return Run(self._caller, status.run_id, status=status, observability=self._observability)
 
     async def _control(self, method: methods.Method, params: Struct) -> RunStatus:
         self._seen = await self._ask(method, params)

@@ -115,6 +115,8 @@ class Run(Face[trio_run.Run], RunFacts):
     wake_up = _blocking(trio_run.Run.wake_up)
     pause = _blocking(trio_run.Run.pause)
     unpause = _blocking(trio_run.Run.unpause)
+    restart = _blocking_run(trio_run.Run.restart)
+    time_travel = _blocking_run(trio_run.Run.time_travel)
     results = _blocking_iterator(trio_run.Run.results)
     events = _blocking_iterator(trio_run.Run.events)
     stream = _blocking_iterator(trio_run.Run.stream)

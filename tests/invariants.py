@@ -7,12 +7,13 @@ are counted outside the store, where no crash reaches them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from protocol.types import RunState
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.fork import holds
 from stepflow_runtime.engine.recovery import fold_journal
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, decode_events
@@ -66,10 +67,15 @@ class JournalAudit:
         ended: How each item ended.
         through: The largest watermark of items that may have started, and how many recoveries lie above each item.
         complaints: What is wrong.
+
+    Args:
+        run_id: The run.
+        others: Those of older runs, by id: a fork keeps what ended in one of them.
     """
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, others: Mapping[str, JournalAudit] | None = None) -> None:
         self.run_id = run_id
+        self._others = others or {}
         self.attempts: dict[tuple[int, str], int] = {}
         self.steps_done: dict[tuple[int, str], int] = {}
         self.ended: dict[int, str] = {}
@@ -95,6 +101,8 @@ class JournalAudit:
         match event:
             case ev.RunCreated(total=total, sealed=sealed):
                 self._total, self._sealed = total, sealed
+            case ev.RunForked():
+                self._fork(event)
             case ev.RunAppended(total=total, sealed=sealed):
                 if self._sealed or total < self._total:
                     self._complain(f"appended to {total} of {self._total}, sealed {self._sealed}")
@@ -167,6 +175,15 @@ class JournalAudit:
             self._complain(f"step {item}/{step} ended with attempt {attempt}, {self.attempts.get((item, step))} is on")
         self._steps_ended.add((item, step))
 
+    def _fork(self, event: ev.RunForked) -> None:
+        kept = {
+            item: how for item, how in self._others[event.origin].ended.items() if not holds(event.travelling, item)
+        }
+        counts = Counter(kept.values())
+        if (counts["success"], counts["failed"], counts["cancelled"]) != (event.success, event.failed, event.cancelled):
+            self._complain(f"it keeps {counts}, and says {event}")
+        self.ended.update(kept)
+
     def _end_item(self, item: int, how: str) -> None:
         if item in self.ended:
             self._complain(f"item {item} ended again: {self.ended[item]}, then {how}")
@@ -213,8 +230,8 @@ async def audit_store(
     complaints: list[str] = []
     audits: dict[str, JournalAudit] = {}
     records = await store.runs(RunFilter(), None, _ALL)
-    for record in records:
-        audit = audits[record.spec.run_id] = JournalAudit(record.spec.run_id)
+    for record in reversed(records):
+        audit = audits[record.spec.run_id] = JournalAudit(record.spec.run_id, audits)
         for row in await store.journal(record.spec.run_id, 1, _ALL):
             events = decode_events(row.events)
             audit.read(events)

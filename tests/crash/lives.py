@@ -1,7 +1,7 @@
 """What a runtime lives through: one workload with all that runs can do, and what must hold at its end.
 
-It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, a tree that is cancelled, a job
-and a webhook.
+It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, a tree that is cancelled, a run
+that is mended by time travel, a job and a webhook.
 The client does what clients do: it submits again under the same idempotency keys, appends again at the same index, and
 waits. Executions are counted over all lives of the runtime.
 """
@@ -55,9 +55,17 @@ FLAKY: Final = flow(step("flaky", onError={"action": "retry"}), step("a", ref("f
 PARENT: Final = flow(step("spawn"), step("b", ref("spawn")))
 STUCK: Final = flow(step("stuck"))
 STUCK_PARENT: Final = flow(step("spawn-stuck"))
+BRITTLE: Final = flow(step("a"), step("brittle", ref("a")), step("c", ref("brittle")))
 ASKING: Final = flow(step("ask"), step("doze", ref("ask")))
 
-SUCCESSES: Final = {"fan": range(9), "chain": range(3), "flaky": range(2), "open": range(5), "asking": range(2)}
+SUCCESSES: Final = {
+    "fan": range(9),
+    "chain": range(3),
+    "flaky": range(2),
+    "open": range(5),
+    "asking": range(2),
+    "mended": [0, 10, 2, 10],
+}
 
 
 class Died(Exception):
@@ -113,6 +121,8 @@ def components(lives: Lives, world: Callable[[], World]) -> Callable[[Execution]
                 return tell_all
             case "flaky" if lives.begun[place] == 1:
                 return BOOM
+            case "brittle" if execution.input in (b"1", b"3"):
+                return BOOM
             case "ask":
                 return execution.resumes[0].data if execution.resumes else Suspension(timeout_ms=3_600_000)
             case "doze" if not execution.resumes:
@@ -142,6 +152,15 @@ async def answer(world: World, run_id: str) -> None:
         await world.resume(run_id, item, item_index=item, label="1", request_id=f"answer {item}")
 
 
+async def mend(world: World) -> RunStatus:
+    """A run of which items fail, and its fork in which they do not; there is one, however often this is done."""
+    broken = await insist(world.submit, BRITTLE, range(4), idempotency_key="broken")
+    await world.finish(broken.run_id)
+    for record in await world.store.runs(RunFilter(forked_from=broken.run_id), None, 10):
+        return await world.get(record.spec.run_id)
+    return await insist(world.time_travel, broken.run_id, "brittle", item_indexes=[1, 3], input=10)
+
+
 async def use(world: World) -> dict[str, RunStatus]:
     """What the client wants; to be said again after a death."""
     job_id = await nightly.order(world, insist)
@@ -158,7 +177,9 @@ async def use(world: World) -> dict[str, RunStatus]:
     await insist(world.cancel, stuck.run_id, reason="enough")
     asking = await insist(world.submit, ASKING, range(2), max_concurrency=1, idempotency_key="asking")
     await answer(world, asking.run_id)
+    mended = await mend(world)
     named = {
+        "mended": mended,
         "asking": asking,
         "fan": fan,
         "chain": chain,
@@ -236,7 +257,7 @@ def check_results(results: dict[str, RunStatus] | None) -> None:
     assert results is not None
     for name, expected in SUCCESSES.items():
         assert results[name].status is RunState.SUCCESS, name
-        assert [entry.item_index for entry in results[name].results or []] == list(expected)
+        assert [entry.item_index for entry in results[name].results or []] == list(range(len(expected)))
         assert values(results[name].results or []) == list(expected)
     assert values(results["parent"].results or []) == [2, 2]
     assert results["stuck"].status is RunState.CANCELLED

@@ -27,6 +27,7 @@ from stepflow_runtime.app.cli.output import print_lines, stderr
 from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
 from stepflow_runtime.app.cli.retention import delete_older
+from stepflow_runtime.app.cli.runs_again import restart_command, time_travel_command
 from stepflow_runtime.app.cli.runs_control import pause_command, resume_command, unpause_command, wake_command
 from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
 from stepflow_runtime.app.cli.runs_view import make_run_value, print_runs, print_status
@@ -38,11 +39,13 @@ _PAGE = 1000
 
 @click.group("runs")
 def command() -> None:
-    """Look at runs of a runtime that serves, resume, pause, cancel or delete them."""
+    """Look at runs of a runtime that serves, resume, restart, pause, cancel or delete them."""
 
 
 for more in (
     resume_command,
+    restart_command,
+    time_travel_command,
     wake_command,
     pause_command,
     unpause_command,
