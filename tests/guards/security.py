@@ -29,6 +29,14 @@ SECURITY: Final = (
     ),
     Guard(
         35,
+        "nothing but `connect` opens the door",
+        "stepflow_runtime/connect/door.py",
+        "if hello is None or hello.method != CONNECT.name or hello.params.token is None:",
+        "if hello is None or hello.params.token is None:",
+        f"{CONNECT}/test_tokens.py::test_without_a_valid_token_nothing_is_handled_and_no_log_tells_it",
+    ),
+    Guard(
+        35,
         "every known token is compared, in constant time",
         "stepflow_runtime/connect/tokens.py",
         "if hmac.compare_digest(grant.token_hash, offered):",
@@ -156,6 +164,14 @@ SECURITY: Final = (
         "stepflow_runtime/connect/destinations.py",
         "return not any(parsed in network for network in REFUSED)",
         "return True",
+        f"{CONNECT}/test_destinations.py::test_what_only_we_can_reach_is_refused",
+    ),
+    Guard(
+        41,
+        "so are IPv6 addresses that lead into them",
+        "stepflow_runtime/connect/destinations.py",
+        "return parsed in PUBLIC_IPV6 and not any(parsed in network for network in REFUSED_IPV6)",
+        "return parsed in PUBLIC_IPV6",
         f"{CONNECT}/test_destinations.py::test_what_only_we_can_reach_is_refused",
     ),
     Guard(

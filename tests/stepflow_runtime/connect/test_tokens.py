@@ -141,6 +141,7 @@ async def test_a_valid_token_lets_in_and_what_follows_at_once_is_answered(tmp_pa
     "first",
     [
         pytest.param(request("rpc.discover"), id="another method first"),
+        pytest.param(hello(CLIENT).replace(b'"connect"', b'"runs/list"'), id="another method with a token"),
         pytest.param(hello(None), id="no token"),
         pytest.param(hello(""), id="an empty one"),
         pytest.param(hello(CLIENT + "x"), id="a wrong one"),
