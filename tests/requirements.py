@@ -821,6 +821,48 @@ web-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of anoth
     stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
     stepflow_runtime/web/test_web.py::test_our_own_page_may
     stepflow_runtime/web/test_web.py::test_no_script_but_ours_runs_in_a_page
+http-guard [FAULTS 42] Over HTTP a foreign Host is refused, a page of another site changes nothing, bodies are bounded.
+    stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
+    stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
+    stepflow_runtime/web/test_web.py::test_a_body_beyond_the_limit_is_refused
+    stepflow_runtime/web/test_console.py::test_a_form_of_another_site_changes_nothing
+http-sessions [FAULTS 42] A browser signs in once with a token; its cookie is for our pages alone; who only reads changes nothing.
+    stepflow_runtime/web/test_web.py::test_where_tokens_are_asked_for_nothing_is_told_without_one
+    stepflow_runtime/web/test_console.py::test_a_browser_signs_in_once_and_out_again
+    stepflow_runtime/web/test_console.py::test_after_signing_in_one_stays_here
+    stepflow_runtime/web/test_console.py::test_who_only_reads_sees_no_buttons_and_changes_nothing
+console-escapes [FAULTS 42] Names, labels, inputs, outputs, errors and streams are text in the console, and its policy lets nothing else run.
+    stepflow_runtime/web/test_console.py::test_what_others_wrote_is_text_on_every_page
+    stepflow_runtime/web/test_console.py::test_a_page_has_a_policy_under_which_nothing_else_would_run
+    stepflow_runtime/web/test_browser.py::test_nothing_that_somebody_named_runs_in_the_page
+console [INTERFACES] The console shows runs live, their graph, items, timeline, tree, events, streams and artifacts, and cancels and resumes them.
+    stepflow_runtime/web/test_browser.py::test_the_list_of_runs_fills_itself_and_is_filtered
+    stepflow_runtime/web/test_browser.py::test_a_run_shows_its_counts_its_graph_and_its_items
+    stepflow_runtime/web/test_browser.py::test_a_run_is_followed_as_it_goes_and_cancelled_with_a_reason
+    stepflow_runtime/web/test_browser.py::test_who_is_asked_answers_with_a_form_made_from_the_schema
+    stepflow_runtime/web/test_browser.py::test_every_page_fits_its_window_and_has_landmarks
+console-large [FAULTS 21] The first page of a run of 100,000 items takes under 300 ms, and its grid reaches the last.
+    stepflow_runtime/web/test_browser.py::test_the_first_page_of_a_large_run_is_quick_and_its_grid_scrolls
+    stepflow_runtime/web/test_observing.py::test_each_item_has_its_letter
+http-follow [PROTOCOL §4] Streams and events are followed over HTTP, and a reader that lost its connection misses and repeats none.
+    stepflow_runtime/web/test_following.py::test_a_reader_that_lost_its_connection_goes_on_after_what_it_has
+    stepflow_runtime/web/test_following.py::test_events_come_once_each_wherever_a_reader_was_interrupted
+    stepflow_runtime/web/test_following.py::test_a_browser_that_has_all_is_told_to_stop
+http-artifacts [FAULTS 42] Artifacts go up and down over HTTP byte for byte, and are never a page of ours.
+    stepflow_runtime/web/test_artifacts.py::test_a_file_goes_up_and_comes_down_byte_for_byte
+    stepflow_runtime/web/test_artifacts.py::test_a_page_that_a_run_made_is_never_a_page_of_ours
+    stepflow_runtime/web/test_artifacts.py::test_pictures_and_text_are_shown_in_a_sandbox
+signed-links [FAULTS 42] A signed link needs no token, leads to one artifact only, cannot be changed, and expires.
+    stepflow_runtime/web/test_artifacts.py::test_a_signed_link_needs_no_token_and_leads_to_one_artifact_only
+    stepflow_runtime/web/test_artifacts.py::test_a_signed_link_expires
+hooks [PROTOCOL §4] Who POSTs to the hook of a token resumes what is suspended under it, once, and may wait for the answer.
+    stepflow_runtime/web/test_hooks.py::test_a_hook_resumes_a_run_and_tells_little
+    stepflow_runtime/web/test_hooks.py::test_a_hook_can_wait_for_the_answer_of_the_run
+    stepflow_runtime/web/test_hooks.py::test_only_a_post_with_the_token_resumes
+    stepflow_runtime/web/test_hooks.py::test_of_two_posts_one_resumes_and_a_repeat_is_given_its_answer
+servers-list [INTERFACES] servers/list tells how each component server is: its load, its process, why it went, its stderr.
+    stepflow_runtime/connect/test_supervisor.py::test_it_tells_how_its_servers_are
+    stepflow_runtime/connect/test_supervisor.py::test_a_server_that_cannot_be_opened_is_down
 examples [INTERFACES] Each example does what its README says; the README's quickstart runs.
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total

@@ -25,6 +25,9 @@ CONFIG_NAMES: Final = ("stepflow-config.yml", "stepflow-config.yaml", "stepflow-
 
 DEFAULT_RPC_ADDRESS: Final = "127.0.0.1:7837"
 
+DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:7840"
+"""Where `stepflow dev` has its console."""
+
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _Positive = Annotated[int, Meta(ge=1)]
 _Count = Annotated[int, Meta(ge=0)]

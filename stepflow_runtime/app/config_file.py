@@ -163,14 +163,17 @@ def apply_environment(config: Config, environ: Mapping[str, str]) -> Config:
     return override(config, rpc=environ.get("STEPFLOW_LISTEN_RPC"), storage_path=environ.get("STEPFLOW_STORAGE_PATH"))
 
 
-def override(config: Config, *, rpc: str | None = None, storage_path: str | None = None) -> Config:
+def override(
+    config: Config, *, rpc: str | None = None, http: str | None = None, storage_path: str | None = None
+) -> Config:
     """The configuration with what flags or the environment say over it; paths are relative to the current folder.
 
     Raises:
         ConfigError: The address cannot be used.
     """
-    if rpc:
-        listen = msgspec.structs.replace(config.listen, rpc=rpc)
+    if rpc or http:
+        listen = config.listen
+        listen = msgspec.structs.replace(listen, rpc=rpc or listen.rpc, http=http or listen.http)
         try:
             listen.check()
         except ValueError as error:

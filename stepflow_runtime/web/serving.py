@@ -22,6 +22,9 @@ from stepflow_runtime.web.gateway import open_gateway
 from stepflow_runtime.web.guard import Guard
 from stepflow_runtime.web.sessions import Sessions
 
+log = logging.getLogger("stepflow_runtime.web")
+log.setLevel(logging.WARNING)  # hypercorn tells where it listens, as we do ourselves
+
 SHUTDOWN_S: Final = 1.0
 """How long answers under way may take when the runtime stops."""
 
@@ -86,7 +89,7 @@ class WebServer:
         config = Config()
         config.bind = [f"fd://{fd}"]
         config.accesslog = None
-        config.errorlog = logging.getLogger("stepflow_runtime.web")
+        config.errorlog = log
         config.include_server_header = False
         config.graceful_timeout = SHUTDOWN_S
         if self._tls is not None:

@@ -16,6 +16,7 @@ PROGRAM: Final = "stepflow"
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "Run a flow in this process and print its results.",
     "serve": "Run a runtime that clients and component servers connect to.",
+    "dev": "Run a runtime to work with, with its console in the browser.",
     "submit": "Submit a run to a runtime that serves.",
     "runs": "Look at runs of a runtime that serves, resume, pause, cancel or delete them.",
     "jobs": "Submit jobs: several runs, one after the other.",

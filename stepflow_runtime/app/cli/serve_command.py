@@ -30,24 +30,35 @@ from stepflow_runtime.app.runtime import Runtime
     metavar="HOST:PORT",
     help="The address, instead of what the configuration says; port 0 takes any that is free.",
 )
+@click.option(
+    "--http",
+    envvar="STEPFLOW_LISTEN_HTTP",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="The address of the console and of all else over HTTP; by default what the configuration says, or none.",
+)
 @storage_option
 @common_options(LogLevel.INFO)
-def command(config_path: Path | None, stdio: bool, listen: str | None, storage_path: str | None) -> None:
+def command(
+    config_path: Path | None, stdio: bool, listen: str | None, http: str | None, storage_path: str | None
+) -> None:
     """Run a runtime until SIGTERM or Ctrl-C; runs that are unfinished then go on at the next start.
 
     What is in flight may end first, within limits.drainTimeoutMs; a second signal stops at once.
     """
-    config = override(obtain_config(config_path), rpc=listen, storage_path=storage_path)
+    config = override(obtain_config(config_path), rpc=listen, http=http, storage_path=storage_path)
     warn(config.warnings)
-    run_async(_serve_stdio if stdio else _serve, config)
+    run_async(_serve_stdio if stdio else serve, config)
 
 
-async def _serve(config: Config) -> None:
+async def serve(config: Config) -> None:
+    """Serves on the addresses of a configuration until a signal, and tells where."""
     async with _until_signal() as signalled, open_configured(config) as runtime, trio.open_nursery() as serving:
         address = await _listen(serving, runtime.serve_tcp, config.listen.rpc)
         click.echo(f"stepflow {__version__} {_describe(config, f'listening on {address}')}", err=True)
         if config.listen.http is not None:
-            click.echo(f"HTTP at {await _listen(serving, runtime.serve_http, config.listen.http)}", err=True)
+            url = await _listen(serving, runtime.serve_http, config.listen.http)
+            click.echo(f"console and HTTP at {url}", err=True)
         await signalled(runtime)
         serving.cancel_scope.cancel()
 

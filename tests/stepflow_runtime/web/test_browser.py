@@ -97,9 +97,9 @@ def serve(folder: Path) -> Generator[Runtime]:
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if line.startswith("HTTP at "):
+            if line.startswith("console and HTTP at "):
                 break
-        runtime = Runtime(line.removeprefix("HTTP at ").strip())
+        runtime = Runtime(line.split()[-1])
         with runtime.http:
             yield runtime
     finally:
