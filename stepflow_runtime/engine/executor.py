@@ -21,11 +21,13 @@ from stepflow_runtime.engine.cancellation import disown_children, end_grace, req
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.inputs import make_segments
+from stepflow_runtime.engine.loading import read_segment
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.restarting import restart_steps
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
+from stepflow_runtime.engine.salvage import describe_damage
 from stepflow_runtime.engine.taking_up import read_reuses_of
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
@@ -45,6 +47,7 @@ from stepflow_runtime.ports import (
     RunProgress,
     RunRecord,
     Store,
+    StoreCorrupt,
 )
 
 
@@ -405,12 +408,13 @@ class Executor:
 
     async def _load_inputs(self) -> None:
         async for run, index in self._loads_in:
-            segment = await insist("a run without inputs", partial(self._store.inputs, run.spec.inputs_of, index))
-            if segment is None:
-                continue
-            if run.spec.fork is not None:
-                await insist("what a fork re-uses", partial(self._load_reuses, run, index, segment))
-            run.state.inputs.offer(segment)
+            try:
+                segment = await insist("a run without inputs", partial(read_segment, self._store, run.spec, index))
+                if run.spec.fork is not None:
+                    await insist("what a fork re-uses", partial(self._load_reuses, run, index, segment))
+                run.state.inputs.offer(segment)
+            except StoreCorrupt as error:
+                run.state.stop(describe_damage(error).message)
             self.touch(run)
 
     async def _load_reuses(self, run: ActiveRun, index: int, segment: InputSegment) -> None:

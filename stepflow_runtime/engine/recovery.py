@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 from msgspec import Struct
 
@@ -15,7 +16,7 @@ from protocol.errors import ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
-from stepflow_runtime.engine.loading import iterate_events
+from stepflow_runtime.engine.loading import decode_row, iterate_events, lose_events
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.engine.programs import Programs
@@ -23,13 +24,14 @@ from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.salvage import Salvaged, describe_damage, salvage_facts, write_off
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
 from stepflow_runtime.engine.taking_up import read_live_items
-from stepflow_runtime.model.events import ItemParked, decode_events
+from stepflow_runtime.model.events import ItemParked
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
-from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, ResultChunk, Store
+from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, ResultChunk, Store, StoreCorrupt
 
 ROWS_PER_PAGE = 256
 
@@ -70,19 +72,23 @@ async def recover_runs(
         state = await insist("a run", partial(_restore_run, programs, executor.policy, facts))
         spec, now_ms = state.spec, clock.wall_ms()
         suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
-        revive(
-            state,
-            *await insist("a run", partial(read_live_items, store, state)),
-            now_ms,
-            suspects=suspects,
-            held_with=held_with[spec.run_id],
-            max_stops=last_stop.max_unclean_stops,
-        )
+        try:
+            needed = await insist("a run", partial(read_live_items, store, state))
+        except StoreCorrupt as error:
+            log.error("run cannot go on: it was damaged", run_id=spec.run_id, reason=str(error))
+            abandon(state, describe_damage(error))
+        else:
+            held = held_with[spec.run_id]
+            revive(state, *needed, now_ms, suspects=suspects, held_with=held, max_stops=last_stop.max_unclean_stops)
         parent = spec.parent
         if parent and parent.item_index is not None and any(item.held for item in facts.live.values()):
             held_with[parent.run_id].add(parent.item_index)
         run = ActiveRun(state, store.lease(spec.root_run_id), committed)
-        await insist("a run", partial(watch_parked_items, store, run))
+        try:
+            await insist("a run", partial(watch_parked_items, store, run))
+        except StoreCorrupt as error:
+            log.error("run cannot go on: it was damaged", run_id=spec.run_id, reason=str(error))
+            state.stop(describe_damage(error).message)
         executor.adopt(run)
     for message in await insist("the cancellation of sub-runs", store.outbox):
         executor.deliver(message)
@@ -91,7 +97,15 @@ async def recover_runs(
 
 
 async def _load_unfinished(store: Store) -> list[RunFacts]:
-    return [await load_facts(store, run_id) for run_id in await store.unfinished()]
+    return [await _load_or_salvage(store, run_id) for run_id in await store.unfinished()]
+
+
+async def _load_or_salvage(store: Store, run_id: RunId) -> RunFacts:
+    try:
+        return await load_facts(store, run_id)
+    except StoreCorrupt as error:
+        log.error("run cannot go on: it was damaged", run_id=run_id, reason=str(error))
+        return await salvage_facts(store, run_id, error)
 
 
 def _depth(facts: RunFacts) -> int:
@@ -100,12 +114,27 @@ def _depth(facts: RunFacts) -> int:
 
 
 async def load_facts(store: Store, run_id: RunId) -> RunFacts:
-    """What the journal of a run says, from its last snapshot on."""
-    saved = await store.snapshot(run_id)
-    facts = RunFacts.restore(*saved) if saved is not None else RunFacts()
+    """What the journal of a run says, from its last snapshot on.
+
+    Raises:
+        StoreCorrupt: It was damaged.
+    """
+    facts = await _read_snapshot(store, run_id) or RunFacts()
     await fold_journal(store, run_id, facts)
     facts.restore_results([chunk async for chunk in _read_open_chunks(store, run_id, facts)])
     return facts
+
+
+async def _read_snapshot(store: Store, run_id: RunId) -> RunFacts | None:
+    """The last snapshot of a run. One that was damaged is none: the whole journal says the same."""
+    saved = await store.snapshot(run_id)
+    if saved is None:
+        return None
+    try:
+        return RunFacts.restore(*saved)
+    except msgspec.DecodeError as error:
+        log.warning("snapshot was damaged: the whole journal is read", run_id=run_id, reason=str(error))
+        return None
 
 
 async def _read_open_chunks(store: Store, run_id: RunId, facts: RunFacts) -> AsyncIterator[ResultChunk]:
@@ -119,10 +148,16 @@ async def _read_open_chunks(store: Store, run_id: RunId, facts: RunFacts) -> Asy
 
 
 async def fold_journal(store: Store, run_id: RunId, facts: RunFacts) -> None:
-    """Folds all rows after `facts.seq`."""
+    """Folds all rows after `facts.seq`.
+
+    Raises:
+        StoreCorrupt: One of them was damaged; those before it are folded.
+    """
     while rows := await store.journal(run_id, facts.seq + 1, ROWS_PER_PAGE):
         for row in rows:
-            for event in decode_events(row.events)[facts.seq + 1 - row.first_seq :]:
+            if row.first_seq > facts.seq + 1:
+                raise lose_events(run_id, facts.seq + 1, "they are gone")
+            for event in decode_row(run_id, row)[facts.seq + 1 - row.first_seq :]:
                 facts.fold(event)
             facts.stamp(row.at_ms)
 
@@ -131,6 +166,10 @@ async def _restore_run(programs: Programs, policy: RetryPolicy, facts: RunFacts)
     """The run as its journal tells it; if its flow cannot be read any more, it ends with that (FAULTS 30)."""
     assert facts.spec is not None
     spec = facts.spec
+    if isinstance(facts, Salvaged):
+        state = RunState(facts, NO_PLAN, policy)
+        write_off(state, facts)
+        return state
     try:
         program = await programs.of(spec)
     except RpcError as error:

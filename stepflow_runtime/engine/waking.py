@@ -14,13 +14,14 @@ import trio
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.patience import insist
+from stepflow_runtime.engine.salvage import describe_damage
 from stepflow_runtime.engine.taking_up import load_items
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.model.events import ItemParked, StepSuspended
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import NULL, Answer, Failure, Resume, Suspension
 from stepflow_runtime.model.schema import SchemaError, parse_schema
-from stepflow_runtime.ports import Clock, Execution, Store
+from stepflow_runtime.ports import Clock, Execution, Store, StoreCorrupt
 
 MAX_LOADED: Final = 1000
 """Items that are read at once."""
@@ -228,6 +229,10 @@ class Waking:
     async def _load(self, run: ActiveRun, indexes: list[int]) -> None:
         await self._wait_committed(run, run.state.facts.seq)
         read = partial(load_items, self._store, run.state.facts, run.state.plan, indexes, run.committed.seq)
-        loaded = await insist("what goes on in a run", read)
+        try:
+            loaded = await insist("what goes on in a run", read)
+        except StoreCorrupt as error:
+            run.state.stop(describe_damage(error).message)
+            return
         for index in indexes:
             run.state.waiting.take_up(index, loaded[index])

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from protocol.errors import ItemErrorCode
 from protocol.types import ListRunsParams, RunState
-from stepflow_runtime.model.ids import BlobId
+from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import StoreUnavailable
 from stepflow_runtime.store.memory import MemoryStore
@@ -82,6 +83,72 @@ async def test_a_run_whose_flow_cannot_be_read_any_more_fails_and_says_why(is_go
     assert error.code == ItemErrorCode.INTERNAL
     assert flow_id in error.message
     assert error.data == {"blobId": flow_id}
+
+
+def damage_inputs(store: MemoryStore, run_id: str) -> None:
+    (segment,) = store._runs[RunId(run_id)].inputs
+    store._runs[RunId(run_id)].inputs = [replace(segment, data=segment.data[:-1])]
+
+
+def lose_inputs(store: MemoryStore, run_id: str) -> None:
+    store._runs[RunId(run_id)].inputs = []
+
+
+def damage_journal(store: MemoryStore, run_id: str) -> None:
+    journal = store._runs[RunId(run_id)].journal
+    journal[1] = replace(journal[1], events=journal[1].events[:-1])
+
+
+def lose_a_row(store: MemoryStore, run_id: str) -> None:
+    del store._runs[RunId(run_id)].journal[1]
+
+
+@pytest.mark.parametrize("harm", [damage_inputs, lose_inputs, damage_journal, lose_a_row])
+async def test_a_run_that_was_damaged_fails_and_the_others_go_on(harm: Callable[[MemoryStore, str], None]) -> None:
+    store = MemoryStore()
+    run_id = await leave_unfinished(store)
+    other = await leave_unfinished(store)
+    harm(store, run_id)
+    async with open_world(store, echo, boot=3) as world:
+        status = await world.finish(run_id)
+        assert (await world.finish(other)).status is RunState.SUCCESS
+    assert status.status is RunState.FAILED
+    assert f"run {run_id}" in (status.cancel_reason or "")
+    assert outcomes(status) == [(0, "success"), (1, "failed"), (2, "failed"), (3, "failed"), (4, "cancelled")]
+    error = (status.results or [])[1].result.error
+    assert error
+    assert error.code == ItemErrorCode.INTERNAL
+    assert error.data == {"reason": "storeCorrupt"}
+
+
+async def test_inputs_that_were_damaged_fail_a_run_that_is_at_work() -> None:
+    with small_sizes():
+        store = MemoryStore()
+        async with open_world(store, hold) as world:
+            status = await world.submit(ONE, range(40), max_concurrency=2)
+            inputs = store._runs[RunId(status.run_id)].inputs
+            inputs[5] = replace(inputs[5], data=b"{")
+            world.caller.behave = echo
+            for execution in list(world.caller.held):
+                world.caller.answer(execution, outcome=b"0")
+            status = await world.finish(status.run_id)
+    assert status.status is RunState.FAILED
+    assert "around item 20" in (status.cancel_reason or "")
+
+
+async def test_a_snapshot_that_was_damaged_is_not_missed() -> None:
+    with small_sizes():
+        store = MemoryStore()
+        async with open_world(store, lambda execution: None if execution.item_index == 30 else b"1") as world:
+            run_id = (await world.submit(ONE, range(40), max_concurrency=2)).run_id
+            await settle_down()
+        seq, snapshot = store._runs[RunId(run_id)].snapshot or (0, b"")
+        assert seq
+        store._runs[RunId(run_id)].snapshot = (seq, snapshot[:-1])
+        async with open_world(store, echo, boot=2) as world:
+            status = await world.finish(run_id)
+    assert status.status is RunState.SUCCESS
+    assert values(status.results or []) == [30 if index == 30 else 1 for index in range(40)]
 
 
 async def test_a_cancelled_run_whose_flow_cannot_be_read_any_more_ends() -> None:
