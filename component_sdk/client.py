@@ -131,6 +131,7 @@ async def open_client(
     address: str | None = None,
     *,
     config: str | os.PathLike[str] | None = None,
+    name: str | None = None,
     token: str | None = None,
     token_file: str | os.PathLike[str] | None = None,
     patience_s: float = PATIENCE_S,
@@ -140,6 +141,7 @@ async def open_client(
     Args:
         address: `HOST:PORT`, `tls://HOST:PORT` or `unix:PATH`; default, STEPFLOW_URL or 127.0.0.1:7837.
         config: Instead of an address: spawn a runtime of one's own with this config. It ends with the block.
+        name: Who you are, for the `created_by` of your runs; default, STEPFLOW_NAME.
         token: If the runtime asks for one; or `token_file`, or the environment's STEPFLOW_TOKEN_FILE.
         patience_s: How long a connection that is lost is dialled again.
 
@@ -149,13 +151,18 @@ async def open_client(
     """
     token = token or read_token(token_file)
     spawner = None if config is None else Spawner(os.fspath(config))
-    name = address or os.environ.get("STEPFLOW_URL") or DEFAULT_ADDRESS
-    dial: Dial = spawner or dial_address(name)
+    place = address or os.environ.get("STEPFLOW_URL") or DEFAULT_ADDRESS
+    dial: Dial = spawner or dial_address(place)
     failure: Exception | None = None
     try:
         async with trio.open_nursery() as nursery:
             connection = Connection(
-                dial, nursery, name=f"the runtime of {config}" if spawner else name, token=token, patience_s=patience_s
+                dial,
+                nursery,
+                name=f"the runtime of {config}" if spawner else place,
+                client=name or os.environ.get("STEPFLOW_NAME"),
+                token=token,
+                patience_s=patience_s,
             )
             try:
                 await connection.open()

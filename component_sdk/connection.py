@@ -40,14 +40,25 @@ class Connection:
         dial: Opens a stream, or raises `CannotConnectError`.
         nursery: Where the links live.
         name: The address, for messages.
+        client: What we call ourselves, if anything.
         token: For `connect`.
         patience_s: How long a lost connection is dialled for.
     """
 
-    def __init__(self, dial: Dial, nursery: trio.Nursery, *, name: str, token: str | None, patience_s: float) -> None:
+    def __init__(
+        self,
+        dial: Dial,
+        nursery: trio.Nursery,
+        *,
+        name: str,
+        client: str | None = None,
+        token: str | None,
+        patience_s: float,
+    ) -> None:
         self._dial = dial
         self._nursery = nursery
         self._name = name
+        self._client = client
         self._token = token
         self._patience_s = patience_s
         self._link: Link | None = None
@@ -66,7 +77,7 @@ class Connection:
         await self._nursery.start(link.run)
         try:
             result: ConnectResult = await link.call(
-                methods.CONNECT, ConnectParams(PROTOCOL_VERSION, token=self._token, role="client")
+                methods.CONNECT, ConnectParams(PROTOCOL_VERSION, self._token, self._client, role="client")
             )
         except LinkClosed as error:
             raise CannotConnectError(

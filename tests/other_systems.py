@@ -216,7 +216,7 @@ ANON: Final = """
 `currentStateName`
     = `run.current_state_name`: the step that started last
     component_sdk/test_run.py::test_a_run_tells_what_it_is_and_was
-    stepflow_runtime/app/cli/test_server.py::test_runs_are_found_by_when_they_were_created
+    stepflow_runtime/app/cli/test_server.py::test_a_run_tells_its_step_its_labels_and_who_submitted_it
 workflow id
     = `run.flow_id`: the hash of the flow, so that a run is of exactly this one for ever
     component_sdk/test_run.py::test_a_run_tells_what_it_is_and_was
@@ -224,7 +224,8 @@ job run id
     = `run.job_run_id`
     component_sdk/test_run.py::test_a_run_of_a_job_names_it
 created by user id
-    = `run.created_by`: the plugin whose component submitted it. Not for clients, which have no names yet; `labels` say what you like
+    = `run.created_by`: what the client calls itself, `connect(name=)` or STEPFLOW_NAME, or the plugin whose component submitted it
+    component_sdk/test_run.py::test_a_run_tells_who_submitted_it
     stepflow_runtime/app/test_visibility.py::test_a_server_sees_what_its_plugin_submitted_whatever_it_executes
 creation, last update and completion time
     = `run.created_at`, `run.updated_at`, `run.completed_at`

@@ -33,13 +33,14 @@ class Connection:
     Attributes:
         grant: What its token is for; `None` if it was asked for none.
         plugin: The plugin that this is a server of; `None` for a client.
+        client: What a client calls itself. It is told, and opens nothing.
         link: Set when the link is made, before its first message.
         executions: What is in flight on it, by execution id.
         server: Whose load it is when a request on it waits; `None` until the server is ready, and for a client.
         receive: What takes the answers to executions; set before the first is sent.
     """
 
-    __slots__ = ("executions", "grant", "link", "name", "plugin", "receive", "role", "server")
+    __slots__ = ("client", "executions", "grant", "link", "name", "plugin", "receive", "role", "server")
 
     link: Link
     receive: Callable[[list[Answer]], None]
@@ -49,6 +50,7 @@ class Connection:
         self.role: Role = role
         self.grant: Grant | None = None
         self.plugin = plugin
+        self.client: str | None = None
         self.server: Loaded | None = None
         self.executions: dict[ExecutionId, Execution] = {}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.methods import PROTOCOL_VERSION
 from protocol.types import ConnectParams, ConnectResult, Limits
 from stepflow_runtime.connect.connection import Connection
+
+MAX_NAME_CHARACTERS: Final = 200
+"""It is kept with each run that its bearer submits."""
 
 
 class Acceptor(Protocol):
@@ -34,7 +37,8 @@ class Introduction:
         """Notes the peer's name; hands a server over to its plugin, which initializes it after this answer.
 
         Raises:
-            RpcError: `VERSION_MISMATCH`; `INVALID_PARAMS` if a server gives no name or one that nobody accepts;
+            RpcError: `VERSION_MISMATCH`; `INVALID_PARAMS` if a server gives no name or one that nobody accepts, and for
+                a name that is too long;
                 `CONFLICT` if it is a server already; `NOT_AUTHENTICATED` if its token is for something else.
         """
         if params.protocol_version != PROTOCOL_VERSION:
@@ -43,10 +47,16 @@ class Introduction:
                 f"This runtime speaks protocol version {PROTOCOL_VERSION}, not {params.protocol_version}.",
                 supported=[PROTOCOL_VERSION],
             )
+        if len(params.name or "") > MAX_NAME_CHARACTERS:
+            raise RpcError(
+                ErrorCode.INVALID_PARAMS, f"A name has at most {MAX_NAME_CHARACTERS} characters.", path="$.name"
+            )
         if connection.grant is not None:
             connection.grant.check(params)
         if params.role == "server":
             self._accept(params, connection)
+        elif params.name:
+            connection.client = params.name
         if params.name is not None:
             connection.name = f"{params.name} at {connection.name}"
         return self._answer

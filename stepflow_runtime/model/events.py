@@ -88,7 +88,8 @@ class Fork(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was submitted, resolved once and for all: everything a run needs besides its inputs.
 
-    `max_failures` is the number of failed items that is still borne; `None` bears all of them.
+    `max_failures` is the number of failed items that is still borne; `None` bears all of them. `created_by` is the
+    plugin that submitted it, which may see it therefore; `submitted_by` what a client calls itself, which opens nothing.
     """
 
     run_id: RunId
@@ -113,6 +114,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     webhook: RunWebhook | None = None
     delay_until_ms: int | None = None
     fork: Fork | None = None
+    submitted_by: str | None = None
 
     @property
     def inputs_of(self) -> RunId:

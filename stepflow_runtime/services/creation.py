@@ -171,6 +171,7 @@ class RunCreator:
             run_id=self._ids.run_id(),
             created_at_ms=self._clock.wall_ms(),
             principal=principal,
+            client=None if connection is None else connection.client,
             parent=parent,
             execution=execution,
             child_key=child_key,

@@ -221,6 +221,7 @@ class ForkService:
             parent=None,
             idempotency=None,
             created_by=connection.plugin or None,
+            submitted_by=connection.client,
             created_at_ms=self._clock.wall_ms(),
             job_run_id=None,
             webhook=None,

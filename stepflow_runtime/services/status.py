@@ -36,7 +36,7 @@ def make_status(record: RunRecord, *, awaits_store: bool = False) -> RunStatus:
         job_run_id=spec.job_run_id,
         forked_from=None if spec.fork is None else spec.fork.origin,
         labels=spec.labels or None,
-        created_by=spec.created_by,
+        created_by=spec.created_by or spec.submitted_by,
         cancel_reason=progress.cancel_reason,
     )
 

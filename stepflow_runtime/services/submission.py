@@ -49,6 +49,7 @@ def make_spec(
     run_id: RunId,
     created_at_ms: int,
     principal: str,
+    client: str | None,
     parent: RunSpec | None,
     execution: Execution | None,
     child_key: str | None,
@@ -59,6 +60,7 @@ def make_spec(
 
     Args:
         principal: Whose idempotency keys are meant.
+        client: What the client that submits calls itself.
         parent: The run that the submission comes from, if it comes from one.
         execution: The execution that it comes from, if that is known.
         child_key: Under which the execution finds it again.
@@ -94,6 +96,7 @@ def make_spec(
         run_timeout_ms=params.run_timeout_ms,
         delay_until_ms=None if params.delay_until is None else parse_time(params.delay_until, "delayUntil"),
         created_by=principal or None,
+        submitted_by=client,
         created_at_ms=created_at_ms,
     )
 

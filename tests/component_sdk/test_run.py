@@ -102,6 +102,24 @@ async def test_a_run_that_has_not_begun_is_pending_and_then_it_runs(client: Clie
     await run.cancel(grace_s=0)
 
 
+async def test_a_run_tells_who_submitted_it(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.fail_after(PATIENCE_S):
+        async with open_client(address, name="ada") as client:
+            ours = await client.start(flow("/double"), [1])
+            await ours.refresh()
+            assert ours.created_by == "ada"
+            job = await client.submit_job([{"flow": flow("/double"), "inputs": [1]}], wait=True)
+            assert (await client.get_run(job.runs[0].run_id or "").refresh()).created_by == "ada"
+        monkeypatch.setenv("STEPFLOW_NAME", "grace")
+        async with open_client(address) as client:
+            theirs = await client.start(flow("/double"), [1])
+            assert theirs.created_by == "grace"
+            assert [run.created_by async for run in client.list_runs()][:1] == ["grace"]
+        with pytest.raises(RpcError, match="at most 200 characters"):
+            async with open_client(address, name="x" * 201):
+                pass
+
+
 async def test_a_run_of_a_job_names_it(client: Client) -> None:
     job = await client.submit_job([{"flow": flow("/double"), "inputs": [1]}], wait=True)
     run = client.get_run(job.runs[0].run_id or "")
@@ -211,6 +229,8 @@ ASKED: Final[dict[str, Callable[[Run], Awaitable[Any]]]] = {
     "wake_up": Run.wake_up,
     "pause": Run.pause,
     "unpause": Run.unpause,
+    "restart": Run.restart,
+    "time_travel": lambda run: run.time_travel("step"),
 }
 
 

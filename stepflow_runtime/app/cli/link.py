@@ -33,7 +33,8 @@ async def open_link(url: str) -> AsyncGenerator[Link]:
 
     Args:
         url: `host:port`, `tcp://host:port`, `tls://host:port` or `unix:/path`. The token is in the file that
-            STEPFLOW_TOKEN_FILE names; STEPFLOW_TLS_CA, _CERT and _KEY name the files of TLS.
+            STEPFLOW_TOKEN_FILE names; STEPFLOW_TLS_CA, _CERT and _KEY name the files of TLS; STEPFLOW_NAME says who
+            submits runs.
 
     Raises:
         CliError: Nobody answers there, or it is no runtime of this protocol, or it does not let us in; exit code 3.
@@ -84,9 +85,10 @@ def _nobody(url: str) -> CliError:
 
 async def _introduce(link: Link, url: str, token: str | None) -> None:
     try:
+        name = os.environ.get("STEPFLOW_NAME") or "stepflow"
         with trio.fail_after(DIAL_S):
             result: ConnectResult = await link.call(
-                CONNECT, ConnectParams(PROTOCOL_VERSION, token, name="stepflow", role="client")
+                CONNECT, ConnectParams(PROTOCOL_VERSION, token, name, role="client")
             )
     except (LinkClosed, RpcError, trio.TooSlowError) as error:
         if isinstance(error, RpcError) and error.code == ErrorCode.NOT_AUTHENTICATED:

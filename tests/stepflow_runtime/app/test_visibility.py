@@ -63,8 +63,8 @@ class Server:
 class Scene:
     """A run whose step is at server `a`, and another whose step is at `b`."""
 
-    def __init__(self, client: Client, a: Server, b: Server) -> None:
-        self.client, self.a, self.b = client, a, b
+    def __init__(self, address: str, client: Client, a: Server, b: Server) -> None:
+        self.address, self.client, self.a, self.b = address, client, a, b
         self.mine = self.theirs = ""
         self.execution: Json = {}
 
@@ -95,7 +95,7 @@ async def open_scene() -> AsyncGenerator[Scene]:
             a, b = Server(one), Server(other)
             await a.introduce("a")
             await b.introduce("b")
-            scene = Scene(client, a, b)
+            scene = Scene(address, client, a, b)
             await scene.begin()
             yield scene
         nursery.cancel_scope.cancel()
@@ -178,6 +178,13 @@ async def test_a_server_sees_what_its_plugin_submitted_whatever_it_executes() ->
         listed = (await scene.a.ask("runs/list"))["result"]["runs"]
         assert [run["runId"] for run in listed] == [ours]
         assert len([run async for run in scene.client.list_runs()]) == 3
+
+
+async def test_a_client_that_is_called_like_a_plugin_shows_its_runs_to_nobody() -> None:
+    async with open_scene() as scene, open_client(scene.address, name="a") as namesake:
+        theirs = await namesake.start(QUICK, [1])
+        assert (await theirs.wait()).created_by == "a"
+        assert "error" in await scene.a.ask("runs/get", runId=theirs.id)
 
 
 async def test_a_submission_is_not_linked_to_a_run_that_its_server_does_not_see() -> None:

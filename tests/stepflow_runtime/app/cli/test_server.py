@@ -162,8 +162,23 @@ def test_runs_are_found_by_when_they_were_created(address: str, stepflow: Stepfl
     assert stepflow("runs", "list", "--created-after", run["createdAt"], "-o", "json").json == []
     done = stepflow("runs", "list", "--created-after", "yesterday")
     assert (done.code, "createdAfter is not a time" in done.err) == (2, True)
-    facts = dict(line.split("  ", 1) for line in stepflow("runs", "get", run_id).out.splitlines())
-    assert (facts["step"].strip(), facts["labels"].strip()) == ("double", "team=a")
+
+
+def test_a_run_tells_its_step_its_labels_and_who_submitted_it(
+    address: str, stepflow: Stepflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEPFLOW_NAME", "ada")
+    run_id = submit(stepflow, "--input", '{"n": 1}', "--label", "team=a")
+    stepflow("runs", "get", run_id, "--wait")
+    facts = {
+        name.strip(): fact.strip() for name, fact in map(split_fact, stepflow("runs", "get", run_id).out.splitlines())
+    }
+    assert (facts["step"], facts["labels"], facts["created by"]) == ("double", "team=a", "ada")
+
+
+def split_fact(line: str) -> tuple[str, str]:
+    name, _, fact = line.partition("  ")
+    return name, fact
 
 
 def test_a_run_and_its_results_are_shown(address: str, stepflow: Stepflow) -> None:
