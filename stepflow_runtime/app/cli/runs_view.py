@@ -83,6 +83,7 @@ def _list_facts(status: RunStatus) -> Iterator[tuple[str, str | None]]:
     yield "parent", status.parent_run_id
     yield "root", status.root_run_id if status.root_run_id != status.run_id else None
     yield "job", status.job_run_id
+    yield "fork of", status.forked_from
     yield "created by", escape(status.created_by or "")
     yield "labels", escape(", ".join(f"{key}={value}" for key, value in (status.labels or {}).items()))
     yield "cancelled", escape(status.cancel_reason or "")
