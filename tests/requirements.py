@@ -346,6 +346,13 @@ engine-outage [FAULTS 29] What cannot be read or written now waits for the mediu
 engine-lost-flow [FAULTS 30] A run whose flow cannot be read any more fails and names the blob; other runs go on.
     stepflow_runtime/engine/test_recovery.py::test_a_run_whose_flow_cannot_be_read_any_more_fails_and_says_why
     stepflow_runtime/engine/test_recovery.py::test_a_cancelled_run_whose_flow_cannot_be_read_any_more_ends
+engine-damaged-run [FAULTS 30] A run whose inputs or journal were damaged fails and says so; start and other runs go on.
+    stepflow_runtime/engine/test_recovery.py::test_a_run_that_was_damaged_fails_and_the_others_go_on
+    stepflow_runtime/engine/test_recovery.py::test_inputs_that_were_damaged_fail_a_run_that_is_at_work
+    stepflow_runtime/engine/test_recovery.py::test_a_snapshot_that_was_damaged_is_not_missed
+engine-read-durable [FAULTS 27] Of an item that goes on only what is durable is read, and nothing that came meanwhile is missed.
+    stepflow_runtime/engine/test_waiting_runs.py::test_of_an_item_only_what_is_durable_is_read
+    stepflow_runtime/engine/test_suspension.py::test_what_is_resumed_while_its_item_is_read_goes_on_too
 engine-cancel-races [PROTOCOL §4; FAULTS 26] Of an end and a cancellation that meet one wins, and all who asked are told which.
     stepflow_runtime/services/test_runs.py::test_of_an_end_and_a_cancellation_that_meet_one_wins_for_everybody
     stepflow_runtime/engine/test_run_state.py::test_an_ended_run_hears_of_no_cancellation
