@@ -89,7 +89,7 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was submitted, resolved once and for all: everything a run needs besides its inputs.
 
     `max_failures` is the number of failed items that is still borne; `None` bears all of them. `created_by` is the
-    plugin that submitted it, which may see it therefore; `submitted_by` what a client calls itself, which opens nothing.
+    plugin that submitted it and may see it therefore; `submitted_by` is what a client calls itself, and opens nothing.
     """
 
     run_id: RunId
