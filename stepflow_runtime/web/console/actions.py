@@ -8,10 +8,20 @@ from msgspec import UNSET, Raw
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from protocol.methods import CANCEL_RUN, DELETE_RUN, PAUSE_RUN, RESUME_RUN, UNPAUSE_RUN, WAKE_UP_RUN
-from protocol.types import CancelRunParams, GetRunParams, ResumeParams, RunParams, WakeUpParams
+from protocol.forking import RestartParams, TimeTravelParams
+from protocol.methods import (
+    CANCEL_RUN,
+    DELETE_RUN,
+    PAUSE_RUN,
+    RESTART_RUN,
+    RESUME_RUN,
+    TIME_TRAVEL,
+    UNPAUSE_RUN,
+    WAKE_UP_RUN,
+)
+from protocol.types import CancelRunParams, GetRunParams, ResumeParams, RunParams, RunStatus, WakeUpParams
 from stepflow_runtime.web.console.bodies import read_fields
-from stepflow_runtime.web.console.forms import read_form
+from stepflow_runtime.web.console.forms import read_form, read_json
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.readings import GET_RUN, RawRun
 from stepflow_runtime.web.refusal import Refused
@@ -29,7 +39,7 @@ class Actions:
         item = fields.get("item", "")
         params = CancelRunParams(
             request.path_params["run_id"],
-            item_indexes=[int(item)] if item.isdecimal() else None,
+            item_indexes=[int(item)] if item.isdecimal() and item.isascii() else None,
             reason=fields.get("reason", "").strip() or None,
         )
         await self._gateway.call(CANCEL_RUN, params, request.scope["role"])
@@ -73,6 +83,27 @@ class Actions:
         )
         await self._gateway.call(RESUME_RUN, params, role)
         return _back(request)
+
+    async def restart(self, request: Request) -> Response:
+        """What has not succeeded goes again; of an ended run in a fork, whose page is shown then."""
+        params = RestartParams(request.path_params["run_id"])
+        run: RunStatus = await self._gateway.call(RESTART_RUN, params, request.scope["role"])
+        return RedirectResponse(f"/runs/{quote(run.run_id, '')}", 303)
+
+    async def travel(self, request: Request) -> Response:
+        """From a `step` on, of all items or of one `item`, with another `input` or not: the page of the fork."""
+        fields = await read_fields(request)
+        item, input = fields.get("item", "").strip(), fields.get("input", "").strip()
+        if item and not (item.isdecimal() and item.isascii()):
+            raise Refused(400, "The item is named by its index, a whole number.")
+        params = TimeTravelParams(
+            request.path_params["run_id"],
+            fields.get("step", ""),
+            item_indexes=[int(item)] if item else None,
+            input=Raw(read_json("Input", input)) if input else UNSET,
+        )
+        run: RunStatus = await self._gateway.call(TIME_TRAVEL, params, request.scope["role"])
+        return RedirectResponse(f"/runs/{quote(run.run_id, '')}", 303)
 
 
 def _back(request: Request) -> Response:

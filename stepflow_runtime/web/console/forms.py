@@ -85,8 +85,17 @@ def _read(field: Field, form: Mapping[str, str]) -> bytes | None:
         return json.dumps(text).encode() if text or field.required else None
     if not text.strip():
         return None
+    return read_json(field.label, text)
+
+
+def read_json(label: str, text: str) -> bytes:
+    """JSON that was written by hand.
+
+    Raises:
+        Refused: It is none.
+    """
     if _decode(text.encode()) is _INVALID:
-        raise Refused(400, f'The field "{field.label}" is not JSON; strings stand in quotation marks.')
+        raise Refused(400, f'The field "{label}" is not JSON; strings stand in quotation marks.')
     return text.encode()
 
 

@@ -50,6 +50,8 @@ class Console:
             Route("/runs/{run_id}/unpause", actions.unpause, methods=["POST"]),
             Route("/runs/{run_id}/wake-up", actions.wake_up, methods=["POST"]),
             Route("/runs/{run_id}/resume", actions.resume, methods=["POST"]),
+            Route("/runs/{run_id}/restart", actions.restart, methods=["POST"]),
+            Route("/runs/{run_id}/time-travel", actions.travel, methods=["POST"]),
             Route("/runs/{run_id}/delete", actions.delete, methods=["POST"]),
             Route("/login", signing_in.show, methods=["GET"]),
             Route("/login", signing_in.enter, methods=["POST"]),

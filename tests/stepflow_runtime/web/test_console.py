@@ -102,7 +102,7 @@ async def test_a_page_has_a_policy_under_which_nothing_else_would_run(web: httpx
 
 async def test_a_form_of_another_site_changes_nothing(web: httpx.AsyncClient) -> None:
     run_id = await submit(web, QUICK, [1], sealed=False)
-    for action in ("cancel", "pause", "delete", "resume", "wake-up"):
+    for action in ("cancel", "pause", "delete", "resume", "wake-up", "restart", "time-travel"):
         answer = await web.post(f"/runs/{run_id}/{action}", data={"x": "y"}, headers={"Origin": "http://evil.example"})
         assert answer.status_code == 403
     assert (await ask(web, "runs/get", runId=run_id))["status"] == "running"
@@ -119,6 +119,27 @@ async def test_a_form_is_carried_out_once_it_is_ours(web: httpx.AsyncClient) -> 
     assert (await ask(web, "runs/get", runId=run_id))["cancelReason"] == "enough"
     assert (await web.post(f"{path}/delete", data={}, headers=ours)).headers["location"] == "/"
     assert (await web.get(path)).status_code == 404
+
+
+async def test_what_failed_goes_again_in_a_fork_whose_page_follows(web: httpx.AsyncClient) -> None:
+    blob = {"id": "get", "component": "/builtin/get_blob", "input": {"blob_id": {"$input": "$"}}}
+    run_id = await submit(web, {"steps": [blob], "output": {"$step": "get"}}, ["unknown", "unknown"])
+    await ask(web, "runs/get", runId=run_id, wait=True)
+    assert "/restart" in await get(web, f"/runs/{run_id}")
+    known = (await ask(web, "blobs/put", data="here"))["blob_id"]
+    again = await web.post(f"/runs/{run_id}/restart", data={})
+    travelled = await web.post(
+        f"/runs/{run_id}/time-travel", data={"step": "get", "item": "1", "input": f'{{"blob_id": "{known}"}}'}
+    )
+    for answer, expected in ((again, "ff"), (travelled, "fs")):
+        assert answer.status_code == 303
+        path = answer.headers["location"]
+        fork = path.rpartition("/")[2]
+        await ask(web, "runs/get", runId=fork, wait=True)
+        assert (await ask(web, "runs/itemStates", runId=fork))["states"] == expected
+        assert f'forked from <a href="/runs/{run_id}">' in await get(web, path)
+    assert (await web.post(f"/runs/{run_id}/time-travel", data={"step": "none"})).status_code in (400, 409, 422)
+    assert (await web.post(f"/runs/{run_id}/time-travel", data={"step": "get", "input": "{"})).status_code == 400
 
 
 async def test_an_answer_that_does_not_fit_is_refused_on_a_page(web: httpx.AsyncClient) -> None:
