@@ -69,6 +69,16 @@ class RunFacts:
         return self._look().job_run_id
 
     @property
+    def parent_run_id(self) -> str | None:
+        """The run of which a step submitted it, if one did."""
+        return self._look().parent_run_id
+
+    @property
+    def forked_from(self) -> str | None:
+        """The run that it is a fork of, if it is one."""
+        return self._look().forked_from
+
+    @property
     def created_at(self) -> datetime:
         return datetime.fromisoformat(self._look().created_at)
 

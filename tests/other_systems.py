@@ -166,17 +166,19 @@ MASTRA: Final = """
     component_sdk/test_run.py::test_a_cancelled_run_raises_that_it_was
     stepflow_runtime/services/test_runs.py::test_a_cancellation_goes_down_the_tree_by_the_policies
 `run.restart()`
-    = `runs/restart`: the active steps of a run go again, as the next attempt; of one that has ended what failed goes again, in a fork
+    = `run.restart()`: the active steps of a run go again, as the next attempt; of one that has ended what failed goes again, in a fork
+    component_sdk/test_run.py::test_a_restart_is_of_the_run_itself_while_it_goes_on_and_of_a_fork_afterwards
     stepflow_runtime/services/test_forking.py::test_the_active_steps_of_a_run_go_again_as_the_next_attempt
     stepflow_runtime/services/test_forking.py::test_what_failed_goes_again_from_where_it_stopped_and_the_rest_is_kept
 `run.timeTravel({step, inputData, resumeData, context})`
-    = `runs/timeTravel`: a fork in which the step and what depends on it go again; the run itself stays as it is
+    = `run.time_travel(step, input=, resume_data=, context=)`: a fork in which the step and what depends on it go again; the run itself stays as it is
+    component_sdk/test_run.py::test_a_run_travels_in_time_as_a_fork_whose_events_tell_it
     stepflow_runtime/services/test_forking.py::test_time_travel_executes_the_step_and_what_depends_on_it
     stepflow_runtime/services/test_forking.py::test_context_gives_results_that_were_never_recorded
     stepflow_runtime/services/test_forking.py::test_resume_data_answers_the_last_suspension_of_the_step
 `run.timeTravelStream()`
     = the same, then the `run.events()` of the fork
-    stepflow_runtime/services/test_forking.py::test_a_fork_tells_where_it_comes_from
+    component_sdk/test_run.py::test_a_run_travels_in_time_as_a_fork_whose_events_tell_it
 status `success`
     = `success`
     protocol/test_vocabulary.py::test_each_word_is_theirs_and_each_of_theirs_is_said

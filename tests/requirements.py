@@ -874,6 +874,44 @@ examples [INTERFACES] Each example does what its README says; the README's quick
     test_examples.py::test_an_example_gives_what_is_expected
     test_readme.py::test_the_first_command_prints_the_total
     test_readme.py::test_the_script_prints_a_line_for_each_item
+handle-facts [INTERFACES] A handle on a run has all that is known of it, blocking or not; get_run looks nothing up before it is asked.
+    component_sdk/test_run.py::test_a_run_tells_what_it_is_and_was
+    component_sdk/test_run.py::test_a_blocking_handle_looks_up_what_it_is_asked
+    component_sdk/test_run.py::test_the_blocking_face_lacks_nothing
+    component_sdk/test_client.py::test_a_handle_is_not_looked_up_before_something_is_asked
+handle-errors [INTERFACES] What went wrong with a run is an error of its own kind, with its run_id and its cause.
+    component_sdk/test_run.py::test_a_failed_run_raises_the_error_of_its_first_item_that_failed
+    component_sdk/test_run.py::test_a_cancelled_run_raises_that_it_was
+    component_sdk/test_run.py::test_a_handle_on_a_run_that_is_not_there_says_so_when_it_is_asked
+handle-typed [INTERFACES] return_value(type) reads what a run gave as that type, or says where it is none.
+    component_sdk/test_run.py::test_what_a_run_gave_is_read_as_a_type
+vocabularies [INTERFACES] Statuses are told in the words of three other systems: status.as_() and --vocabulary; the tables are total.
+    protocol/test_vocabulary.py::test_each_vocabulary_has_a_word_for_each_status_and_for_no_other
+    protocol/test_vocabulary.py::test_each_word_is_theirs_and_each_of_theirs_is_said
+    stepflow_runtime/app/cli/test_server.py::test_a_status_is_told_in_the_words_of_another_system
+created-by [PROTOCOL §4; FAULTS 36] createdBy tells who submitted a run; what a client calls itself opens nothing.
+    component_sdk/test_run.py::test_a_run_tells_who_submitted_it
+    stepflow_runtime/app/test_visibility.py::test_a_client_that_is_called_like_a_plugin_shows_its_runs_to_nobody
+    stepflow_runtime/app/cli/test_server.py::test_a_run_tells_its_step_its_labels_and_who_submitted_it
+list-stable [PROTOCOL §4] runs/list is filtered, and its cursors are stable: runs that come while pages are read move none.
+    stepflow_runtime/services/test_listing.py::test_runs_that_come_while_pages_are_read_move_none
+    stepflow_runtime/services/test_listing.py::test_runs_are_found_by_what_they_are
+    stepflow_runtime/services/test_listing.py::test_a_cursor_of_runs_that_is_none_is_refused
+    stepflow_runtime/app/cli/test_server.py::test_runs_are_found_by_when_they_were_created
+bad-control [PROTOCOL §6] Bad input about a run has its code and changes nothing, not even the end of its journal.
+    conformance/test_nothing_changes.py::test_a_run_that_is_unknown
+    conformance/test_nothing_changes.py::test_a_resume_of_what_is_not_suspended
+    conformance/test_nothing_changes.py::test_a_resume_with_data_against_the_schema
+    conformance/test_nothing_changes.py::test_a_wake_up_with_nothing_asleep
+    conformance/test_nothing_changes.py::test_reading_past_the_end
+    conformance/test_nothing_changes.py::test_time_travel_while_a_run_goes_on
+    conformance/test_nothing_changes.py::test_time_travel_to_where_nothing_is
+compatibility [INTERFACES] What other systems name is in a table: what it is here, and the tests that show it.
+    test_compatibility.py::test_what_is_there_is_shown_by_tests_that_exist
+    test_compatibility.py::test_what_is_named_exists_blocking_and_not
+    test_compatibility.py::test_every_word_for_a_status_has_a_line
+example-agent [INTERFACES] An agent loop whose server is killed in the middle repeats no turn.
+    test_examples.py::test_an_agent_whose_server_is_killed_repeats_no_turn
 suspend-top [PROTOCOL §4] A suspended step leaves its process and is executed again from its top with all that it was resumed with.
     stepflow_runtime/engine/test_suspension.py::test_a_suspended_step_is_executed_again_with_what_it_was_resumed_with
     stepflow_runtime/engine/test_suspension.py::test_several_suspensions_of_a_component_follow_on_each_other

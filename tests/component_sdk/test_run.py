@@ -204,6 +204,27 @@ async def test_a_run_is_paused_and_goes_on(client: Client) -> None:
     assert await run.return_value() == {"yes": 1}
 
 
+async def test_a_run_travels_in_time_as_a_fork_whose_events_tell_it(client: Client) -> None:
+    run = await client.start(flow("/double"), [4])
+    await run.wait()
+    fork = await run.time_travel("doubleing", input=5, wait=True)
+    assert (fork.forked_from, fork.has_ended, run.forked_from, run.parent_run_id) == (run.id, True, None, None)
+    assert await fork.return_value() == {"doubled": 10}
+    assert await run.return_value() == {"doubled": 8}
+    told = [event.type async for event in fork.events()]
+    assert told.index("run.forked") < told.index("step.completed") < told.index("run.completed")
+
+
+async def test_a_restart_is_of_the_run_itself_while_it_goes_on_and_of_a_fork_afterwards(client: Client) -> None:
+    run = await client.start(flow("/nap"), [1])
+    await anext(run.events(["step.started"]))
+    assert await run.restart() is run
+    await run.cancel(grace_s=0)
+    fork = await run.restart()
+    assert (fork.forked_from, fork.has_ended) == (run.id, False)
+    await fork.cancel(grace_s=0)
+
+
 async def test_its_stream_is_read_from_any_index_live_and_afterwards(client: Client) -> None:
     run = await client.start(flow("/double"), [3, 4], max_concurrency=1)
     assert [chunk async for chunk in run.stream()] == [{"doubling": 3}, {"doubling": 4}]
