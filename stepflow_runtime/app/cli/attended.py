@@ -19,6 +19,9 @@ from stepflow_runtime.app.cli.watch import follow_run
 
 CANCEL_GRACE_MS: Final = 2000
 
+ANSWER_S: Final = 0.5
+"""How long an interruption waits to hear whether there is a run already."""
+
 
 class AttendedRun:
     """A run that is submitted and followed.
@@ -87,12 +90,18 @@ class AttendedRun:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with trio.open_nursery() as nursery:
                 async for _ in signals:
-                    if not self.run_id or self.interrupted:
+                    if self.interrupted or not await self._has_begun():
                         raise KeyboardInterrupt
                     self.interrupted = True
                     print("Cancelling the run; press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
                     self._feeding.cancel()
                     nursery.start_soon(self._cancel, "interrupted")
+
+    async def _has_begun(self) -> bool:
+        """Whether there is a run; its items may be under way before we are told that there is."""
+        with trio.move_on_after(ANSWER_S):
+            await self._created.wait()
+        return bool(self.run_id)
 
     def _note_created(self, status: RunStatus) -> None:
         self.run_id = status.run_id
