@@ -16,11 +16,11 @@ from functools import partial
 from typing import Any, Final
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from protocol import openrpc
 from protocol.errors import ErrorCode, RpcError
+from protocol.log import Logger
 from protocol.messages import encode_params
 from protocol.methods import DISCOVER, METHODS, Method, Side
 from protocol.types import Empty
@@ -35,7 +35,7 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 """`async def handler(params, context)`: params as the catalogue's Struct, the result as its result type."""
 
 _Call = Callable[[], Awaitable[Any]]
-_log: Final = structlog.get_logger(__name__)
+_log: Final = Logger(__name__)
 
 
 class Dispatcher:

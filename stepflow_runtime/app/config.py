@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct, field
 
 from protocol.tls import TlsFiles
-from stepflow_runtime.connect.listener import check_protection
+from stepflow_runtime.connect.addresses import check_protection
 from stepflow_runtime.connect.routes import Route
 from stepflow_runtime.connect.stdio import ProcessLimits
 from stepflow_runtime.engine.retry import RetryPolicy

@@ -1,6 +1,7 @@
 """Logs: structlog to stderr, synchronous; for people on a terminal, else a JSON object a line.
 
-What the libraries log through `logging` goes the same way. Nothing is logged per item.
+What the libraries log through `logging` goes the same way. Nothing is logged per item. Most processes log nothing at
+all: `log_lines`, and structlog with it, is imported for the first line.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 import logging
 import sys
 from enum import StrEnum
-from typing import Any, Final, TextIO
+from functools import partial
 
-import structlog
+from protocol.log import configure_later, configure_now
 
 
 class LogLevel(StrEnum):
@@ -25,21 +26,12 @@ class LogLevel(StrEnum):
         return logging.getLevelNamesMapping()[self.name]
 
 
-class _Stderr:
-    """Whatever `sys.stderr` is when a line is written: a progress display puts itself there while it is on."""
+class _FirstRecord(logging.Handler):
+    """Stands where `log_lines` puts its handler, until a library logs something."""
 
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
-_SHARED: Final[tuple[structlog.typing.Processor, ...]] = (
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-)
+    def emit(self, record: logging.LogRecord) -> None:
+        configure_now()
+        logging.getLogger().handle(record)
 
 
 def configure_logging(level: LogLevel = LogLevel.WARNING, *, pretty: bool | None = None) -> None:
@@ -49,27 +41,12 @@ def configure_logging(level: LogLevel = LogLevel.WARNING, *, pretty: bool | None
         level: What is less grave is dropped before it is formatted.
         pretty: For people, or JSON; by default whether stderr is a terminal.
     """
-    stderr: Any = _Stderr()
-    renderer = _make_renderer(sys.stderr.isatty() if pretty is None else pretty)
-    structlog.configure(
-        processors=[*_SHARED, *renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level.number),
-        logger_factory=structlog.PrintLoggerFactory(file=stderr),
-        cache_logger_on_first_use=False,
-    )
-    _configure_standard_logging(level, renderer, stderr)
+    for_people = sys.stderr.isatty() if pretty is None else pretty
+    configure_later(partial(_configure, level.number, for_people))
+    logging.basicConfig(handlers=[_FirstRecord()], level=level.number, force=True)
 
 
-def _make_renderer(pretty: bool) -> list[structlog.typing.Processor]:
-    if pretty:
-        return [structlog.dev.ConsoleRenderer()]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+def _configure(level: int, for_people: bool) -> None:
+    from stepflow_runtime.app.log_lines import configure
 
-
-def _configure_standard_logging(level: LogLevel, renderer: list[structlog.typing.Processor], stream: TextIO) -> None:
-    handler = logging.StreamHandler(stream)
-    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=[remove_meta, *renderer])
-    )
-    logging.basicConfig(handlers=[handler], level=level.number, force=True)
+    configure(level, for_people=for_people)

@@ -1,7 +1,7 @@
 """The composition root: the one place that knows all parts, and puts them together.
 
 Store at the bottom; the executor over it; services over the executor; plugins that ask the services and are called by
-the executor; the listener last. `open_runtime` owns the one tree of tasks.
+the executor; the listener last. `opening` is above, and says in what order a runtime comes up.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import structlog
 import trio
 
 from protocol.dispatch import Dispatcher
 from protocol.handling import HandlingLimits
 from protocol.heartbeat import Heartbeat
 from protocol.link import Link
+from protocol.log import Logger
 from protocol.methods import Side
 from protocol.streams import memory_stream_pair, take_stdio
 from protocol.tls import make_server_context
@@ -33,18 +33,16 @@ from stepflow_runtime.app.config import (
     DialConfig,
     McpAddressConfig,
     McpProcessConfig,
-    MemoryStorage,
     MockConfig,
     PluginConfig,
-    SqliteStorage,
     StdioConfig,
 )
 from stepflow_runtime.app.mcp import make_mcp_address, make_mcp_process
+from stepflow_runtime.app.processes import ServerProcesses
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
 from stepflow_runtime.app.upkeep import Upkeep
 from stepflow_runtime.app.webhooks import make_webhooks
-from stepflow_runtime.connect import leftovers
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.connection import Connection, Connections
@@ -57,7 +55,6 @@ from stepflow_runtime.connect.origin import Origin
 from stepflow_runtime.connect.plugin import Plugin
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes
-from stepflow_runtime.connect.stdio import GRACE_S, StdioOrigin
 from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.connect.tcp import SocketOrigin
 from stepflow_runtime.connect.tokens import TokenFile, read_token
@@ -85,10 +82,9 @@ from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.visibility import Visibility
-from stepflow_runtime.store.memory import open_memory
-from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite
+from stepflow_runtime.store.sqlite import SqliteStore
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class RunsAndBlobs(Store, BlobStore, Protocol):
@@ -108,14 +104,20 @@ class RunsAndBlobs(Store, BlobStore, Protocol):
 
 
 class Runtime:
-    """All parts of a runtime, put together and not yet running; see `open_runtime`.
+    """All parts of a runtime, put together and not yet running; see `opening`.
 
     Attributes:
         has_failed: Whether it has ended by itself, which it never should.
     """
 
     def __init__(
-        self, config: Config, store: RunsAndBlobs, *, clock: Clock | None = None, ids: Ids | None = None
+        self,
+        config: Config,
+        store: RunsAndBlobs,
+        *,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+        processes: ServerProcesses | None = None,
     ) -> None:
         limits = config.limits
         self.config = config
@@ -124,8 +126,7 @@ class Runtime:
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
         self._secrets = ConfiguredSecrets(config.secrets, os.environ)
-        self._grace_s = GRACE_S
-        self._mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
+        self._processes = processes or ServerProcesses(config, self._secrets)
         self.has_failed = False
 
         self.programs = Programs(store)
@@ -254,10 +255,10 @@ class Runtime:
             case MockConfig(components=components):
                 return MockPlugin(name, components, self._answers)
             case StdioConfig():
-                origin = self._make_process(name, config)
+                origin = self._processes.origins[name]
                 return self._make_server_plugin(name, [origin] * config.processes, are_processes=True)
             case McpProcessConfig(process=process):
-                tools = make_mcp_process(self._make_process(name, process), self._links.limits)
+                tools = make_mcp_process(self._processes.origins[name], self._links.limits)
                 return self._make_server_plugin(name, [tools] * process.processes, are_processes=True)
             case McpAddressConfig(url=url, token_file=token_file):
                 return self._make_server_plugin(name, [make_mcp_address(url, token_file, self._links.limits)])
@@ -265,18 +266,6 @@ class Runtime:
                 return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
             case AcceptConfig():
                 return self._make_server_plugin(name, [])
-
-    def _make_process(self, name: str, config: StdioConfig) -> StdioOrigin:
-        return StdioOrigin(
-            config.command,
-            config.args,
-            env={**config.env, **self._mark},
-            cwd=config.cwd,
-            limits=config.limits,
-            on_stderr=partial(_log_stderr, name),
-            scrub=self._secrets.scrub,
-            grace_s=lambda: self._grace_s,
-        )
 
     def _make_server_plugin(
         self,
@@ -345,7 +334,7 @@ class Runtime:
 
     def stop_at_once(self) -> None:
         """When this is cancelled, component servers are killed, and get no time to end."""
-        self._grace_s = 0.0
+        self._processes.grace_s = 0.0
 
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""
@@ -396,41 +385,5 @@ class Runtime:
         return await self.router.components()
 
 
-@asynccontextmanager
-async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
-    """A running runtime.
-
-    Raises:
-        StoreUnavailable: The state cannot be opened: another runtime has it, or the disk refuses.
-        StoreCorrupt: What is there is not a state that this version can use.
-        ValueError: The configuration cannot be carried out; the message says why.
-
-    Cancellation: Component servers are stopped; what was in flight is taken up at the next start.
-    """
-    async with _open_store(config) as store:
-        if isinstance(config.storage, SqliteStorage):
-            await leftovers.sweep(config.storage.path)
-        runtime = Runtime(config, store)
-        try:
-            async with trio.open_nursery() as nursery:
-                await nursery.start(runtime.run)
-                yield runtime
-                nursery.cancel_scope.cancel()
-        finally:
-            store.stops_cleanly = not runtime.has_failed
-
-
-def _open_store(config: Config) -> AbstractAsyncContextManager[RunsAndBlobs]:
-    match config.storage:
-        case SqliteStorage(path=path):
-            return open_sqlite(path)
-        case MemoryStorage():
-            return open_memory()
-
-
 def _read_yaml(text: bytes) -> object:
     return load_document(text).value
-
-
-def _log_stderr(plugin: str, line: str) -> None:
-    log.debug("component server wrote", plugin=plugin, line=line)

@@ -27,8 +27,7 @@ times as long for each statement."""
 
 def dedicate_process() -> None:
     """Tunes the interpreter for a process that is a runtime and nothing else. Call it once, when all is imported."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a collection before: imports leave little garbage, and to look for it would delay the start
     gc.set_threshold(GC_THRESHOLD, 50, 50)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-import structlog
 import trio
 
 from protocol.errors import ErrorCode, RpcError
+from protocol.log import Logger
 from protocol.types import RunParams
 from stepflow_runtime.app.config import Retention
 from stepflow_runtime.connect.connection import Connection
@@ -21,7 +21,7 @@ from stepflow_runtime.ports import Clock, RunFilter, Store, StoreCorrupt, StoreU
 from stepflow_runtime.services.runs import RunService
 from stepflow_runtime.store.collecting import Collector
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 PAGE: Final = 200
 FIRST_AFTER_S: Final = 60.0

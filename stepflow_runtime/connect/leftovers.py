@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import structlog
 import trio
+
+from protocol.log import Logger
 
 MARK: Final = "STEPFLOW_SERVER_OF"
 """The variable that names the database."""
@@ -25,7 +26,7 @@ GONE_S: Final = 2.0
 
 PROCESSES: Final = Path("/proc")
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 def mark(database: Path) -> dict[str, str]:

@@ -18,18 +18,18 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final
 
-import structlog
 import trio
 
-from protocol.exposure import check_exposure
+from protocol.log import Logger
 from protocol.streams import ByteStream, adopt_socket_stream
 from protocol.tls import TlsStream
+from stepflow_runtime.connect.addresses import check_protection, parse_address
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.door import HELLO_TIMEOUT_S, admit
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.tokens import TokenFile
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 BACKLOG: Final = 128
 
@@ -157,33 +157,6 @@ class Listener:
         connection.grant, opened = admitted
         connection.role = connection.grant.role
         return opened
-
-
-def parse_address(address: str) -> tuple[str, int] | str:
-    """Reads `host:port`, with IPv6 hosts in brackets, or `unix:/path`.
-
-    Raises:
-        ValueError: It cannot be read.
-    """
-    if address.startswith("unix:/"):
-        return address.removeprefix("unix:")
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f'The address "{address}" cannot be read; write it like "127.0.0.1:7837" or "unix:/path".')
-    return host, int(port)
-
-
-def check_protection(address: str, *, has_tokens: bool, has_tls: bool) -> None:
-    """Refuses an address that is open to more than it should be.
-
-    Raises:
-        ValueError: Other machines can reach it and tokens or TLS are missing; or it cannot be read.
-    """
-    parsed = parse_address(address)
-    if not isinstance(parsed, str):
-        protections = (("tokenFile", has_tokens), ("tls", has_tls))
-        check_exposure(address, parsed[0], missing=[f"`listen.{name}`" for name, given in protections if not given])
 
 
 def _name_peer(stream: trio.SocketStream) -> str:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
@@ -113,6 +114,7 @@ class StdioOrigin:
         self._cwd = cwd
         self._on_stderr = on_stderr
         self._scrub = scrub
+        self._ahead: deque[ServerProcess] = deque()
 
     def open(self) -> AbstractAsyncContextManager[Opened]:
         """Starts the process; leaving the context stops it.
@@ -124,9 +126,22 @@ class StdioOrigin:
         """
         return self._open()
 
+    def start_ahead(self, count: int) -> None:
+        """Starts the processes that the next calls of `open` will give; what cannot be started, `open` tries again."""
+        with suppress(OSError):
+            self._ahead.extend(self._start() for _ in range(count))
+
+    async def kill_unused(self) -> None:
+        """Kills the processes that were started ahead and never asked for."""
+        while self._ahead:
+            await self._ahead.popleft().kill()
+
+    def _start(self) -> ServerProcess:
+        return _start(self._argv, self._env, self._cwd, self._scrub)
+
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Opened]:
-        process = _start(self._argv, self._env, self._cwd, self._scrub)
+        process = self._ahead.popleft() if self._ahead else self._start()
         async with trio.open_nursery() as nursery:
             try:
                 nursery.start_soon(process.attend, self._on_stderr)
@@ -192,6 +207,17 @@ class ServerProcess:
             with trio.move_on_after(EXIT_S):
                 await self._drained.wait()
             self._attention.cancel()
+            await self._stderr.aclose()
+
+    async def kill(self) -> None:
+        """Kills a process that nobody attends to.
+
+        Cancellation: shielded.
+        """
+        self._signal(signal.SIGKILL)
+        self._popen.wait()
+        with trio.CancelScope(shield=True):
+            await self.stream.aclose()
             await self._stderr.aclose()
 
     async def _drain_stderr(self, on_line: Callable[[str], None] | None) -> None:

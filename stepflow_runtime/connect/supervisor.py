@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn
 
-import structlog
 import trio
 from msgspec import UNSET, Struct
 
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.heartbeat import Heartbeat
 from protocol.link import Link
+from protocol.log import Logger
 from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
@@ -32,7 +32,7 @@ from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution, SecretSource
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 HEALTHY_S: Final = 10.0
 """A connection that lasted so long makes the next pause a short one again."""

@@ -20,14 +20,14 @@ import stat
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
 from blake3 import blake3
 from msgspec import Struct
 
 from protocol.errors import ErrorCode, RpcError
+from protocol.log import Logger
 from protocol.types import ConnectParams
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 MIN_TOKEN_CHARACTERS: Final = 16
 """What is shorter can be guessed."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import structlog
 import trio
 
+from protocol.log import Logger
 from stepflow_runtime.engine.active_run import ActiveRun, Taken
 from stepflow_runtime.engine.patience import STORE_RETRY_S
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Announcer, Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class Superseded(Exception):

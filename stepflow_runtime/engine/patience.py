@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import structlog
 import trio
 
+from protocol.log import Logger
 from stepflow_runtime.ports import StoreUnavailable
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ T = TypeVar("T")
 STORE_RETRY_S: Final = 0.5
 """Between two tries while the store is unavailable."""
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 async def insist(what: str, work: Callable[[], Awaitable[T]]) -> T:

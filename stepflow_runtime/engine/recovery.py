@@ -9,10 +9,10 @@ from functools import partial
 from typing import Final
 
 import msgspec
-import structlog
 from msgspec import Struct
 
 from protocol.errors import ItemErrorCode, RpcError
+from protocol.log import Logger
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
@@ -35,7 +35,7 @@ from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, ResultChunk, Store, Sto
 
 ROWS_PER_PAGE = 256
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class Stop(Struct, frozen=True):

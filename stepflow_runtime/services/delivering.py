@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import structlog
 import trio
 from msgspec import Struct
 
 from protocol.automation import DeliveryState
+from protocol.log import Logger
 from stepflow_runtime.model.signature import sign
 from stepflow_runtime.ports import Clock, Deliveries, Delivery, Sealer, Sender, SendFailed, StoreUnavailable
 from stepflow_runtime.services.refusal import RETRY_MS
@@ -32,7 +32,7 @@ GONE: Final = 410
 JITTER: Final = 0.2
 """By how much of it, at most, a delay is longer than configured."""
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class DeliveryPolicy(Struct, frozen=True):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-import structlog
 import trio
 from msgspec import Raw, Struct
 
 from protocol.errors import RpcError
+from protocol.log import Logger
 from protocol.types import RunState
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.events import RunSpec
@@ -27,7 +27,7 @@ from stepflow_runtime.services.refusal import RETRY_MS
 DEFAULT_GRACE_MS: Final = 5000
 JOB_CANCELLED: Final = "jobCancelled"
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class FrozenRun(Struct, frozen=True):

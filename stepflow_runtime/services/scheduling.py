@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-import structlog
 import trio
 from msgspec import Struct
 
 from protocol.automation import Overlap, RunTemplate
 from protocol.errors import ErrorCode, RpcError
+from protocol.log import Logger
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId
@@ -39,7 +39,7 @@ CANCEL_GRACE_S: Final = 5.0
 SCHEDULE_LABEL: Final = "scheduleId"
 """The label by which the runs of a schedule are found."""
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 
 class ScheduleRecord(Struct, kw_only=True, omit_defaults=True):

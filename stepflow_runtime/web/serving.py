@@ -15,8 +15,8 @@ from hypercorn.trio import serve  # pyright: ignore[reportUnknownVariableType]
 
 from protocol.exposure import is_loopback
 from protocol.tls import TlsFiles
+from stepflow_runtime.connect.addresses import parse_address
 from stepflow_runtime.connect.links import RuntimeLinks
-from stepflow_runtime.connect.listener import parse_address
 from stepflow_runtime.web.app import Surroundings, make_app
 from stepflow_runtime.web.gateway import open_gateway
 from stepflow_runtime.web.guard import Guard

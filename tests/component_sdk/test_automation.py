@@ -16,7 +16,7 @@ from component_sdk import Client, DeliveryState, RpcError, RunWebhookParams, con
 from component_sdk.automation import AutomationAccess
 from component_sdk.sync import Client as BlockingClient
 from stepflow_runtime.app.config import BUILTIN_ROUTE, BuiltinConfig, Config, Listen, SqliteStorage, WebhookConfig
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 
 ECHO = {
     "name": "Echo",

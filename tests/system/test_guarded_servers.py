@@ -16,7 +16,7 @@ from component_sdk.client import open_client
 from protocol.tls import TlsFiles
 from protocol.types import RunStatus
 from stepflow_runtime.app.config import AcceptConfig, Config, DialConfig, Listen, MemoryStorage, RuntimeLimits
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.routes import Route
 from stepflow_runtime.engine.retry import RetryPolicy
 from tests.stepflow_runtime.connect.doors import CLIENT, SERVER, Certificates, write_tokens

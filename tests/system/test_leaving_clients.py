@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from stepflow_runtime.app.config import Config, Listen, SqliteStorage, StdioConfig
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.routes import Route
 from tests.conformance.wire import PATIENCE_S, make_flow
 from tests.operations.test_drain import GATED

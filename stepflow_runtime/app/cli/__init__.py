@@ -7,9 +7,13 @@ only when it is used, one module to a group; `boundary` turns whatever goes wron
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
+
+GC_THRESHOLD: Final = 100_000
+"""Objects made between two collections of the youngest; by default 700."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -18,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: What was typed after the program's name; by default that of the process.
     """
+    gc.set_threshold(GC_THRESHOLD)  # what is imported stays, and would be looked through again and again
     from stepflow_runtime.app.cli.boundary import run_command
 
     sys.exit(run_command(argv))

@@ -26,7 +26,7 @@ from stepflow_runtime.app.cli.options import Format, common_options, config_opti
 from stepflow_runtime.app.cli.output import print_json, print_lines, stdout
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage, SqliteStorage
 from stepflow_runtime.app.config_file import obtain_config
-from stepflow_runtime.connect.listener import parse_address
+from stepflow_runtime.connect.addresses import parse_address
 from stepflow_runtime.ports import StoreCorrupt, StoreUnavailable
 from stepflow_runtime.store.connection import SQLITE_VERSION
 from stepflow_runtime.store.maintenance import read_version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 import trio
@@ -14,8 +15,11 @@ from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import warn
 from stepflow_runtime.app.cli.link import CAPABILITIES
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage
-from stepflow_runtime.app.runtime import Runtime, open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.app.system import dedicate_process
+
+if TYPE_CHECKING:
+    from stepflow_runtime.app.runtime import Runtime
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import trio
@@ -17,7 +18,9 @@ from stepflow_runtime.app.cli.options import common_options, config_option, stor
 from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config, override
 from stepflow_runtime.app.logging import LogLevel
-from stepflow_runtime.app.runtime import Runtime
+
+if TYPE_CHECKING:
+    from stepflow_runtime.app.runtime import Runtime
 
 
 @click.command("serve")
@@ -95,7 +98,8 @@ async def _until_signal() -> AsyncGenerator[Callable[[Runtime], Awaitable[None]]
 
     A signal that comes before that is waited for, while a runtime opens, cancels too.
     """
-    first, runtimes = trio.Event(), list[Runtime]()
+    first = trio.Event()
+    runtimes: list[Runtime] = []
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
 

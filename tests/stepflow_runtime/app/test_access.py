@@ -19,7 +19,7 @@ from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.config import Listen, MemoryStorage, default_config
 from stepflow_runtime.app.config_file import parse_config
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.tokens import TokenFile
 from tests.requirements import REQUIREMENTS
 from tests.stepflow_runtime.connect.doors import CLIENT, READER, Certificates, write_tokens

@@ -15,7 +15,7 @@ from protocol.methods import GET_BLOB, LIST_RUNS, PUT_BLOB, SUBMIT_RUN
 from protocol.types import GetBlobParams, ListRunsParams, PutBlobParams, SubmitParams
 from stepflow_runtime.app.config import Config, Retention, SqliteStorage, default_config
 from stepflow_runtime.app.config_file import parse_config
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 
 FLOW = b'{"steps":[{"id":"a","component":"/builtin/noop","input":{"$input":"$"}}],"output":{"$step":"a"}}'
 

@@ -14,7 +14,7 @@ import trio
 from component_sdk.client import Client, open_client
 from protocol.methods import METHODS, READING, Side
 from stepflow_runtime.app.config import AcceptConfig, Config, Listen, MemoryStorage
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.routes import Route
 from tests.stepflow_runtime.connect.doors import Json, Peer, knock
 

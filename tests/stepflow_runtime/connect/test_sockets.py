@@ -15,9 +15,10 @@ from protocol.methods import Side
 from protocol.peer import Peer
 from protocol.streams import adopt_socket_stream
 from protocol.types import Limits
+from stepflow_runtime.connect.addresses import parse_address
 from stepflow_runtime.connect.introduction import Introduction
 from stepflow_runtime.connect.links import RuntimeLinks
-from stepflow_runtime.connect.listener import Listener, parse_address
+from stepflow_runtime.connect.listener import Listener
 from stepflow_runtime.connect.tcp import SocketOrigin, parse_url
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, FakeServer, Json, World, execution, open_world
 

@@ -205,3 +205,25 @@ async def test_secrets_are_scrubbed_from_the_last_words_before_they_are_cut(tmp_
         failure = await ask(world, '{"die": 3}')
     assert "yyy" in failure.message
     assert "x" not in failure.data["stderr"]
+
+
+async def test_a_process_that_was_started_ahead_is_the_first_that_is_opened(tmp_path: Path) -> None:
+    origin = server(tmp_path)
+    origin.start_ahead(1)
+    (ahead,) = origin._ahead
+    async with origin.open() as first, origin.open() as second:
+        assert first.pid == ahead.pid
+        assert second.pid != ahead.pid
+    await origin.kill_unused()
+
+
+async def test_a_process_that_was_started_ahead_in_vain_is_killed_and_leaves_nothing(tmp_path: Path) -> None:
+    origin = server(tmp_path, SILENT)
+    before = set(os.listdir("/proc/self/fd"))
+    origin.start_ahead(2)
+    pids = [process.pid for process in origin._ahead]
+    await origin.kill_unused()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert set(os.listdir("/proc/self/fd")) == before

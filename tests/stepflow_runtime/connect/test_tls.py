@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from protocol.tls import TlsFiles, TlsStream, make_client_context, make_server_context, open_tls_stream
-from stepflow_runtime.connect.listener import check_protection
+from stepflow_runtime.connect.addresses import check_protection
 from stepflow_runtime.connect.tcp import SocketOrigin
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S, FakeServer, execution, open_world
 from tests.stepflow_runtime.connect.doors import (

@@ -18,7 +18,7 @@ from protocol.messages import encode_params
 from protocol.methods import METHODS
 from protocol.types import ItemError, ItemResult, Outcome
 from stepflow_runtime.app.config import AcceptConfig, Config, MemoryStorage, MockConfig, RuntimeLimits
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.mock import read_behaviors
 from stepflow_runtime.connect.routes import Route
 from stepflow_runtime.services.compat import make_flow_result

@@ -18,7 +18,7 @@ from stepflow_runtime.app.config import (
     MemoryStorage,
     RuntimeLimits,
 )
-from stepflow_runtime.app.runtime import open_runtime
+from stepflow_runtime.app.opening import open_runtime
 
 MAX_FRAME_BYTES = 64 * 1024
 LIMITS = RuntimeLimits(max_frame_bytes=MAX_FRAME_BYTES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from protocol.log import configure_later
 from stepflow_runtime.app.cli.boundary import run_command
 from tests.stepflow_runtime.app.cli.cli_kit import CONFIG, FLOW, STUCK_FLOW, Done, Program, Stepflow
 
@@ -37,6 +38,7 @@ def stepflow(folder: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Stepfl
         return Done(code, *capfd.readouterr())
 
     yield run
+    configure_later(None)
     structlog.reset_defaults()
 
 

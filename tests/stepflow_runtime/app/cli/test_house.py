@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import structlog
 
+from protocol.log import Logger
 from stepflow_runtime.app.cli.root import COMMANDS
 from stepflow_runtime.app.logging import LogLevel, configure_logging
 from tests.stepflow_runtime.app.cli.cli_kit import Stepflow
@@ -133,9 +133,17 @@ def test_the_doctor_stops_at_a_configuration_that_cannot_be_read(stepflow: Stepf
 
 def test_logs_are_json_where_nobody_looks(stepflow: Stepflow, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogLevel.INFO, pretty=False)
-    structlog.get_logger().debug("unseen")
-    structlog.get_logger().info("seen", run="r")
+    Logger("ours").debug("unseen")
+    Logger("ours").info("seen", run="r")
     logging.getLogger("library").warning("from a %s", "library")
     first, second = (json.loads(line) for line in capfd.readouterr().err.splitlines())
     assert (first["event"], first["level"], first["run"]) == ("seen", "info", "r")
     assert (second["event"], second["level"]) == ("from a library", "warning")
+
+
+def test_the_first_line_of_a_library_is_formatted_too(stepflow: Stepflow, capfd: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogLevel.INFO, pretty=False)
+    logging.getLogger("library").debug("unseen")
+    logging.getLogger("library").warning("first")
+    logging.getLogger("library").warning("second")
+    assert [json.loads(line)["event"] for line in capfd.readouterr().err.splitlines()] == ["first", "second"]

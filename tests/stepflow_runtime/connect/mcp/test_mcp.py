@@ -21,7 +21,8 @@ from protocol.methods import PUT_BLOB, SUBMIT_RUN
 from protocol.types import BlobType, PutBlobParams, RunStatus, SubmitParams
 from stepflow_runtime.app import mcp as app_mcp
 from stepflow_runtime.app.config_file import parse_config
-from stepflow_runtime.app.runtime import Runtime, open_runtime
+from stepflow_runtime.app.opening import open_runtime
+from stepflow_runtime.app.runtime import Runtime
 from tests.stepflow_runtime.connect.connect_kit import PATIENCE_S
 
 SERVER: Final = Path(__file__).parent / "mcp_server.py"
