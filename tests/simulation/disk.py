@@ -14,7 +14,7 @@ from typing import Any, Final
 import trio
 
 from protocol.types import BlobType, RunState
-from stepflow_runtime.model.events import RunPaused, StepSuspended
+from stepflow_runtime.model.events import RunForked, RunPaused, StepSuspended
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import CommitResult, Committed, Message, RunProgress, RunWrite, StoreUnavailable, WatchFor
@@ -94,7 +94,7 @@ class Disk:
         if progress.running > limit:
             self.trace.violate(f"{write.run_id} runs {progress.running} items, maxConcurrency is {limit}")
         pending = progress.pending
-        if any(isinstance(event, StepSuspended | RunPaused) for event in write.events):
+        if any(isinstance(event, StepSuspended | RunPaused | RunForked) for event in write.events):
             self._waiting.add(write.run_id)  # what goes on has its slot while it is read, and is not at work yet
         is_free = not progress.cancel_requested and self.trace.counts["boot"] == 1
         is_free = is_free and write.run_id not in self._waiting

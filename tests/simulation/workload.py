@@ -30,7 +30,7 @@ from protocol.types import (
     SubmitParams,
 )
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from tests.simulation import waiting
+from tests.simulation import again, waiting
 from tests.simulation.deadly import check_ends
 from tests.simulation.listening import listen
 from tests.simulation.world import World
@@ -336,6 +336,13 @@ async def _answer(client: Client, chance: Random, key: str) -> None:
     await client.finish(status.run_id)
 
 
+async def _go_again(client: Client, chance: Random, key: str) -> None:
+    """Has a run go again, or parts of it."""
+    order = draw_order(chance, client.world)
+    status = await client.submit(order, idempotency_key=key)
+    await again.go_again(client, status.run_id, [step["id"] for step in order.flow["steps"]], chance)
+
+
 Scenario = Callable[[Client, Random, str], Awaitable[None]]
 SCENARIOS: Final[list[Scenario]] = [
     _submit_and_wait,
@@ -349,6 +356,7 @@ SCENARIOS: Final[list[Scenario]] = [
     _follow,
     _answer,
     _listen,
+    _go_again,
 ]
 
 
