@@ -942,6 +942,46 @@ resume-token [PROTOCOL §4] A token alone suffices, and is unique while it is ac
     stepflow_runtime/engine/test_waiting_runs.py::test_a_token_alone_suffices
     stepflow_runtime/engine/test_waiting_runs.py::test_a_token_is_unique_while_it_is_active
     conformance/test_waiting.py::test_a_token_under_which_nothing_waits
+fork-keeps [PROTOCOL §4] Restart and time travel make a fork and never alter the original; items that do not travel keep their results and indexes.
+    stepflow_runtime/services/test_forking.py::test_what_failed_goes_again_from_where_it_stopped_and_the_rest_is_kept
+    stepflow_runtime/services/test_forking.py::test_items_that_do_not_travel_keep_their_results_and_indexes
+    stepflow_runtime/services/test_fork_properties.py::test_forks_that_change_nothing_give_the_same
+    simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
+    conformance/test_forking.py::test_a_fork_names_its_origin_and_keeps_what_did_not_travel
+fork-reuse [PROTOCOL §4] Re-used is every recorded step that is neither the one travelled to nor depends on it.
+    stepflow_runtime/services/test_forking.py::test_time_travel_executes_the_step_and_what_depends_on_it
+    stepflow_runtime/services/test_forking.py::test_a_branch_that_an_item_did_not_take_is_not_executed_for_it
+    stepflow_runtime/services/test_fork_properties.py::test_forks_that_change_nothing_give_the_same
+fork-cost [PROTOCOL §4] A fork stores what is new in it: neither inputs nor results of items that it keeps.
+    stepflow_runtime/services/test_forking.py::test_a_fork_of_a_large_run_stores_only_what_is_new
+fork-forks [PROTOCOL §4] A fork of a fork reads through all of them, by index and by completion.
+    stepflow_runtime/services/test_forking.py::test_a_fork_of_a_fork_reads_through_all_of_them
+travel-given [PROTOCOL §4] input is what the step is executed with, context gives results that were not recorded, resumeData answers the last suspension.
+    stepflow_runtime/services/test_forking.py::test_input_replaces_what_the_step_is_executed_with
+    stepflow_runtime/services/test_forking.py::test_context_gives_results_that_were_never_recorded
+    stepflow_runtime/services/test_forking.py::test_resume_data_answers_the_last_suspension_of_the_step
+    stepflow_runtime/services/test_forking.py::test_a_suspended_run_can_be_travelled_and_goes_on_itself
+travel-refused [PROTOCOL §4] An unknown run, step or item, a missing predecessor, a run that still runs: refused before anything happens.
+    stepflow_runtime/services/test_forking.py::test_what_cannot_be_is_refused_and_changes_nothing
+    stepflow_runtime/services/test_forking.py::test_a_run_that_still_runs_is_not_travelled
+    stepflow_runtime/services/test_forking.py::test_a_missing_predecessor_is_named_with_its_item
+    conformance/test_forking.py::test_bad_input_has_its_code_and_changes_nothing
+restart-live [PROTOCOL §4] Restarting a run that has not ended has its active steps go again as the next attempt.
+    stepflow_runtime/services/test_forking.py::test_the_active_steps_of_a_run_go_again_as_the_next_attempt
+    stepflow_runtime/services/test_forking.py::test_a_step_that_waits_to_be_tried_again_goes_at_once
+restart-ended [PROTOCOL §4] Restarting an ended run re-uses what succeeded; only: failed leaves cancelled items as they are.
+    stepflow_runtime/services/test_forking.py::test_cancelled_items_go_again_unless_only_failed_ones_are_meant
+    stepflow_runtime/services/test_forking.py::test_a_step_whose_failure_was_replaced_by_its_default_goes_again
+    stepflow_runtime/services/test_forking.py::test_a_restart_of_what_succeeded_ends_at_once_with_the_same_results
+fork-needs [PROTOCOL §4] A run is not deleted while a fork needs it, and nothing is forked from a run that is gone.
+    contracts/test_store_forks.py::test_a_run_is_not_deleted_while_a_fork_needs_it
+    contracts/test_store_forks.py::test_nothing_is_forked_from_a_run_that_is_gone
+    stepflow_runtime/services/test_forking.py::test_a_run_is_deleted_after_its_forks
+    conformance/test_forking.py::test_a_run_is_not_deleted_before_its_forks
+fork-survives [PROTOCOL §4; FAULTS 1] A fork goes on after a death at any write, suspended or not.
+    stepflow_runtime/services/test_forking.py::test_a_fork_goes_on_in_the_next_runtime
+    stepflow_runtime/services/test_forking.py::test_a_suspended_fork_is_resumed_in_the_next_runtime
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
 resume-no-retry [PROTOCOL §4] Resumes are no retries: attempts grow, budgets do not shrink.
     stepflow_runtime/engine/test_suspension.py::test_resumes_are_no_retries
 suspend-timeout [PROTOCOL §4] A suspension that nobody ends in time fails its step with TIMEOUT, for good.
