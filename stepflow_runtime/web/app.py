@@ -18,6 +18,7 @@ from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.health import Health
 from stepflow_runtime.web.hooks import Hooks
 from stepflow_runtime.web.leaving import Gone, dismiss
+from stepflow_runtime.web.metrics import Metrics
 from stepflow_runtime.web.refusal import Refused
 from stepflow_runtime.web.rpc import RpcEndpoint
 from stepflow_runtime.web.sessions import Sessions
@@ -51,6 +52,7 @@ def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Star
             *console.routes,
             Route("/healthz", health.live),
             Route("/readyz", health.ready),
+            Route("/metrics", Metrics(gateway, around.find_hindrance).get),
             Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
             Route("/runs/{run_id}/events", following.events),
             Route("/runs/{run_id}/streams/{namespace:path}", following.stream),
