@@ -36,7 +36,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Generator[ServedRuntime
         "routes": {name: [{"plugin": name[1:]}] for name in ("/crashing", "/stillborn", "/builtin")},
         "storage": {"type": "sqlite", "path": str(folder / "state.db")},
         "retry": {"backoff": {"type": "constant", "delayMs": 1}},
-        "limits": {"unavailableTimeoutMs": 500},
+        "limits": {"unavailableTimeoutMs": 3000},
     }
     with serve(folder, config) as runtime:
         yield runtime
