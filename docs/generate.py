@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgspec
 from msgspec import NODEFAULT, Raw, Struct, UnsetType
 
+from docs.command_line import write_cli
+from docs.configuration import read_args, write_configuration
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
 from protocol.methods import METHODS, Method, Side
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
@@ -73,7 +75,7 @@ def write_limits() -> Iterator[str]:
 
 def _write_section(section: type[Struct]) -> Iterator[str]:
     """The fields of a part of the configuration."""
-    meanings = _read_args(section)
+    meanings = read_args(section)
     yield "| name | default | |"
     yield "|---|---|---|"
     for field in msgspec.structs.fields(section):
@@ -116,6 +118,8 @@ PAGES: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "methods.md": write_methods,
     "errors.md": write_errors,
     "limits.md": write_limits,
+    "configuration.md": write_configuration,
+    "cli.md": write_cli,
     "requirements.md": write_requirements,
     "compatibility.md": write_compatibility,
 }
@@ -201,16 +205,6 @@ def _name(hint: Any) -> str:
     if hint in (Any, Raw):
         return "any"
     return {str: "string", int: "integer", bool: "boolean"}.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _read_args(shape: type[Struct]) -> dict[str, str]:
-    """What the `Args:` of a docstring say, by name."""
-    _, _, text = (shape.__doc__ or "").partition("Args:")
-    meanings: dict[str, str] = {}
-    for line in filter(None, map(str.strip, text.splitlines())):
-        name, _, meaning = line.partition(": ")
-        meanings[name] = meaning
-    return meanings
 
 
 if __name__ == "__main__":

@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import fields
 
+from docs.configuration import PLUGINS, SECTIONS
 from docs.generate import FOLDER, PAGES, render
+from stepflow_runtime.app import config
+from stepflow_runtime.app.cli.root import COMMANDS
 from tests.requirements import REQUIREMENTS, TABLE, Requirement
 
 ROOT: Final = Path(__file__).parent.parent
@@ -18,6 +23,19 @@ ROOT: Final = Path(__file__).parent.parent
 @pytest.mark.parametrize("page", PAGES)
 def test_a_generated_page_is_current(page: str) -> None:
     assert (FOLDER / page).read_text() == render(page), "it is out of date; write it again with: make docs"
+
+
+def test_every_section_of_the_configuration_is_told() -> None:
+    shapes = {shape for shape in vars(config).values() if isinstance(shape, type) and issubclass(shape, Struct)}
+    without_keys_of_their_own = {config.Config, config.McpProcessConfig}
+    sections = {shape for shape in shapes - without_keys_of_their_own if shape.__module__ == config.__name__}
+    written = {shape for _, _, shape in (*PLUGINS, *SECTIONS)}
+    assert {shape.__name__ for shape in sections - written if fields(shape)} == set()
+
+
+def test_every_command_is_told() -> None:
+    page = render("cli.md")
+    assert [name for name in COMMANDS if f"## stepflow {name}\n" not in page] == []
 
 
 def test_every_line_of_the_table_is_read() -> None:

@@ -1,0 +1,80 @@
+"""What the documentation shows can be done as it stands there, and what it links to is there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import pytest
+import yaml
+
+from tests.pages import COMPLAINTS, play, read_blocks
+
+ROOT: Final = Path(__file__).parent.parent
+PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PLAYED: Final = [
+    page
+    for page in PAGES
+    if any(block.is_typed for block in read_blocks(page.read_text()))
+    and not (ROOT / "tests" / f"test_how_to_{page.stem.replace('-', '_')}.py").exists()
+]
+"""Pages with commands, but for those that need a test of their own."""
+ALL_PAGES: Final = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "examples").rglob("*.md"))]
+_LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_OUTSIDE: Final = ("https://", "http://", "mailto:")
+
+
+def write_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: a socket lies in it, and the names of sockets are short."""
+    with TemporaryDirectory(prefix="page", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("page", PLAYED, ids=write_name)
+def test_each_command_of_a_page_does_what_the_page_says(page: Path, folder: Path) -> None:
+    for outcome in play(page.read_text(), folder):
+        assert outcome.is_as_shown, f"{outcome}\n{(folder / COMPLAINTS).read_text()}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=write_name)
+def test_each_block_of_a_page_can_be_read(page: Path) -> None:
+    for block in read_blocks(page.read_text()):
+        match block.language:
+            case "python":
+                ast.parse(block.text)
+            case "yaml":
+                list(yaml.safe_load_all(block.text))
+            case "json":
+                json.loads(block.text)
+            case _:
+                pass
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=write_name)
+def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in _LINK.findall(page.read_text()):
+        if target.startswith(_OUTSIDE):
+            continue
+        name, _, heading = target.partition("#")
+        file = page.parent / name if name else page
+        assert file.exists(), f"{target} is not there"
+        if heading:
+            assert heading in set(find_headings(file.read_text())), f"{target}: there is no such heading"
+
+
+def find_headings(text: str) -> Iterator[str]:
+    """The names by which headings are linked to: small letters, hyphens for spaces, no punctuation."""
+    for title in re.findall(
+        r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    ):
+        yield re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
