@@ -28,9 +28,10 @@ from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome, Resume
-from stepflow_runtime.ports import CommitResult, Committed, RunWrite
+from stepflow_runtime.ports import CommitResult, Committed, Delivery, RunWrite
 from stepflow_runtime.services import stream_writing, submission
 from stepflow_runtime.services.creation import RunCreator
+from stepflow_runtime.services.delivering import DeliveryService
 from stepflow_runtime.services.stream_writing import StreamWriter
 from stepflow_runtime.store import memory
 from stepflow_runtime.store.memory import MemoryStore
@@ -262,6 +263,16 @@ def resume_twice() -> AbstractContextManager[None]:
     return _replace((Suspensions, "resume", resume))
 
 
+def tell_once() -> AbstractContextManager[None]:
+    """A delivery that was refused is believed to have arrived."""
+    real = DeliveryService._send
+
+    async def send(self: DeliveryService, delivery: Delivery) -> None:
+        await real(self, delivery)
+
+    return _replace((DeliveryService, "_send", send))
+
+
 PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     keep_the_slot,
     forget_sub_runs,
@@ -282,4 +293,5 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     double_writes,
     lose_timers,
     resume_twice,
+    tell_once,
 ]

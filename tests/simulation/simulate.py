@@ -20,7 +20,6 @@ from msgspec import Struct
 
 import component_sdk.workers
 from stepflow_runtime.model.events import StepSucceeded
-from stepflow_runtime.services import delivering
 from tests.invariants import audit_store
 from tests.simulation.chaos import rage
 from tests.simulation.network import Weather
@@ -163,6 +162,7 @@ def _unfinished(world: World) -> list[str]:
 async def _check(world: World) -> None:
     trace, state = world.trace, world.disk.state
     trace.violations += await audit_store(state, world.executions, _check_output)
+    world.receiver.check(state)
     trace.counts["results told"] += len(world.promises.results)
     trace.counts["runs"] += len(state._runs)
     trace.counts["items"] += sum(run.record.progress.total for run in state._runs.values())
@@ -198,7 +198,6 @@ def _deterministic(seed: int) -> Generator[None]:
         with (
             patch.object(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True),
             patch.object(component_sdk.workers, "perf_counter", trio.current_time),
-            patch.object(delivering, "MAX_SLEEP_S", 3600.0),  # half of all turns were to look for nothing
         ):
             yield
     finally:

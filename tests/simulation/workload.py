@@ -33,6 +33,7 @@ from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from tests.simulation import again, waiting
 from tests.simulation.deadly import check_ends
 from tests.simulation.listening import listen
+from tests.simulation.telling import be_told
 from tests.simulation.world import World
 
 AGAIN: Final = {ErrorCode.INTERNAL_ERROR, ErrorCode.THROTTLED}
@@ -343,6 +344,10 @@ async def _go_again(client: Client, chance: Random, key: str) -> None:
     await again.go_again(client, status.run_id, [step["id"] for step in order.flow["steps"]], chance)
 
 
+async def _be_told(client: Client, chance: Random, key: str) -> None:
+    await be_told(client, draw_order(chance, client.world), key)
+
+
 Scenario = Callable[[Client, Random, str], Awaitable[None]]
 SCENARIOS: Final[list[Scenario]] = [
     _submit_and_wait,
@@ -357,6 +362,7 @@ SCENARIOS: Final[list[Scenario]] = [
     _answer,
     _listen,
     _go_again,
+    _be_told,
 ]
 
 

@@ -28,6 +28,7 @@ from stepflow_runtime.app.config import (
     MemoryStorage,
     PluginConfig,
     RuntimeLimits,
+    WebhookConfig,
 )
 from stepflow_runtime.app.runtime import Runtime
 from stepflow_runtime.connect.connection import Connection
@@ -43,6 +44,7 @@ from tests.simulation.components import ServerHost
 from tests.simulation.disk import Disk, Mount
 from tests.simulation.network import Network, SimStream, Weather, Wire
 from tests.simulation.promises import Promises
+from tests.simulation.telling import Receiver
 from tests.simulation.trace import Trace
 
 EPOCH_MS = 1_700_000_000_000
@@ -103,6 +105,8 @@ class SimRuntime(Runtime):
     def __init__(self, config: Config, mount: Mount, world: World) -> None:
         self._world = world
         super().__init__(config, cast(Any, mount), clock=world.clock, ids=world.ids)
+        for part in (self._webhooks.service, self._webhooks.delivery):
+            part._sender, part._sealer = world.receiver, world.receiver.sealer
 
     def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
         if not isinstance(config, DialConfig):
@@ -193,6 +197,7 @@ class World:
         self.executions = Executions()
         self.network = Network(chance, self.trace, machines.weather)
         self.disk = Disk(chance, self.trace)
+        self.receiver = Receiver(chance, trace)
         self.promises = Promises(self.disk, self.trace)
         self.hosts = [ServerHost(self, f"server{n}", machines.slots) for n in range(machines.servers)]
         self.runtime: SimRuntime | None = None
@@ -206,6 +211,7 @@ class World:
             plugins={"builtin": BuiltinConfig(), "sim": plugin},
             routes=(BUILTIN_ROUTE, Route("/s/{*component}", "sim")),
             storage=MemoryStorage(),
+            webhooks=WebhookConfig(retry_delays_ms=(100, *(1000,) * 30)),
             retry=RetryPolicy(machines.transport_retries, Backoff(BackoffKind.EXPONENTIAL, 20, 1000)),
             limits=RuntimeLimits(
                 max_in_flight=machines.slots,
