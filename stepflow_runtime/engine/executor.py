@@ -375,10 +375,11 @@ class Executor:
     def _watch_time(self, run: ActiveRun) -> None:
         """Begins a run that is delayed, ends it when its time is over, and seals it when nothing is appended."""
         spec = run.spec
-        begins_ms = max(spec.created_at_ms, spec.delay_until_ms or 0)
-        if begins_ms > self._clock.wall_ms() and run.state.facts.progress.status is RunStatus.PENDING:
-            run.delay = self.timers.at_ms(begins_ms, partial(self._begin, run))
+        delay_ms = spec.delay_until_ms or 0
+        if delay_ms > self._clock.wall_ms() and run.state.facts.progress.status is RunStatus.PENDING:
+            run.delay = self.timers.at_ms(delay_ms, partial(self._begin, run))
         if spec.run_timeout_ms is not None:
+            begins_ms = max(spec.created_at_ms, delay_ms)
             run.timeout = self.timers.at_ms(begins_ms + spec.run_timeout_ms, partial(self._run_timed_out, run))
         self._watch_idle(run)
 

@@ -353,6 +353,16 @@ async def test_a_delayed_run_begins_when_it_is_to(autojump_clock: object) -> Non
         assert trio.current_time() >= 100
 
 
+async def test_a_clock_that_is_set_back_delays_no_run(autojump_clock: object) -> None:
+    async with open_memory() as store:
+        async with open_world(store) as world:
+            run_id = (await world.submit(ONE, [], sealed=False)).run_id
+        async with open_world(store, boot=2, epoch_ms=EPOCH_MS - 3_600_000) as world:
+            await world.append(run_id, 0, [b"1"], sealed=True)
+            assert (await world.finish(run_id)).status is RunState.SUCCESS
+        assert trio.current_time() < 60
+
+
 async def test_an_execution_sleeps_for_the_rest_when_it_is_executed_again(autojump_clock: object) -> None:
     slept: list[tuple[int, float, bool]] = []
 
