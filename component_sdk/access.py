@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypedDict, Unpack
 
 from msgspec import Raw
+from msgspec.structs import replace
 
 from component_sdk.caller import Caller
 from component_sdk.codec import convert, encode
@@ -53,6 +54,7 @@ class RunOptions(TypedDict, total=False):
         delay_until: When it begins.
         parent_close_policy: Whether cancelling the parent cancels this run (`"cancel"`, default) or not (`"abandon"`).
         webhook: Who is told of the run's end, or of other events of it.
+        traceparent: The span that submits (W3C Trace Context); components give their own by themselves.
     """
 
     max_concurrency: int | None
@@ -66,6 +68,7 @@ class RunOptions(TypedDict, total=False):
     delay_until: datetime | None
     parent_close_policy: ParentClosePolicy | None
     webhook: RunWebhookParams | None
+    traceparent: str | None
 
 
 class RuntimeAccess:
@@ -239,12 +242,22 @@ def _encode_blob(data: Any, blob_type: str) -> Raw:
     return Raw(encode(data))
 
 
+def _stand_in_trace(observability: Observability | None, traceparent: str) -> Observability:
+    match traceparent.split("-"):
+        case [_, trace_id, span_id, _]:
+            return replace(observability or Observability(), trace_id=trace_id, span_id=span_id)
+        case _:
+            raise SdkError(f"{traceparent!r} is no traceparent; it is written 00-TRACE_ID-SPAN_ID-FLAGS.")
+
+
 def make_submission(
     flow_id: str, inputs: list[Raw], observability: Observability | None, options: RunOptions
 ) -> SubmitParams:
     plain = dict(options)
-    for name in ("run_timeout_s", "delay_until"):
+    for name in ("run_timeout_s", "delay_until", "traceparent"):
         plain.pop(name, None)
+    if (traceparent := options.get("traceparent")) is not None:
+        observability = _stand_in_trace(observability, traceparent)
     variables = options.get("variables")
     try:
         params = SubmitParams(flow_id, inputs, observability=observability, **plain)  # type: ignore[arg-type]

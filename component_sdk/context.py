@@ -91,6 +91,12 @@ class Execution:
         logger = structlog.get_logger() if is_configured else structlog.wrap_logger(structlog.WriteLogger(sys.stderr))
         return logger.bind(**{name: value for name, value in facts.items() if value is not None})
 
+    @property
+    def traceparent(self) -> str | None:
+        """Where the component stands in a trace, as the header of that name (W3C Trace Context); `None` if in none."""
+        facts = self._facts
+        return f"00-{facts.trace_id}-{facts.span_id}-01" if facts.trace_id and facts.span_id else None
+
     def no_action(self, reason: str | None = None) -> NoReturn:
         """End the component here: there was nothing to do.
 

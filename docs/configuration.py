@@ -35,6 +35,7 @@ SECTIONS: Final[Sections] = (
     ("`secrets`, by name", "Where the value of a secret variable is; one of the two.", shapes.SecretConfig),
     ("`webhooks`", "See [how to use them](../how-to/webhooks.md).", shapes.WebhookConfig),
     ("`retention`", "What a runtime that serves removes by itself.", shapes.Retention),
+    ("`telemetry`", "See [how to use it](../how-to/telemetry.md).", shapes.TelemetryConfig),
     ("`limits`", "What the runtime bears; each is named in the error when it is hit.", shapes.RuntimeLimits),
 )
 PARTS: Final[Sections] = (

@@ -1013,6 +1013,14 @@ mcp-faults [FLOWS; PROTOCOL §6] Errors, time-outs, cancellation and restarts of
     stepflow_runtime/connect/mcp/test_mcp.py::test_what_is_no_mcp_server_is_told_with_its_stderr
 mcp-optional [DESIGN] MCP is an extra, which is imported only where it is configured.
     stepflow_runtime/connect/mcp/test_mcp.py::test_without_the_extra_the_configuration_says_what_to_install
+trace-one [PROTOCOL §2] One trace goes from a submission through its sub-runs into their components.
+    stepflow_runtime/app/test_tracing.py::test_three_levels_of_runs_are_one_trace_into_their_components
+    stepflow_runtime/app/test_tracing.py::test_a_trace_that_comes_with_a_submission_is_continued
+    stepflow_runtime/app/test_tracing.py::test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on
+trace-off [DESIGN] Telemetry is an extra: without it nothing is told, and a collector that is away hinders nobody.
+    stepflow_runtime/app/test_tracing.py::test_without_telemetry_components_are_told_of_no_trace
+    stepflow_runtime/app/test_tracing.py::test_a_collector_that_is_away_hinders_nobody
+    stepflow_runtime/app/test_tracing.py::test_without_the_extra_the_configuration_says_what_to_install
 """
 
 REQUIREMENTS: Final = tuple(read_table(TABLE))

@@ -38,6 +38,7 @@ BREACHES: Final = {
     "database": [("stepflow_runtime.engine.executor", "apsw")],
     "http": [("stepflow_runtime.services.runs", "starlette")],
     "mcp": [("stepflow_runtime.connect.supervisor", "mcp")],
+    "otel": [("stepflow_runtime.engine.executor", "opentelemetry")],
     "light": [("component_sdk.run", "apsw")],
     "circles": [("protocol.errors", "protocol.link")],
 }

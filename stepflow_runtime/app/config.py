@@ -31,6 +31,7 @@ DEFAULT_HTTP_ADDRESS: Final = "127.0.0.1:7840"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _Positive = Annotated[int, Meta(ge=1)]
 _Count = Annotated[int, Meta(ge=0)]
+_Ratio = Annotated[float, Meta(ge=0, le=1)]
 
 
 class ConfigError(Exception):
@@ -315,6 +316,26 @@ class WebhookConfig(_Section, frozen=True, kw_only=True):
     key_file: Path | None = None
 
 
+class TelemetryConfig(_Section, frozen=True, kw_only=True):
+    """Spans for an OpenTelemetry collector; without this none are made. Needs the extra `otel`.
+
+    Args:
+        endpoint: Where OTLP/HTTP is accepted, with its path.
+        headers: Sent along, such as a key that the collector asks for.
+        service_name: What the runtime is called there.
+        sample_ratio: The share of traces whose runs get spans, from 0 to 1.
+        step_sample_ratio: The share of their items whose steps get spans, too; none by default.
+        interval_ms: How often spans are sent.
+    """
+
+    endpoint: str = "http://127.0.0.1:4318/v1/traces"
+    headers: dict[str, str] = {}
+    service_name: str = "stepflow"
+    sample_ratio: _Ratio = 1.0
+    step_sample_ratio: _Ratio = 0.0
+    interval_ms: _Positive = 5000
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """All that a runtime is told.
 
@@ -326,6 +347,7 @@ class Config(Struct, frozen=True, kw_only=True):
         secrets: Where the values of secret variables are, by their names.
         webhooks: How they are carried out.
         retention: What is removed when it is old.
+        telemetry: Where spans are sent; `None` if there are none.
         warnings: What is odd in the file, a sentence each, with its place.
     """
 
@@ -340,6 +362,7 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: dict[str, SecretConfig] = {}
     webhooks: WebhookConfig = WebhookConfig()
     retention: Retention = Retention()
+    telemetry: TelemetryConfig | None = None
     warnings: tuple[str, ...] = ()
 
 

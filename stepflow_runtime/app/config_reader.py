@@ -34,6 +34,7 @@ from stepflow_runtime.app.config import (
     SqliteStorage,
     StdioConfig,
     StorageConfig,
+    TelemetryConfig,
     WebhookConfig,
     default_state_path,
 )
@@ -62,6 +63,7 @@ _SECTIONS: Final = (
     "secrets",
     "webhooks",
     "retention",
+    "telemetry",
 )
 _MEMORY: Final = frozenset({"memory", "inMemory", "in_memory"})
 _PLUGIN_TYPES: Final = ("builtin", "stepflow", "mcp", "mock")
@@ -110,6 +112,7 @@ class _Reader:
             secrets=self.read_secrets(self.section(value, "secrets")),
             webhooks=self.read_webhooks(self.section(value, "webhooks")),
             retention=self.convert(self.section(value, "retention"), Retention, "/retention"),
+            telemetry=self.read_telemetry(value),
             warnings=tuple(self.warnings),
         )
 
@@ -282,6 +285,11 @@ class _Reader:
         webhooks = self.convert(fields, WebhookConfig, "/webhooks")
         self.check("/webhooks/allow", parse_networks, webhooks.allow)
         return webhooks
+
+    def read_telemetry(self, value: Mapping[str, Any]) -> TelemetryConfig | None:
+        if value.get("telemetry") is None:
+            return None
+        return self.convert(self.section(value, "telemetry"), TelemetryConfig, "/telemetry")
 
     # --- what all sections share -------------------------------------------------------------------------------------
 

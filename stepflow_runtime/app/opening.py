@@ -48,6 +48,9 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
                     nursery.cancel_scope.cancel()
             finally:
                 store.stops_cleanly = not runtime.has_failed
+                if runtime.tracing is not None:
+                    with trio.CancelScope(shield=True):
+                        await trio.to_thread.run_sync(runtime.tracing.close)
 
 
 def _open_store(config: Config) -> AbstractAsyncContextManager[RunsAndBlobs]:

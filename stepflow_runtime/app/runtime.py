@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -36,6 +36,7 @@ from stepflow_runtime.app.config import (
     MockConfig,
     PluginConfig,
     StdioConfig,
+    TelemetryConfig,
 )
 from stepflow_runtime.app.mcp import make_mcp_address, make_mcp_process
 from stepflow_runtime.app.processes import ServerProcesses
@@ -84,6 +85,9 @@ from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from stepflow_runtime.app.tracing import Tracing
+
 log = Logger(__name__)
 
 
@@ -129,6 +133,7 @@ class Runtime:
         self._processes = processes or ServerProcesses(config, self._secrets)
         self.has_failed = False
 
+        self.tracing = None if config.telemetry is None else _make_tracing(config.telemetry, self._clock)
         self.programs = Programs(store)
         webhooks = make_webhooks(config, store, store.registry, store.deliveries, self._connections, self._clock, ids)
         self._webhooks = webhooks
@@ -138,7 +143,7 @@ class Runtime:
             ids,
             config.retry,
             open_run_timeout_s=limits.open_run_timeout_ms / 1000,
-            announcer=webhooks.subscriptions,
+            announcer=webhooks.subscriptions if self.tracing is None else self.tracing.hear(webhooks.subscriptions),
         )
         submit_limits = SubmitLimits(
             limits.max_concurrency,
@@ -158,6 +163,7 @@ class Runtime:
             limits.max_frame_bytes,
             self._secrets,
             webhooks.service,
+            is_traced=self.tracing is not None,
         )
         collector = store.collector if isinstance(store, SqliteStore) else None
         self.upkeep = Upkeep(config.retention, store, collector, runs, self._clock, lambda: self.programs.flow_ids)
@@ -246,6 +252,8 @@ class Runtime:
         self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
         self.executor.caller = self.router
         self._answers.report_to(self.executor)
+        if self.tracing is not None:
+            self.executor.caller = self.tracing.stand_between(self.executor, self.router, self._answers)
 
     def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
         match config:
@@ -383,6 +391,14 @@ class Runtime:
     async def components(self) -> list[ComponentInfo]:
         """What flows can call, with the paths by which they call it; waits for the servers to list theirs."""
         return await self.router.components()
+
+
+def _make_tracing(config: TelemetryConfig, clock: Clock) -> Tracing:
+    try:
+        from stepflow_runtime.app.tracing import Tracing
+    except ImportError:
+        raise ValueError('"telemetry" needs the extra "otel": pip install "stepflow-runtime[otel]".') from None
+    return Tracing(config, clock)
 
 
 def _read_yaml(text: bytes) -> object:

@@ -228,9 +228,10 @@ class Server:
 
 
 def _observe(execution: Execution) -> Observability:
+    trace = execution.trace
     return Observability(  # in the order of its fields: keywords take longer
-        None,
-        None,
+        None if trace is None else trace.trace_id,
+        None if trace is None else trace.span_id,
         execution.run_id,
         execution.flow_id,
         execution.step_id,

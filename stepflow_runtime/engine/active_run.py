@@ -13,6 +13,7 @@ from stepflow_runtime.engine.commands import Command
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.timers import Timer
 from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.model.trace import span_of_run
 from stepflow_runtime.ports import CommitResult, InputSegment, Lease, Message, RunProgress, RunRecord, RunWrite
 
 SNAPSHOT_EVERY: Final = 4096
@@ -69,6 +70,7 @@ class ActiveRun:
         delay: The timer that begins it, while it is delayed.
         alarm: The timer of what waits for a time in it, and that time.
         naps: Who sleeps in it, by item, step and key.
+        trace: Its own span; `None` if it is not traced.
         tokens: Of its suspensions, by item and step; an entry may be of one that was ended.
     """
 
@@ -88,6 +90,7 @@ class ActiveRun:
         "tickets",
         "timeout",
         "tokens",
+        "trace",
     )
 
     def __init__(self, state: RunState, lease: Lease, committed: RunProgress) -> None:
@@ -104,6 +107,7 @@ class ActiveRun:
         self.alarm: tuple[int, Timer] | None = None
         self.naps: dict[tuple[int, str, str], trio.Event] = {}
         self.tokens: dict[tuple[int, str], str] = {}
+        self.trace = None if state.spec.trace is None else span_of_run(state.spec.trace, state.spec.run_id)
         self._taken = committed
         self._since_snapshot = 0
 

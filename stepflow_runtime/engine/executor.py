@@ -345,6 +345,7 @@ class Executor:
             command.begins_item,
             spec.secrets,
             command.resumes,
+            run.trace,
         )
         self.caller.call(execution)
 

@@ -18,6 +18,7 @@ from protocol.types import ParentClosePolicy, RunState
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.secret import SecretReference
+from stepflow_runtime.model.trace import SpanContext
 
 JOURNAL_VERSION: Final = 1
 
@@ -115,6 +116,8 @@ class RunSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     delay_until_ms: int | None = None
     fork: Fork | None = None
     submitted_by: str | None = None
+    trace: SpanContext | None = None
+    """The span above this run's; `None` if it is not traced."""
 
     @property
     def inputs_of(self) -> RunId:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
 from stepflow_runtime.model.outcome import Answer, Resume
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
+from stepflow_runtime.model.trace import SpanContext
 
 
 class Execution:
@@ -27,6 +28,7 @@ class Execution:
         resumes: What the step was resumed with before.
         secrets: What the tokens in its input stand for; empty if there are none.
         submissions: How often it submitted each content, by hash; `None` likewise.
+        trace: The span that it belongs to; `None` if its run is not traced.
         echoes: What earlier attempts wrote to streams and this one has not yet; `None` while it wrote nothing.
     """
 
@@ -51,6 +53,7 @@ class Execution:
         "submissions",
         "timeout",
         "timeout_ms",
+        "trace",
         "waiting",
     )
 
@@ -71,6 +74,7 @@ class Execution:
         begins_item: bool = False,
         secrets: Secrets = NO_SECRETS,
         resumes: Sequence[Resume] = (),
+        trace: SpanContext | None = None,
     ) -> None:
         self.owner = owner
         self.execution_id = execution_id
@@ -87,6 +91,7 @@ class Execution:
         self.begins_item = begins_item
         self.secrets = secrets
         self.resumes = resumes
+        self.trace = trace
         self.waiting = 0
         self.place: Any = None
         self.timeout: Any = None

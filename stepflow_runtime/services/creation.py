@@ -20,6 +20,7 @@ from stepflow_runtime.engine.programs import Program, Programs
 from stepflow_runtime.model.events import RunSpec, RunWebhook
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
+from stepflow_runtime.model.trace import begin_trace
 from stepflow_runtime.ports import (
     Clock,
     CommitResult,
@@ -64,6 +65,7 @@ class RunCreator:
         clock, ids: The world.
         limits: Of submissions.
         secrets: The values of secret variables; without it none has one.
+        is_traced: Whether runs that come without a trace begin one.
     """
 
     def __init__(
@@ -78,7 +80,9 @@ class RunCreator:
         ids: Ids,
         limits: SubmitLimits,
         secrets: SecretSource | None,
+        is_traced: bool = False,
     ) -> None:
+        self._is_traced = is_traced
         self._executor = executor
         self._store = store
         self._programs = programs
@@ -183,6 +187,7 @@ class RunCreator:
                 is_trusted=connection is not None and connection.role != "server",
                 make_id=self._ids.execution_id,
             ),
+            is_traced=self._is_traced,
         )
 
     async def freeze(
@@ -219,7 +224,8 @@ class RunCreator:
         """
         program = await self._programs.get(frozen.flow_id, frozen.overrides)
         now_ms = self._clock.wall_ms()
-        spec = msgspec.structs.replace(frozen, run_id=run_id, root_run_id=run_id, created_at_ms=now_ms)
+        trace = begin_trace(run_id) if frozen.trace == begin_trace(frozen.run_id) else frozen.trace
+        spec = msgspec.structs.replace(frozen, run_id=run_id, root_run_id=run_id, created_at_ms=now_ms, trace=trace)
         await self._executor.submit(spec, inputs, sealed=True, program=program)
 
     async def _store_run(

@@ -98,6 +98,7 @@ class RunService:
         max_frame_bytes: int,
         secrets: SecretSource | None = None,
         webhooks: WebhookService | None = None,
+        is_traced: bool = False,
     ) -> None:
         self._webhooks = webhooks
         self._executor = executor
@@ -107,7 +108,17 @@ class RunService:
         self._waiting = Waiting(executor)
         self._lookup = RunLookup(executor, store)
         self.creator = RunCreator(
-            executor, store, programs, self._lookup, self._waiting, self._visibility, clock, ids, limits, secrets
+            executor,
+            store,
+            programs,
+            self._lookup,
+            self._waiting,
+            self._visibility,
+            clock,
+            ids,
+            limits,
+            secrets,
+            is_traced,
         )
         self.suspensions = SuspensionReader(executor, store)
         self._limits = limits

@@ -19,6 +19,7 @@ from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
+from stepflow_runtime.model.trace import SpanContext, begin_trace, read_trace, span_of_run
 from stepflow_runtime.model.variable import find_secrets, resolve_variables
 from stepflow_runtime.ports import SEGMENT_ITEMS, Execution, SecretSource
 from stepflow_runtime.services.status import parse_time
@@ -55,6 +56,7 @@ def make_spec(
     child_key: str | None,
     limits: SubmitLimits,
     secrets: Secrets,
+    is_traced: bool = False,
 ) -> RunSpec:
     """Resolves a submission into what the run is.
 
@@ -65,6 +67,7 @@ def make_spec(
         execution: The execution that it comes from, if that is known.
         child_key: Under which the execution finds it again.
         secrets: What its tokens stand for, see `issue_tokens`.
+        is_traced: Whether a run that comes without a trace begins one.
 
     Raises:
         RpcError: `VALIDATION_FAILED` for variables, `LIMIT_EXCEEDED` for the depth.
@@ -98,7 +101,19 @@ def make_spec(
         created_by=principal or None,
         submitted_by=client,
         created_at_ms=created_at_ms,
+        trace=_find_trace(params, parent, execution) or (begin_trace(run_id) if is_traced else None),
     )
+
+
+def _find_trace(params: SubmitParams, parent: RunSpec | None, execution: Execution | None) -> SpanContext | None:
+    """The span that submits: the execution's, or what the submission names, or its parent's."""
+    if execution is not None and execution.trace is not None:
+        return execution.trace
+    named = params.observability
+    trace = None if named is None else read_trace(named.trace_id, named.span_id)
+    if trace is None and parent is not None and parent.trace is not None:
+        return span_of_run(parent.trace, parent.run_id)
+    return trace
 
 
 def read_failure_policy(policy: FailurePolicy | None) -> int | None:

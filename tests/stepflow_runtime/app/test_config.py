@@ -154,8 +154,8 @@ def test_limits_of_processes_are_read() -> None:
 
 
 def test_an_unknown_field_is_a_warning_with_its_place() -> None:
-    assert read("telemetry: {}").warnings == (
-        "stepflow-config.yml:1:12: 'telemetry' is not a field of a configuration; it is ignored.",
+    assert read("workbench: {}").warnings == (
+        "stepflow-config.yml:1:12: 'workbench' is not a field of a configuration; it is ignored.",
     )
 
 
@@ -163,6 +163,7 @@ def test_an_unknown_field_is_a_warning_with_its_place() -> None:
     ("text", "said"),
     [
         ("plugins: {a: {type: mpc}}", "stepflow-config.yml:1:21: There is no plugin type 'mpc'; use one of builtin"),
+        ("telemetry: {sampleRatio: 2}", "sampleRatio"),
         ("plugins: {a: {type: mcp}}", 'An MCP plugin needs exactly one of "command" and "url".'),
         ("plugins: {a: {type: mcp, command: npx, url: 'http://h/mcp'}}", "exactly one of"),
         ("plugins: {a: {type: mcp, url: 'tcp://h:1'}}", "is no address of an MCP server"),

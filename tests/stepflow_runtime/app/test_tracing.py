@@ -1,0 +1,170 @@
+"""Traces of whole runtimes, as a collector gets them over OTLP/HTTP."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+import trio
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from protocol.link import Link
+from protocol.methods import PUT_BLOB, SUBMIT_RUN
+from protocol.types import BlobType, Observability, PutBlobParams, RunStatus, SubmitParams
+from stepflow_runtime.app.config_file import parse_config
+from stepflow_runtime.app.opening import open_runtime
+
+SERVER: Final = '''
+from component_sdk import ComponentServer, StepflowContext
+
+server = ComponentServer()
+FLOW = {"name": "nest", "steps": [{"id": "n", "component": "/python/nest", "input": {"$input": "$"}}],
+        "output": {"$step": "n"}}
+
+
+@server.component
+async def nest(levels: int, ctx: StepflowContext) -> list[str]:
+    """What this level and those below were told of the trace."""
+    if levels == 1:
+        return [ctx.traceparent or ""]
+    status = await ctx.submit_run(flow=FLOW, inputs=[levels - 1], wait=True)
+    return [ctx.traceparent or "", *status.results[0].result.value]
+
+
+server.run()
+'''
+FLOW: Final = {
+    "name": "nest",
+    "steps": [{"id": "n", "component": "/python/nest", "input": {"$input": "$"}}],
+    "output": {"$step": "n"},
+}
+
+
+class Collector:
+    """A small OTLP/HTTP collector.
+
+    Attributes:
+        spans: What came, as protobuf has it.
+        headers: Of the last request.
+    """
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.headers: dict[str, str] = {}
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = ExportTraceServiceRequest()
+                request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
+                collector.headers = {name.lower(): value for name, value in self.headers.items()}
+                for resource in request.resource_spans:
+                    for scope in resource.scope_spans:
+                        collector.spans += scope.spans
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Tests say nothing."""
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self.http.server_port}/v1/traces"
+
+    def chain(self, above: bytes = b"") -> list[Any]:
+        """The spans from the one beneath `above` down, where each has one beneath it."""
+        found = [span for span in self.spans if span.parent_span_id == above]
+        return [*found, *self.chain(found[0].span_id)] if found else []
+
+
+@pytest.fixture
+def collector() -> Generator[Collector]:
+    collector = Collector()
+    thread = threading.Thread(target=collector.http.serve_forever)
+    thread.start()
+    yield collector
+    collector.http.shutdown()
+    collector.http.server_close()
+    thread.join()
+
+
+@asynccontextmanager
+async def traced(folder: Path, **telemetry: Any) -> AsyncGenerator[Link]:
+    """A runtime; spans have been sent when it is left."""
+    (folder / "server.py").write_text(SERVER)
+    parts = {
+        "plugins": {"python": {"type": "stepflow", "command": sys.executable, "args": ["server.py"]}},
+        "routes": {"/python": [{"plugin": "python"}]},
+        "storage": {"type": "memory"},
+        **({"telemetry": telemetry} if telemetry else {}),
+    }
+    config = parse_config(msgspec.json.encode(parts), "stepflow-config.json", folder, {})
+    with trio.fail_after(60):
+        async with open_runtime(config) as runtime, runtime.connect_local() as client:
+            yield client
+
+
+async def nest(client: Link, levels: int, observability: Observability | None = None) -> tuple[str, list[str]]:
+    """Runs that many levels; returns the root's id, and what each level was told."""
+    blob = PutBlobParams(msgspec.Raw(msgspec.json.encode(FLOW)), BlobType.FLOW)
+    flow_id = (await client.call(PUT_BLOB, blob)).blob_id
+    inputs = [msgspec.Raw(str(levels).encode())]
+    params = SubmitParams(flow_id, inputs, wait=True, observability=observability)
+    status: RunStatus = await client.call(SUBMIT_RUN, params)
+    assert status.results is not None
+    assert status.results[0].result.error is None
+    return status.run_id, msgspec.json.decode(msgspec.json.encode(status.results[0].result.value))
+
+
+async def test_three_levels_of_runs_are_one_trace_into_their_components(tmp_path: Path, collector: Collector) -> None:
+    async with traced(tmp_path, endpoint=collector.endpoint, stepSampleRatio=1, headers={"X-Key": "k"}) as client:
+        root, told = await nest(client, 3)
+    chain = collector.chain()
+    assert [span.name for span in chain] == ["run nest", "step n"] * 3
+    assert {span.trace_id.hex() for span in chain} == {root.replace("-", "")}
+    assert told == [f"00-{step.trace_id.hex()}-{step.span_id.hex()}-01" for step in chain[1::2]]
+    assert collector.headers["x-key"] == "k"
+
+
+async def test_a_trace_that_comes_with_a_submission_is_continued(tmp_path: Path, collector: Collector) -> None:
+    caller = Observability("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    async with traced(tmp_path, endpoint=collector.endpoint) as client:
+        _, told = await nest(client, 2, caller)
+    chain = collector.chain(bytes.fromhex(caller.span_id or ""))
+    assert [span.name for span in chain] == ["run nest"] * 2  # by default steps have none
+    assert {span.trace_id.hex() for span in chain} == {caller.trace_id}
+    assert [parent.split("-")[2] for parent in told] == [span.span_id.hex() for span in chain]
+
+
+async def test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on(tmp_path: Path, collector: Collector) -> None:
+    async with traced(tmp_path, endpoint=collector.endpoint, sampleRatio=0, stepSampleRatio=1) as client:
+        root, told = await nest(client, 2)
+    assert not collector.spans
+    assert all(root.replace("-", "") in parent for parent in told)
+
+
+async def test_a_collector_that_is_away_hinders_nobody(tmp_path: Path) -> None:
+    async with traced(tmp_path, endpoint="http://127.0.0.1:1/v1/traces", stepSampleRatio=1) as client:
+        _, told = await nest(client, 2)
+    assert len(told) == 2
+
+
+async def test_without_telemetry_components_are_told_of_no_trace(tmp_path: Path) -> None:
+    async with traced(tmp_path) as client:
+        assert (await nest(client, 2))[1] == ["", ""]
+
+
+async def test_without_the_extra_the_configuration_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "stepflow_runtime.app.tracing", None)
+    with pytest.raises(ValueError, match="stepflow-runtime\\[otel\\]"):
+        async with traced(tmp_path, endpoint="http://127.0.0.1:1/v1/traces"):
+            pass
