@@ -7,6 +7,7 @@ What a fork keeps is not copied, see `engine.lineage`; what it re-uses is decide
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Final
 
 import trio
 from msgspec import UNSET, Struct
@@ -44,6 +45,9 @@ from stepflow_runtime.services.refusal import refuse_unstored
 from stepflow_runtime.services.status import make_status
 from stepflow_runtime.services.suspensions import SuspensionReader
 from stepflow_runtime.services.visibility import Visibility
+
+ITEMS_AT_ONCE: Final = 64
+"""Items that are looked at before others have their turn."""
 
 
 class Origin(Struct, frozen=True):
@@ -276,7 +280,8 @@ class ForkService:
                 for index in indexes:
                     check_item(index, pasts[index], fork, plan, spec, inputs[index], origin.record)
                     idle += pasts[index].took_no_action and index not in origin.begun
-                await trio.lowlevel.checkpoint()
+                    if index % ITEMS_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
         return replace(forked, no_action=max(forked.no_action - idle, 0))
 
     async def _require(self, run_id: str, observability: Observability | None, connection: Connection) -> RunRecord:
