@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgspec
 from msgspec import NODEFAULT, Raw, Struct, UnsetType
 
+from docs import schema
 from docs.command_line import write_cli
 from docs.configuration import read_args, write_configuration
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
@@ -211,3 +212,6 @@ if __name__ == "__main__":
     for name in PAGES:
         (FOLDER / name).write_text(render(name))
         print(f"docs/reference/{name}")
+    for name in schema.FILES:
+        (schema.FOLDER / name).write_text(schema.render(name))
+        print(f"protocol/schema/{name}")

@@ -1021,6 +1021,10 @@ trace-off [DESIGN] Telemetry is an extra: without it nothing is told, and a coll
     stepflow_runtime/app/test_tracing.py::test_without_telemetry_components_are_told_of_no_trace
     stepflow_runtime/app/test_tracing.py::test_a_collector_that_is_away_hinders_nobody
     stepflow_runtime/app/test_tracing.py::test_without_the_extra_the_configuration_says_what_to_install
+schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
+    protocol/test_schema_files.py::test_a_file_is_current
+    protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema
+    protocol/test_schema_files.py::test_every_method_is_published
 """
 
 REQUIREMENTS: Final = tuple(read_table(TABLE))
