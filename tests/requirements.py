@@ -976,6 +976,7 @@ restart-ended [PROTOCOL §4] Restarting an ended run re-uses what succeeded; onl
 fork-needs [PROTOCOL §4] A run is not deleted while a fork needs it, and nothing is forked from a run that is gone.
     contracts/test_store_forks.py::test_a_run_is_not_deleted_while_a_fork_needs_it
     contracts/test_store_forks.py::test_nothing_is_forked_from_a_run_that_is_gone
+    stepflow_runtime/app/test_upkeep.py::test_a_run_and_what_it_names_stay_while_a_fork_needs_them
     stepflow_runtime/services/test_forking.py::test_a_run_is_deleted_after_its_forks
     conformance/test_forking.py::test_a_run_is_not_deleted_before_its_forks
 fork-survives [PROTOCOL §4; FAULTS 1] A fork goes on after a death at any write, suspended or not.
