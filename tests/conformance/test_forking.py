@@ -47,7 +47,7 @@ def _put(client: RawClient) -> Any:
     return client.call("blobs/put", {"data": {"x": "hello"}})["blob_id"]
 
 
-def _look(client: RawClient, run_id: str) -> Json:
+def _look(client: RawClient, run_id: str) -> list[Any]:
     """All that is told of a run, and how many runs there are."""
     run = client.call("runs/get", {"runId": run_id, "includeResults": True})
     events = client.call("runs/events", {"runId": run_id, "limit": 1000})
