@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import UNSET, Struct
 
 from protocol.errors import ItemErrorCode
+from stepflow_runtime.model.json_value import is_object
 
 TRANSPORT_FAILURES: Final = frozenset({ItemErrorCode.UNREACHABLE, ItemErrorCode.TIMEOUT})
 """Codes that count against the transport budget (PROTOCOL §6)."""
@@ -31,9 +32,8 @@ def is_transport_failure(failure: Failure) -> bool:
 
     To have waited for a server in vain is no attempt (PROTOCOL §6): the step has had all the time that it may wait.
     """
-    return failure.code in TRANSPORT_FAILURES and not (
-        isinstance(failure.data, dict) and failure.data.get("limit") == UNAVAILABLE
-    )
+    waited_in_vain = is_object(failure.data) and failure.data.get("limit") == UNAVAILABLE
+    return failure.code in TRANSPORT_FAILURES and not waited_in_vain
 
 
 class NoAction(Struct, frozen=True):
