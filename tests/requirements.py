@@ -669,6 +669,11 @@ guarded-servers [PROTOCOL §1] Component servers are dialled, and dial in, over 
 security-page [DESIGN] The examples of the page on security can be used, and its promises are those of this table.
     stepflow_runtime/app/test_access.py::test_the_examples_of_the_page_on_security_can_be_used
     stepflow_runtime/app/test_access.py::test_the_page_on_security_names_promises_that_there_are
+simulation-schedules [FAULTS 33] Each time of a schedule has one run, whatever fails; none is missing unless a clock was set.
+    simulation/test_timetable.py::test_each_time_of_a_schedule_fires_once_whatever_fails
+    simulation/test_timetable.py::test_a_time_that_fires_twice_is_found
+engine-clock-set-back [FAULTS 33] A clock that is set back delays no run that has no delay.
+    stepflow_runtime/engine/test_waiting_runs.py::test_a_clock_that_is_set_back_delays_no_run
 simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes, torn connections, full disks and set clocks, nothing is lost, nothing is done twice, nothing is left behind, and everything ends; planted defects are found.
     simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
     simulation/test_simulation.py::test_a_seed_that_found_something_finds_nothing_any_more
