@@ -5,7 +5,7 @@ READY := .venv/.ready
 MINUTES := 10
 PUBLISHED_SDK := .venv-stepflow-py/.ready
 
-.PHONY: help venv demo test check bench guards soak fuzz format docs clean
+.PHONY: help venv demo test check bench guards soak fuzz format docs site clean
 
 help:
 	@echo 'make demo     the main job, on 20,000 rows, some of them bad'
@@ -17,6 +17,7 @@ help:
 	@echo 'make fuzz     hostile bytes for everything that reads, for MINUTES=10'
 	@echo 'make format   put the code into shape'
 	@echo 'make docs     write what is generated in docs/reference'
+	@echo 'make site     the documentation as static pages, in build/site'
 	@echo 'make clean    remove .venv and all that was made'
 
 venv: $(READY)
@@ -47,6 +48,9 @@ format: $(READY)
 
 docs: $(READY)
 	@$(PY) -m docs.generate
+
+site: $(READY)
+	@$(PY) -m docs.site
 
 clean:
 	rm -rf .venv .venv-* .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 import yaml
 
+from docs.site import name_heading
 from tests.pages import COMPLAINTS, play, read_blocks
 
 ROOT: Final = Path(__file__).parent.parent
@@ -73,8 +74,8 @@ def test_each_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def find_headings(text: str) -> Iterator[str]:
-    """The names by which headings are linked to: small letters, hyphens for spaces, no punctuation."""
+    """The names by which headings are linked to."""
     for title in re.findall(
         r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
     ):
-        yield re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        yield name_heading(title)
