@@ -828,14 +828,11 @@ events-tree [PROTOCOL §4] runs/events with includeSubRuns tells all that happen
     stepflow_runtime/services/test_tree_events.py::test_events_of_all_runs_beneath_come_once_each_in_the_order_of_their_commits
     stepflow_runtime/services/test_tree_events.py::test_who_follows_is_woken_by_a_commit_of_a_sub_run_and_is_done_when_all_have_ended
     stepflow_runtime/services/test_tree_events.py::test_after_a_restart_a_cursor_goes_on_where_it_was
-web-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of another site changes nothing, and no script but ours runs in a page.
+http-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of another site changes nothing, no script but ours runs in a page, and bodies are bounded.
     stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
     stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
     stepflow_runtime/web/test_web.py::test_our_own_page_may
     stepflow_runtime/web/test_web.py::test_no_script_but_ours_runs_in_a_page
-http-guard [FAULTS 42] Over HTTP a foreign Host is refused, a page of another site changes nothing, bodies are bounded.
-    stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
-    stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
     stepflow_runtime/web/test_web.py::test_a_body_beyond_the_limit_is_refused
     stepflow_runtime/web/test_console.py::test_a_form_of_another_site_changes_nothing
 http-sessions [FAULTS 42] A browser signs in once with a token; its cookie is for our pages alone; who only reads changes nothing.

@@ -207,6 +207,14 @@ SECURITY: Final = (
         "tests/stepflow_runtime/web/test_web.py::test_no_script_but_ours_runs_in_a_page",
     ),
     Guard(
+        42,
+        "what others wrote is text in a page",
+        "stepflow_runtime/web/console/rendering.py",
+        "            autoescape=True,\n",
+        "            autoescape=False,\n",
+        "tests/stepflow_runtime/web/test_console.py::test_what_others_wrote_is_text_on_every_page",
+    ),
+    Guard(
         43,
         "the folder of the state is its owner's alone",
         "stepflow_runtime/store/database.py",
