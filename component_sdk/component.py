@@ -22,11 +22,13 @@ class Component(Struct, frozen=True):
         info: As it is told to the runtime.
         signature: How its function is called.
         timeout_s: Bounds one execution, or one batch; `None` leaves that to the flow.
+        resume: What it may be resumed with where it does not say so itself.
     """
 
     info: ComponentInfo
     signature: Signature
     timeout_s: float | None = None
+    resume: Any = None
 
     @property
     def is_batched(self) -> bool:
@@ -42,6 +44,7 @@ def make_component(
     timeout_s: float | None = None,
     backend: str | None = None,
     batch: Batch | bool = False,
+    resume: Any = None,
 ) -> Component:
     """Make a component of a function.
 
@@ -52,6 +55,7 @@ def make_component(
         timeout_s: Bounds one execution, or one batch.
         backend: `asyncio` for an `async def` that needs asyncio.
         batch: Whether it takes a list of inputs, with a context for each, and returns a list of outputs; and how many.
+        resume: The type, or JSON Schema, of what `ctx.suspend` returns where it names none.
 
     Raises:
         RegistrationError: It cannot be a component as it is written.
@@ -77,4 +81,4 @@ def make_component(
         output_schema=make_schema(signature.output_type),
         batch=batch.info if batch else None,
     )
-    return Component(info, signature, timeout_s)
+    return Component(info, signature, timeout_s, resume)

@@ -71,6 +71,7 @@ class _Prepared(Struct, frozen=True):
     takes_input: bool
     takes_context: bool
     is_batched: bool
+    resume: Any
 
     def execute(self, value: Any, context: StepflowContext | None) -> Awaitable[Any]:
         """Executes it for one item; if it takes batches, as a batch of one."""
@@ -102,7 +103,7 @@ class Executions:
             params = _decode_execution(request.params)
             component = self._prepared.get(params.component) or self._prepare(params.component)
             value = component.decode(params.input) if component.takes_input else None
-            context = self._make_context(params) if component.takes_context else None
+            context = self._make_context(params, component.resume) if component.takes_context else None
         except RpcError as error:
             self._link.respond_error(request, error)
             return
@@ -132,7 +133,9 @@ class Executions:
             if not component.is_batched:
                 message = f"{params.component} takes no batches, as its `ComponentInfo` says; send components/execute."
                 raise RpcError(ErrorCode.INVALID_PARAMS, message)
-            contexts = [self._make_context(call) for call in params.calls] if component.takes_context else []
+            contexts = (
+                [self._make_context(call, component.resume) for call in params.calls] if component.takes_context else []
+            )
         except RpcError as error:
             self._link.respond_error(request, error)
             return
@@ -153,11 +156,12 @@ class Executions:
             takes_input=signature.takes_input,
             takes_context=signature.takes_context,
             is_batched=component.is_batched,
+            resume=component.resume,
         )
         return prepared
 
-    def _make_context(self, params: _Execution | _Call) -> StepflowContext:
-        resumes = Resumes(params.resumes or ())
+    def _make_context(self, params: _Execution | _Call, schema: Any) -> StepflowContext:
+        resumes = Resumes(params.resumes or (), schema)
         return StepflowContext(self._caller, _decode_observability(params.observability), params.attempt or 1, resumes)
 
 

@@ -77,6 +77,7 @@ class ComponentServer:
         timeout_s: float | None = None,
         backend: str | None = None,
         batch: Batch | bool = False,
+        resume: Any = None,
     ) -> Callable[[Function], Function]: ...
     def component(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function as a component; it is returned unchanged.
@@ -87,7 +88,8 @@ class ComponentServer:
             **options: `name` (default, the function's; may have slashes), `description` (default, the first line of the
                 docstring), `timeout_s` (bounds one execution, or one batch), `backend` (`"asyncio"` for code that
                 needs it), `batch` (`True`, or a `Batch`: it takes a list of inputs and returns a list of outputs, of
-                which some may be exceptions).
+                which some may be exceptions), `resume` (the type, or JSON Schema, of what `ctx.suspend` returns where
+                that names none).
 
         Raises:
             RegistrationError: It cannot be a component, or there is one of this name; nothing was changed.

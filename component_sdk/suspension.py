@@ -35,12 +35,14 @@ class Resumes:
 
     Args:
         resumes: As they came with the execution.
+        schema: What a suspension that names no schema may be resumed with; `None` for anything.
     """
 
-    __slots__ = ("_asked", "_by_label")
+    __slots__ = ("_asked", "_by_label", "_schema")
 
-    def __init__(self, resumes: Iterable[Resume] = ()) -> None:
+    def __init__(self, resumes: Iterable[Resume] = (), schema: Any = None) -> None:
         self._by_label = {resume.label: resume.data for resume in resumes}
+        self._schema = schema
         self._asked = 0
 
     def suspend(
@@ -56,7 +58,8 @@ class Resumes:
 
         Args:
             payload: For whoever resumes it: any value that has a JSON form.
-            schema: What it may be resumed with: a JSON Schema, or a type, as which the data is then read.
+            schema: What it may be resumed with: a JSON Schema, or a type, as which the data is then read; default, what
+                the component was registered with (`resume=`).
             label: Names it among the suspensions of the step; default, which of them it is: "1" for the first.
             token: Names it everywhere, as long as it waits.
             timeout: After which the step fails, in seconds.
@@ -66,6 +69,7 @@ class Resumes:
             Unfit: The data is not of the type.
         """
         self._asked += 1
+        schema = self._schema if schema is None else schema
         label = str(self._asked) if label is None else label
         is_type = schema is not None and type(schema) not in (dict, bool)
         if label in self._by_label:

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Raw, Struct
 
-from component_sdk import BlockingContext, StepflowContext, Unfit
+from component_sdk import BlockingContext, ComponentServer, StepflowContext, Unfit
 from component_sdk.testing import FakeRuntime, run_component
-from protocol.types import Suspend
+from protocol import methods
+from protocol.types import ExecuteResult, Resume, Suspend
+from tests.component_sdk.runtimes import make_execution, open_server
 
 
 class Decision(Struct):
@@ -86,3 +88,25 @@ def test_sleeps_take_no_time_in_tests_and_say_how_long_they_were() -> None:
     first, second = runtime.sleeps
     assert (first.duration_ms, first.until, first.correlation_id) == (1500, None, "nap")
     assert (second.duration_ms, second.until) == (None, "2026-01-01T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("backend", [None, "asyncio"])
+async def test_what_a_component_is_registered_with_counts_where_a_suspension_names_no_schema(
+    backend: str | None,
+) -> None:
+    server = ComponentServer()
+
+    @server.component(resume=Decision, backend=backend)
+    async def decide(input: Any, ctx: StepflowContext) -> Any:
+        decision: Decision = await ctx.suspend()
+        return [decision.approved, await ctx.suspend(schema=int)]
+
+    async with open_server(server) as runtime:
+        params = make_execution("/decide", 1)
+        left: ExecuteResult = await runtime.link.call(methods.EXECUTE, params)
+        assert isinstance(left.suspend, Suspend)
+        schema = msgspec.json.decode(msgspec.json.encode(left.suspend.resume_schema))
+        assert schema["$defs"]["Decision"]["required"] == ["approved"]
+        params.resumes = [Resume("1", Raw(b'{"approved":true}')), Resume("2", Raw(b"7"))]
+        ended: ExecuteResult = await runtime.link.call(methods.EXECUTE, params)
+        assert bytes(ended.output) == b"[true,7]"  # type: ignore[arg-type]
