@@ -160,6 +160,9 @@ def serve(folder: Path, config: Json, **environment: str) -> Generator[ServedRun
         folder: Where the configuration is written, and where the runtime works.
         config: As `stepflow-config.yml` has it; `storage` is in memory if nothing is said.
         environment: What is added to the environment.
+
+    Raises:
+        ConnectionError: It ended before it listened.
     """
     path = folder / "stepflow-config.json"
     path.write_text(json.dumps({"storage": {"type": "memory"}, "listen": {"rpc": "127.0.0.1:0"}, **config}))
@@ -177,7 +180,8 @@ def serve(folder: Path, config: Json, **environment: str) -> Generator[ServedRun
     reader.start()
     try:
         address = addresses.get(timeout=PATIENCE_S)
-        assert address is not None, f"`stepflow serve` ended: {''.join(log)}"
+        if address is None:
+            raise ConnectionError(f"`stepflow serve` ended with {process.wait()} before it listened: {''.join(log)}")
         yield ServedRuntime(address, process, log)
         if process.returncode is None:
             process.terminate()
