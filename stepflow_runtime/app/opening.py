@@ -6,7 +6,6 @@ come up while this process imports the composition root.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ import trio
 
 from stepflow_runtime.app.config import Config, MemoryStorage, SqliteStorage
 from stepflow_runtime.app.processes import ServerProcesses
-from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.connect import leftovers
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
     async with _open_store(config) as store:
         if isinstance(config.storage, SqliteStorage):
             await leftovers.sweep(config.storage.path)
-        processes = ServerProcesses(config, ConfiguredSecrets(config.secrets, os.environ))
+        processes = ServerProcesses(config)
         async with processes.head_start():
             from stepflow_runtime.app.runtime import Runtime
 

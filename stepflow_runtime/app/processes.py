@@ -6,6 +6,7 @@ the runtime is even imported. `connect.supervisor` takes it over, and starts it 
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -24,9 +25,9 @@ class ServerProcesses:
 
     Args:
         config: Names them.
-        secrets: What they write to stderr is rid of these.
 
     Attributes:
+        secrets: What they write to stderr is rid of those that were looked up here.
         origins: By the plugin's name.
         grace_s: How long a process that is to stop has from the end of stdin to SIGTERM, and from there to SIGKILL.
 
@@ -34,7 +35,8 @@ class ServerProcesses:
         ValueError: There is no such program.
     """
 
-    def __init__(self, config: Config, secrets: ConfiguredSecrets) -> None:
+    def __init__(self, config: Config) -> None:
+        self.secrets = ConfiguredSecrets(config.secrets, os.environ)
         self.grace_s = GRACE_S
         mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
         self._plugins = {
@@ -50,7 +52,7 @@ class ServerProcesses:
                 cwd=plugin.cwd,
                 limits=plugin.limits,
                 on_stderr=partial(_log_stderr, name),
-                scrub=secrets.scrub,
+                scrub=self.secrets.scrub,
                 grace_s=lambda: self.grace_s,
             )
             for name, plugin in self._plugins.items()

@@ -6,7 +6,6 @@ the executor; the listener last. `opening` is above, and says in what order a ru
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -40,7 +39,6 @@ from stepflow_runtime.app.config import (
 )
 from stepflow_runtime.app.mcp import make_mcp_address, make_mcp_process
 from stepflow_runtime.app.processes import ServerProcesses
-from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.app.system import SystemClock, SystemIds
 from stepflow_runtime.app.upkeep import Upkeep
 from stepflow_runtime.app.webhooks import make_webhooks
@@ -129,8 +127,8 @@ class Runtime:
         self._clock, ids = clock or SystemClock(), ids or SystemIds()
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
-        self._secrets = ConfiguredSecrets(config.secrets, os.environ)
-        self._processes = processes or ServerProcesses(config, self._secrets)
+        self._processes = processes or ServerProcesses(config)
+        self._secrets = self._processes.secrets
         self.has_failed = False
 
         self.tracing = None if config.telemetry is None else _make_tracing(config.telemetry, self._clock)
