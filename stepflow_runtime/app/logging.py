@@ -30,6 +30,7 @@ class _FirstRecord(logging.Handler):
     """Stands where `log_lines` puts its handler, until a library logs something."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger().removeHandler(self)  # else the record comes back here if somebody else configures just now
         configure_now()
         logging.getLogger().handle(record)
 
