@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from protocol.types import BlobType
 from stepflow_runtime.model.events import encode_events
@@ -22,9 +22,6 @@ class Job:
 
     weight: int = 1
     """How much there is to write, in events."""
-
-    is_gathered: ClassVar[bool] = False
-    """Whether its maker has waited already for what could be written with it."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -63,7 +60,6 @@ class CommitJob(Job):
     """`Store.commit`."""
 
     __slots__ = ("parts", "weight")
-    is_gathered = True
 
     def __init__(self, writes: Sequence[RunWrite]) -> None:
         super().__init__()

@@ -88,8 +88,7 @@ class Writer:
     async def _gather(self, job: Job) -> None:
         """Lets all that is about to write in this turn join, and writes inline if nothing did."""
         self._gathering.append(job)
-        if not job.is_gathered:
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
         gathered, self._gathering = self._gathering, []
         if len(gathered) == 1 and job.weight <= MAX_INLINE_WEIGHT and self._duration_s < MAX_INLINE_S:
             self._write_inline(job)
