@@ -15,7 +15,7 @@ from benchmarks.bench import Bench, Meter, Storage, one_step, open_bench
 from benchmarks.peers.work import Work
 from benchmarks.scenario import Goal, Reading, Scenario
 from component_sdk import Client
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 
 RATE: Final = "items/s"
 MEMORY: Final = "runtime's peak MiB"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from protocol.automation import DeliveryInfo, DeliveryState, JobStatus, Schedule, Webhook
     from protocol.byproducts import Artifact
     from protocol.errors import RpcError
-    from protocol.types import (
+    from protocol.runs import (
         ItemCounts,
         ItemEntry,
         ItemError,
@@ -74,7 +74,7 @@ _HOMES: Final = {
     "protocol.byproducts": ("Artifact",),
     "protocol.automation": ("DeliveryInfo", "DeliveryState", "JobStatus", "Schedule", "Webhook"),
     "protocol.errors": ("RpcError",),
-    "protocol.types": (
+    "protocol.runs": (
         "ItemCounts",
         "ItemEntry",
         "ItemError",

@@ -22,21 +22,18 @@ from component_sdk.following import WaitForName, ask_about_run, to_ms
 from component_sdk.inputs import chunk_inputs
 from component_sdk.run import Run
 from protocol import methods
-from protocol.types import (
+from protocol.runs import (
     AppendParams,
-    BlobType,
     FailurePolicy,
-    GetBlobParams,
     GetRunParams,
-    Observability,
     ParentClosePolicy,
-    PutBlobParams,
     ResultOrder,
     RunStatus,
     RunWebhookParams,
     SubmitParams,
     WaitFor,
 )
+from protocol.types import BlobType, GetBlobParams, Observability, PutBlobParams
 
 
 class RunOptions(TypedDict, total=False):

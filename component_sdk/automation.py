@@ -38,7 +38,7 @@ from protocol.automation import (
     Webhook,
     WebhookParams,
 )
-from protocol.types import FailurePolicy, RegisteredWebhook
+from protocol.runs import FailurePolicy, RegisteredWebhook
 
 T = TypeVar("T")
 

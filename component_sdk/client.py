@@ -27,7 +27,7 @@ from component_sdk.following import WaitForName
 from component_sdk.paging import Paged
 from component_sdk.run import Run
 from protocol import methods
-from protocol.types import ListRunsParams, ListRunsResult, RunState, RunStatus
+from protocol.runs import ListRunsParams, ListRunsResult, RunState, RunStatus
 
 PATIENCE_S = 60.0
 

@@ -32,7 +32,8 @@ from protocol.byproducts import (
     CheckpointResult,
     PutArtifactParams,
 )
-from protocol.types import Observability, ResultOrder, RunStatus, SleepParams
+from protocol.runs import ResultOrder, RunStatus, SleepParams
+from protocol.types import Observability
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger

@@ -16,7 +16,7 @@ An error that the runtime answered and that is none of these is a `protocol.erro
 from __future__ import annotations
 
 from protocol.errors import RpcError
-from protocol.types import ItemError
+from protocol.runs import ItemError
 
 
 class SdkError(Exception):

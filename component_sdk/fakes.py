@@ -23,7 +23,7 @@ from protocol.byproducts import (
     WriteStreamParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import RunParams
+from protocol.runs import RunParams
 
 
 class FakeByproducts:

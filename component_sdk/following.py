@@ -29,13 +29,12 @@ from protocol.byproducts import (
     ReadStreamResult,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import (
+from protocol.runs import (
     EventsParams,
     EventsResult,
     GetRunParams,
     ItemEntry,
     ItemError,
-    Observability,
     Outcome,
     ResultOrder,
     RunEvent,
@@ -44,6 +43,7 @@ from protocol.types import (
     RunStatus,
     WaitFor,
 )
+from protocol.types import Observability
 
 T = TypeVar("T")
 

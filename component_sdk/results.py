@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from protocol.types import EventsResult, ItemEntry, ResultOrder, RunEvent, RunState, RunStatus
+from protocol.runs import EventsResult, ItemEntry, ResultOrder, RunEvent, RunState, RunStatus
 
 TERMINAL: Final = frozenset({RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED})
 

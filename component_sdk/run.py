@@ -12,7 +12,7 @@ from component_sdk.codec import encode
 from component_sdk.following import FollowedRun, to_ms
 from protocol import methods
 from protocol.forking import RestartParams, TimeTravelParams
-from protocol.types import (
+from protocol.runs import (
     CancelRunParams,
     CancelRunResult,
     ResumeParams,

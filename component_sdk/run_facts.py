@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from protocol.types import ItemCounts, RunState, RunStatus, SuspensionInfo
+from protocol.runs import ItemCounts, RunState, RunStatus, SuspensionInfo
 
 
 class RunFacts:

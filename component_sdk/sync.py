@@ -25,7 +25,7 @@ from component_sdk.context import Execution, StepflowContext
 from component_sdk.paging import Paged
 from component_sdk.run_facts import RunFacts
 from protocol.byproducts import DEFAULT_NAMESPACE
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -31,30 +31,32 @@ from component_sdk.fakes import FakeByproducts
 from component_sdk.suspension import Resumes, Suspended
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.methods import Method
-from protocol.types import (
+from protocol.runs import (
     AppendParams,
     AppendResult,
-    BlobType,
     EventsParams,
     EventsResult,
-    GetBlobParams,
-    GetBlobResult,
     GetRunParams,
     ItemCounts,
     ItemEntry,
     ItemError,
     ItemResult,
-    NoAction,
-    Observability,
     Outcome,
-    PutBlobParams,
-    PutBlobResult,
-    Resume,
     RunState,
     RunStatus,
     SleepParams,
     SleepResult,
     SubmitParams,
+)
+from protocol.types import (
+    BlobType,
+    GetBlobParams,
+    GetBlobResult,
+    NoAction,
+    Observability,
+    PutBlobParams,
+    PutBlobResult,
+    Resume,
 )
 
 RunItem = Callable[[Mapping[str, Any], Any], Any]

@@ -10,17 +10,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Raw
 
-from protocol.types import (
-    CamelWire,
-    FailurePolicy,
-    ItemCounts,
-    Milliseconds,
-    Observability,
-    PageLimit,
-    Positive,
-    RunState,
-    Timestamp,
-)
+from protocol.runs import FailurePolicy, ItemCounts, PageLimit, RunState
+from protocol.types import CamelWire, Milliseconds, Observability, Positive, Timestamp
 
 Text = Annotated[str, Meta(min_length=1)]
 

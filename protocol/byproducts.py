@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from protocol.types import CamelWire, Count, Milliseconds, Observability, PageLimit, Timestamp
+from protocol.runs import PageLimit
+from protocol.types import CamelWire, Count, Milliseconds, Observability, Timestamp
 
 DEFAULT_NAMESPACE = "default"
 

@@ -12,11 +12,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from protocol import automation as a
-from protocol import byproducts as b
-from protocol import forking as f
-from protocol import observing as o
-from protocol import types as t
+from protocol import automation, byproducts, compatibility, flows, forking, observing, runs, types
 
 PROTOCOL_VERSION: Final = 1
 
@@ -63,78 +59,149 @@ def _runtime(name: str, params: type[Struct], result: Any, summary: str) -> Meth
     return Method(name=name, answered_by=Side.RUNTIME, params=params, result=result, summary=summary)
 
 
-PING = _both("ping", t.Empty, t.Empty, "Tells that the peer is alive.")
-CANCEL_REQUEST = _both("$/cancelRequest", t.CancelRequestParams, None, "The sender no longer wants that answer.")
-DISCOVER = _both("rpc.discover", t.Empty, dict[str, Any], "The methods of this side, as an OpenRPC document.")
+PING = _both("ping", types.Empty, types.Empty, "Tells that the peer is alive.")
+CANCEL_REQUEST = _both("$/cancelRequest", types.CancelRequestParams, None, "The sender no longer wants that answer.")
+DISCOVER = _both("rpc.discover", types.Empty, dict[str, Any], "The methods of this side, as an OpenRPC document.")
 
-INITIALIZE = _server("initialize", t.InitializeParams, t.InitializeResult, "Opens the conversation with a server.")
-INITIALIZED = _server("initialized", t.Empty, None, "The runtime is ready for the server's requests.")
-LIST_COMPONENTS = _server("components/list", t.Empty, t.ComponentListResult, "The components of this server.")
-COMPONENT_INFO = _server("components/info", t.ComponentParams, t.ComponentInfoResult, "One component, with schemas.")
+INITIALIZE = _server(
+    "initialize", types.InitializeParams, types.InitializeResult, "Opens the conversation with a server."
+)
+INITIALIZED = _server("initialized", types.Empty, None, "The runtime is ready for the server's requests.")
+LIST_COMPONENTS = _server("components/list", types.Empty, types.ComponentListResult, "The components of this server.")
+COMPONENT_INFO = _server(
+    "components/info", types.ComponentParams, types.ComponentInfoResult, "One component, with schemas."
+)
 INFER_SCHEMA = _server(
-    "components/infer_schema", t.InferSchemaParams, t.InferSchemaResult, "The output schema for an input schema."
+    "components/infer_schema",
+    types.InferSchemaParams,
+    types.InferSchemaResult,
+    "The output schema for an input schema.",
 )
-EXECUTE = _server("components/execute", t.ExecuteParams, t.ExecuteResult, "Executes a component once.")
+EXECUTE = _server("components/execute", types.ExecuteParams, types.ExecuteResult, "Executes a component once.")
 EXECUTE_BATCH = _server(
-    "components/execute_batch", t.ExecuteBatchParams, t.ExecuteBatchResult, "Executes a component for many items."
+    "components/execute_batch",
+    types.ExecuteBatchParams,
+    types.ExecuteBatchResult,
+    "Executes a component for many items.",
 )
 
-CONNECT = _runtime("connect", t.ConnectParams, t.ConnectResult, "Introduces a peer that dialled the runtime.")
-PUT_BLOB = _runtime("blobs/put", t.PutBlobParams, t.PutBlobResult, "Stores content; the same content once.")
-GET_BLOB = _runtime("blobs/get", t.GetBlobParams, t.GetBlobResult, "Reads content by its id, verified.")
-SUBMIT_RUN = _runtime("runs/submit", t.SubmitParams, t.RunStatus, "Executes a flow over many inputs.")
-GET_RUN = _runtime("runs/get", t.GetRunParams, t.RunStatus, "Status of a run and, if wanted, its results.")
-APPEND_RUN = _runtime("runs/append", t.AppendParams, t.AppendResult, "Adds inputs to an open run.")
-LIST_RUNS = _runtime("runs/list", t.ListRunsParams, t.ListRunsResult, "Runs, newest first.")
-LIST_ITEMS = _runtime("runs/items", t.ListItemsParams, t.ListItemsResult, "Items of a run, by index.")
-ITEM_STATES = _runtime("runs/itemStates", o.ItemStatesParams, o.ItemStatesResult, "A letter for each item's state.")
-LIST_STEPS = _runtime("runs/steps", t.ListStepsParams, t.ListStepsResult, "Steps of a run's items.")
-CANCEL_RUN = _runtime("runs/cancel", t.CancelRunParams, t.CancelRunResult, "Cancels a run, or some of its items.")
-RESUME_RUN = _runtime("runs/resume", t.ResumeParams, t.RunStatus, "Ends a suspension: its step goes on.")
-RESTART_RUN = _runtime("runs/restart", f.RestartParams, t.RunStatus, "Has active steps, or what failed, go again.")
-TIME_TRAVEL = _runtime("runs/timeTravel", f.TimeTravelParams, t.RunStatus, "Goes again from a step on, in a fork.")
-PAUSE_RUN = _runtime("runs/pause", t.RunParams, t.RunStatus, "Begins no step any more; what is in flight may end.")
-UNPAUSE_RUN = _runtime("runs/unpause", t.RunParams, t.RunStatus, "Begins steps again.")
-WAKE_UP_RUN = _runtime("runs/wakeUp", t.WakeUpParams, t.WakeUpResult, "Ends sleeps before their time.")
-SLEEP = _runtime("runs/sleep", t.SleepParams, t.SleepResult, "Sleeps, also over restarts, for an execution.")
-DELETE_RUN = _runtime("runs/delete", t.RunParams, t.Empty, "Deletes an ended run and its descendants.")
-LIST_EVENTS = _runtime("runs/events", t.EventsParams, t.EventsResult, "What happened in a run, in order.")
-SUBMIT_JOB = _runtime("jobs/submit", a.SubmitJobParams, a.JobStatus, "Runs in order; a failure stops the rest.")
-GET_JOB = _runtime("jobs/get", a.GetJobParams, a.JobStatus, "Status of a job and of its runs.")
-LIST_JOBS = _runtime("jobs/list", a.ListJobsParams, a.ListJobsResult, "Jobs, newest first.")
-CANCEL_JOB = _runtime("jobs/cancel", a.CancelJobParams, a.JobStatus, "Cancels a job with the run that it is at.")
-WRITE_STREAM = _runtime("runs/streams/write", b.WriteStreamParams, b.TailResult, "Adds chunks to a stream of a run.")
-READ_STREAM = _runtime("runs/streams/read", b.ReadStreamParams, b.ReadStreamResult, "Chunks of a stream, in order.")
-CLOSE_STREAM = _runtime("runs/streams/close", b.StreamParams, b.TailResult, "Ends a stream before its run ends.")
-LIST_STREAMS = _runtime("runs/streams/list", t.RunParams, b.ListStreamsResult, "The streams of a run.")
-PUT_ARTIFACT = _runtime("runs/artifacts/put", b.PutArtifactParams, b.Artifact, "Gives a blob a name in a run.")
-LIST_ARTIFACTS = _runtime("runs/artifacts/list", t.RunParams, b.ListArtifactsResult, "The artifacts of a run.")
-GET_ARTIFACT = _runtime("runs/artifacts/get", b.GetArtifactParams, b.Artifact, "One artifact.")
-CHECKPOINT = _runtime("runs/checkpoint", b.CheckpointParams, b.CheckpointResult, "Keeps a value for the next attempts.")
+CONNECT = _runtime("connect", types.ConnectParams, types.ConnectResult, "Introduces a peer that dialled the runtime.")
+PUT_BLOB = _runtime("blobs/put", types.PutBlobParams, types.PutBlobResult, "Stores content; the same content once.")
+GET_BLOB = _runtime("blobs/get", types.GetBlobParams, types.GetBlobResult, "Reads content by its id, verified.")
+SUBMIT_RUN = _runtime("runs/submit", runs.SubmitParams, runs.RunStatus, "Executes a flow over many inputs.")
+GET_RUN = _runtime("runs/get", runs.GetRunParams, runs.RunStatus, "Status of a run and, if wanted, its results.")
+APPEND_RUN = _runtime("runs/append", runs.AppendParams, runs.AppendResult, "Adds inputs to an open run.")
+LIST_RUNS = _runtime("runs/list", runs.ListRunsParams, runs.ListRunsResult, "Runs, newest first.")
+LIST_ITEMS = _runtime("runs/items", runs.ListItemsParams, runs.ListItemsResult, "Items of a run, by index.")
+ITEM_STATES = _runtime(
+    "runs/itemStates", observing.ItemStatesParams, observing.ItemStatesResult, "A letter for each item's state."
+)
+LIST_STEPS = _runtime("runs/steps", runs.ListStepsParams, runs.ListStepsResult, "Steps of a run's items.")
+CANCEL_RUN = _runtime("runs/cancel", runs.CancelRunParams, runs.CancelRunResult, "Cancels a run, or some of its items.")
+RESUME_RUN = _runtime("runs/resume", runs.ResumeParams, runs.RunStatus, "Ends a suspension: its step goes on.")
+RESTART_RUN = _runtime(
+    "runs/restart", forking.RestartParams, runs.RunStatus, "Has active steps, or what failed, go again."
+)
+TIME_TRAVEL = _runtime(
+    "runs/timeTravel", forking.TimeTravelParams, runs.RunStatus, "Goes again from a step on, in a fork."
+)
+PAUSE_RUN = _runtime(
+    "runs/pause", runs.RunParams, runs.RunStatus, "Begins no step any more; what is in flight may end."
+)
+UNPAUSE_RUN = _runtime("runs/unpause", runs.RunParams, runs.RunStatus, "Begins steps again.")
+WAKE_UP_RUN = _runtime("runs/wakeUp", runs.WakeUpParams, runs.WakeUpResult, "Ends sleeps before their time.")
+SLEEP = _runtime("runs/sleep", runs.SleepParams, runs.SleepResult, "Sleeps, also over restarts, for an execution.")
+DELETE_RUN = _runtime("runs/delete", runs.RunParams, types.Empty, "Deletes an ended run and its descendants.")
+LIST_EVENTS = _runtime("runs/events", runs.EventsParams, runs.EventsResult, "What happened in a run, in order.")
+SUBMIT_JOB = _runtime(
+    "jobs/submit", automation.SubmitJobParams, automation.JobStatus, "Runs in order; a failure stops the rest."
+)
+GET_JOB = _runtime("jobs/get", automation.GetJobParams, automation.JobStatus, "Status of a job and of its runs.")
+LIST_JOBS = _runtime("jobs/list", automation.ListJobsParams, automation.ListJobsResult, "Jobs, newest first.")
+CANCEL_JOB = _runtime(
+    "jobs/cancel", automation.CancelJobParams, automation.JobStatus, "Cancels a job with the run that it is at."
+)
+WRITE_STREAM = _runtime(
+    "runs/streams/write", byproducts.WriteStreamParams, byproducts.TailResult, "Adds chunks to a stream of a run."
+)
+READ_STREAM = _runtime(
+    "runs/streams/read", byproducts.ReadStreamParams, byproducts.ReadStreamResult, "Chunks of a stream, in order."
+)
+CLOSE_STREAM = _runtime(
+    "runs/streams/close", byproducts.StreamParams, byproducts.TailResult, "Ends a stream before its run ends."
+)
+LIST_STREAMS = _runtime("runs/streams/list", runs.RunParams, byproducts.ListStreamsResult, "The streams of a run.")
+PUT_ARTIFACT = _runtime(
+    "runs/artifacts/put", byproducts.PutArtifactParams, byproducts.Artifact, "Gives a blob a name in a run."
+)
+LIST_ARTIFACTS = _runtime(
+    "runs/artifacts/list", runs.RunParams, byproducts.ListArtifactsResult, "The artifacts of a run."
+)
+GET_ARTIFACT = _runtime("runs/artifacts/get", byproducts.GetArtifactParams, byproducts.Artifact, "One artifact.")
+CHECKPOINT = _runtime(
+    "runs/checkpoint", byproducts.CheckpointParams, byproducts.CheckpointResult, "Keeps a value for the next attempts."
+)
 REGISTER_WEBHOOK = _runtime(
-    "webhooks/register", a.RegisterWebhookParams, t.RegisteredWebhook, "Has events of runs sent to a URL, signed."
+    "webhooks/register",
+    automation.RegisterWebhookParams,
+    runs.RegisteredWebhook,
+    "Has events of runs sent to a URL, signed.",
 )
-LIST_WEBHOOKS = _runtime("webhooks/list", a.ListWebhooksParams, a.ListWebhooksResult, "Webhooks, newest first.")
-DELETE_WEBHOOK = _runtime("webhooks/delete", a.WebhookParams, t.Empty, "Deletes a webhook and its deliveries.")
+LIST_WEBHOOKS = _runtime(
+    "webhooks/list", automation.ListWebhooksParams, automation.ListWebhooksResult, "Webhooks, newest first."
+)
+DELETE_WEBHOOK = _runtime(
+    "webhooks/delete", automation.WebhookParams, types.Empty, "Deletes a webhook and its deliveries."
+)
 LIST_DELIVERIES = _runtime(
-    "webhooks/deliveries", a.ListDeliveriesParams, a.ListDeliveriesResult, "What became of deliveries, newest first."
+    "webhooks/deliveries",
+    automation.ListDeliveriesParams,
+    automation.ListDeliveriesResult,
+    "What became of deliveries, newest first.",
 )
-REDELIVER = _runtime("webhooks/redeliver", a.RedeliverParams, a.RedeliverResult, "Sends deliveries again.")
+REDELIVER = _runtime(
+    "webhooks/redeliver", automation.RedeliverParams, automation.RedeliverResult, "Sends deliveries again."
+)
 CREATE_SCHEDULE = _runtime(
-    "schedules/create", a.CreateScheduleParams, a.Schedule, "Has a run submitted at the times of a cron expression."
+    "schedules/create",
+    automation.CreateScheduleParams,
+    automation.Schedule,
+    "Has a run submitted at the times of a cron expression.",
 )
-LIST_SCHEDULES = _runtime("schedules/list", a.ListSchedulesParams, a.ListSchedulesResult, "Schedules, newest first.")
-PAUSE_SCHEDULE = _runtime("schedules/pause", a.ScheduleParams, a.Schedule, "Has a schedule fire no more.")
-UNPAUSE_SCHEDULE = _runtime("schedules/unpause", a.ScheduleParams, a.Schedule, "Has it fire again, from now on.")
-DELETE_SCHEDULE = _runtime("schedules/delete", a.ScheduleParams, t.Empty, "Deletes a schedule; its runs stay.")
-LIST_SERVERS = _runtime("servers/list", t.Empty, o.ListServersResult, "Component servers, and how they are.")
-VALIDATE_FLOW = _runtime("flows/validate", t.FlowParams, t.ValidateFlowResult, "Checks a flow without storing it.")
-FLOW_VARIABLES = _runtime("flows/variables", t.FlowIdParams, t.VariablesResult, "The schema of a flow's variables.")
-FLOW_GRAPH = _runtime("flows/graph", t.FlowIdParams, t.GraphResult, "Steps and the references between them.")
-EVALUATE = _runtime("flows/evaluate", t.EvaluateParams, t.EvaluateResult, "One item, awaited (before `runs/*`).")
-FLOW_METADATA = _runtime("flows/get_metadata", t.FlowMetadataParams, t.FlowMetadataResult, "Metadata of a flow.")
-SUBMIT_BATCH = _runtime("flows/submit_batch", t.SubmitBatchParams, t.SubmitBatchResult, "Many items, not awaited.")
-GET_BATCH = _runtime("flows/get_batch", t.GetBatchParams, t.GetBatchResult, "Status of a submitted batch.")
+LIST_SCHEDULES = _runtime(
+    "schedules/list", automation.ListSchedulesParams, automation.ListSchedulesResult, "Schedules, newest first."
+)
+PAUSE_SCHEDULE = _runtime(
+    "schedules/pause", automation.ScheduleParams, automation.Schedule, "Has a schedule fire no more."
+)
+UNPAUSE_SCHEDULE = _runtime(
+    "schedules/unpause", automation.ScheduleParams, automation.Schedule, "Has it fire again, from now on."
+)
+DELETE_SCHEDULE = _runtime(
+    "schedules/delete", automation.ScheduleParams, types.Empty, "Deletes a schedule; its runs stay."
+)
+LIST_SERVERS = _runtime(
+    "servers/list", types.Empty, observing.ListServersResult, "Component servers, and how they are."
+)
+VALIDATE_FLOW = _runtime(
+    "flows/validate", flows.FlowParams, flows.ValidateFlowResult, "Checks a flow without storing it."
+)
+FLOW_VARIABLES = _runtime(
+    "flows/variables", flows.FlowIdParams, flows.VariablesResult, "The schema of a flow's variables."
+)
+FLOW_GRAPH = _runtime("flows/graph", flows.FlowIdParams, flows.GraphResult, "Steps and the references between them.")
+EVALUATE = _runtime(
+    "flows/evaluate", compatibility.EvaluateParams, compatibility.EvaluateResult, "One item, awaited (before `runs/*`)."
+)
+FLOW_METADATA = _runtime(
+    "flows/get_metadata", compatibility.FlowMetadataParams, compatibility.FlowMetadataResult, "Metadata of a flow."
+)
+SUBMIT_BATCH = _runtime(
+    "flows/submit_batch", compatibility.SubmitBatchParams, compatibility.SubmitBatchResult, "Many items, not awaited."
+)
+GET_BATCH = _runtime(
+    "flows/get_batch", compatibility.GetBatchParams, compatibility.GetBatchResult, "Status of a submitted batch."
+)
 
 METHODS: Final[Mapping[str, Method]] = {
     value.name: value for value in list(globals().values()) if isinstance(value, Method)

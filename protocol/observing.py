@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from protocol.types import CamelWire, Count, ItemState, Observability
+from protocol.runs import ItemState
+from protocol.types import CamelWire, Count, Observability
 
 MAX_STATES: Final = 100_000
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.fork import holds
 from stepflow_runtime.engine.recovery import fold_journal

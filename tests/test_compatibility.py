@@ -13,7 +13,7 @@ from component_sdk.client import Client
 from component_sdk.run import Run
 from component_sdk.sync import Client as BlockingClient
 from component_sdk.sync import Run as BlockingRun
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 from protocol.vocabulary import DETAILED, WORDS
 from tests.compatibility import COUNTERPARTS, TABLES, Counterpart
 from tests.test_docs import ROOT, find_tests

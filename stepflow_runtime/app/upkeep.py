@@ -12,7 +12,7 @@ import trio
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.log import Logger
-from protocol.types import RunParams
+from protocol.runs import RunParams
 from stepflow_runtime.app.config import Retention
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.model.ids import BlobId, RunId

@@ -14,15 +14,8 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
-from protocol.types import (
-    BlobType,
-    GetRunParams,
-    ItemEntry,
-    ItemResult,
-    Outcome,
-    RunStatus,
-    SubmitParams,
-)
+from protocol.runs import GetRunParams, ItemEntry, ItemResult, Outcome, RunStatus, SubmitParams
+from protocol.types import BlobType
 from stepflow_runtime.model.outcome import NULL, Suspension
 from stepflow_runtime.ports import Execution
 

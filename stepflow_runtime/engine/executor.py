@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from protocol.errors import ItemErrorCode
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
 from stepflow_runtime.engine.cancellation import disown_children, end_grace, request_cancel
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake

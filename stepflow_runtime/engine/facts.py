@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from protocol.lifecycle import advance
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.fork import clip, find_next, holds
 from stepflow_runtime.engine.items import ItemRecord, StepRecord, StepWaits, revive, summarize
 from stepflow_runtime.engine.results import ResultIndex

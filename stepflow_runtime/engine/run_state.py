@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Raw
 
 from protocol.errors import ItemErrorCode
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.commands import (
     Abort,
     CancelledChildren,

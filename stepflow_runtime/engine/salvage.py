@@ -10,7 +10,7 @@ import copy
 from itertools import islice
 
 from protocol.errors import ItemErrorCode
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.fork import make_stretches
 from stepflow_runtime.engine.loading import decode_row

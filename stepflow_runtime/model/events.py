@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from protocol.types import ParentClosePolicy, RunState
+from protocol.runs import ParentClosePolicy, RunState
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.secret import SecretReference

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Diagnostic, Severity
+from protocol.flows import Diagnostic, Severity
 
 
 class Findings(list[Diagnostic]):

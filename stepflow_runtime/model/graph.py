@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from protocol.types import GraphEdge, GraphNode, GraphResult
+from protocol.flows import GraphEdge, GraphNode, GraphResult
 from stepflow_runtime.model.expression_syntax import compile_expression
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow

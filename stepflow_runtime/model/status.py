@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from protocol.types import ItemState, RunState, StepState
+from protocol.runs import ItemState, RunState, StepState
 
 
 class Change(StrEnum):

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import AnyEvent, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports.byproducts import Byproducts

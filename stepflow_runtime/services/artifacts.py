@@ -10,7 +10,8 @@ from blake3 import blake3
 
 from protocol.byproducts import Artifact, GetArtifactParams, ListArtifactsResult, PutArtifactParams
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Observability, RunParams
+from protocol.runs import RunParams
+from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import ArtifactRecord, ByproductStore, Clock

@@ -8,7 +8,8 @@ from __future__ import annotations
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import BlobType, GetRunParams, RunStatus, SubmitParams
+from protocol.runs import GetRunParams, RunStatus, SubmitParams
+from protocol.types import BlobType
 from stepflow_runtime.ports import Execution
 from stepflow_runtime.services.blobs import BlobService
 from stepflow_runtime.services.refusal import RETRY_MS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from protocol.handling import parked
-from protocol.types import CancelOutcome, RunState
+from protocol.runs import CancelOutcome, RunState
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
-from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
-from protocol.types import (
+from protocol.compatibility import (
     BatchDetails,
     BatchOutput,
     BatchState,
@@ -24,15 +23,11 @@ from protocol.types import (
     FlowResult,
     GetBatchParams,
     GetBatchResult,
-    GetRunParams,
-    ItemResult,
-    Outcome,
-    RunState,
-    RunStatus,
     SubmitBatchParams,
     SubmitBatchResult,
-    SubmitParams,
 )
+from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
+from protocol.runs import GetRunParams, ItemResult, Outcome, RunState, RunStatus, SubmitParams
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.model.ids import BlobId

@@ -12,7 +12,8 @@ import msgspec
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Observability, RunState, SubmitParams
+from protocol.runs import RunState, SubmitParams
+from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor

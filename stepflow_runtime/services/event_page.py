@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.types import RunEvent
+from protocol.runs import RunEvent
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import JournalRow

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 import trio
 
 from protocol.handling import parked
-from protocol.types import EventsParams, EventsResult
+from protocol.runs import EventsParams, EventsResult
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId

@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from protocol.types import (
-    ComponentInfo,
-    FlowIdParams,
-    FlowParams,
-    GraphResult,
-    Severity,
-    ValidateFlowResult,
-    VariablesResult,
-)
+from protocol.flows import FlowIdParams, FlowParams, GraphResult, Severity, ValidateFlowResult, VariablesResult
+from protocol.types import ComponentInfo
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs

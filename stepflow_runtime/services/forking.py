@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from protocol.forking import RestartParams, TimeTravelParams
 from protocol.handling import parked
-from protocol.types import Observability, RunState, RunStatus
+from protocol.runs import RunState, RunStatus
+from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.fork import count, holds, make_stretches

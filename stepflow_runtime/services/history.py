@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from protocol.types import ItemResult, Outcome, StepInfo, StepState
+from protocol.runs import ItemResult, Outcome, StepInfo, StepState
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.lineage import Lineage, Place, find_home, find_places, read_lineage
 from stepflow_runtime.engine.results import seq_of

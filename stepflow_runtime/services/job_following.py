@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 
 from protocol.errors import RpcError
 from protocol.log import Logger
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId

@@ -26,7 +26,8 @@ from protocol.automation import (
     SubmitJobParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Observability, SubmitParams
+from protocol.runs import SubmitParams
+from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId

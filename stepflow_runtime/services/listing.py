@@ -7,7 +7,7 @@ from typing import Final
 import trio
 from msgspec import Raw
 
-from protocol.types import (
+from protocol.runs import (
     ItemInfo,
     ItemState,
     ListItemsParams,
@@ -16,9 +16,9 @@ from protocol.types import (
     ListRunsResult,
     ListStepsParams,
     ListStepsResult,
-    Observability,
     StepInfo,
 )
+from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts

@@ -15,7 +15,8 @@ from protocol.observing import (
     ListServersResult,
     ServerInfo,
 )
-from protocol.types import Empty, ItemState
+from protocol.runs import ItemState
+from protocol.types import Empty
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.lineage import ENDED, read_chunk, read_lineage

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Outcome
+from protocol.runs import Outcome
 from stepflow_runtime.engine.fork import count
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent

@@ -9,7 +9,7 @@ from typing import Final
 import trio
 from msgspec import Raw, Struct
 
-from protocol.types import ItemEntry, ItemError, ItemResult, Outcome
+from protocol.runs import ItemEntry, ItemError, ItemResult, Outcome
 from stepflow_runtime.engine.fork import find_nth_gap, holds
 from stepflow_runtime.engine.lineage import ENDED, Lineage, Place, find_places, read_chunk, read_lineage
 from stepflow_runtime.model import events as ev

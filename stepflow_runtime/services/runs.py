@@ -12,13 +12,12 @@ import trio
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import let_go_of_params
-from protocol.types import (
+from protocol.runs import (
     AppendParams,
     AppendResult,
     CancelOutcome,
     CancelRunParams,
     CancelRunResult,
-    Empty,
     GetRunParams,
     RegisteredWebhook,
     ResultOrder,
@@ -29,6 +28,7 @@ from protocol.types import (
     SubmitParams,
     WaitFor,
 )
+from protocol.types import Empty
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.inputs import split_segment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import parked
-from protocol.types import RunParams, RunStatus, SleepParams, SleepResult, WakeUpParams, WakeUpResult
+from protocol.runs import RunParams, RunStatus, SleepParams, SleepResult, WakeUpParams, WakeUpResult
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor

@@ -10,7 +10,8 @@ from functools import lru_cache
 from msgspec import UNSET
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import ItemCounts, RunState, RunStatus, Timestamp
+from protocol.runs import ItemCounts, RunState, RunStatus
+from protocol.types import Timestamp
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunProgress, RunRecord
 

@@ -21,7 +21,7 @@ from protocol.byproducts import (
     StreamInfo,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import RunParams
+from protocol.runs import RunParams
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES

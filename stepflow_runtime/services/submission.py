@@ -10,7 +10,7 @@ from blake3 import blake3
 from msgspec import Raw, Struct
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import FailurePolicy, MaxFailures, SubmitParams
+from protocol.runs import FailurePolicy, MaxFailures, SubmitParams
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.model.canonical import canonical_json, normalize
 from stepflow_runtime.model.events import IdempotencyKey, ParentLink, RunSpec

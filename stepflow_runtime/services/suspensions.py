@@ -16,7 +16,7 @@ from msgspec import UNSET, Struct
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import parked
-from protocol.types import ResumeParams, RunStatus, SuspensionInfo
+from protocol.runs import ResumeParams, RunStatus, SuspensionInfo
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor

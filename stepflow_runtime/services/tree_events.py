@@ -12,7 +12,7 @@ import trio
 from msgspec import Struct
 
 from protocol.handling import parked
-from protocol.types import EventsResult, RunState
+from protocol.runs import EventsResult, RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunFilter, RunRecord, Store

@@ -25,7 +25,8 @@ from protocol.automation import (
     WebhookParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import Empty, RegisteredWebhook, RunWebhookParams
+from protocol.runs import RegisteredWebhook, RunWebhookParams
+from protocol.types import Empty
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.model.events import RunWebhook
 from stepflow_runtime.model.ids import RunId

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import astuple
 
 from protocol.byproducts import Encoding
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import ArtifactRecord, Byproducts, StreamState, StreamWrite

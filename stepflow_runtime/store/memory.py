@@ -11,7 +11,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from protocol.types import BlobType, RunState
+from protocol.runs import RunState
+from protocol.types import BlobType
 from stepflow_runtime.model.events import ParentLink, encode_events
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES

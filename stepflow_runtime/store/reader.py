@@ -11,7 +11,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from protocol.types import BlobType, RunState
+from protocol.runs import RunState
+from protocol.types import BlobType
 from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import (

@@ -13,7 +13,7 @@ import apsw
 import msgspec
 from msgspec.structs import astuple
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import JOURNAL_VERSION
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES

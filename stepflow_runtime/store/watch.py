@@ -11,7 +11,7 @@ from typing import Any
 
 import trio
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunProgress, StreamState, WatchFor

@@ -17,7 +17,8 @@ from starlette.responses import Response
 
 from protocol.byproducts import Artifact, GetArtifactParams, ListArtifactsResult, PutArtifactParams
 from protocol.methods import GET_ARTIFACT, LIST_ARTIFACTS, PUT_ARTIFACT, PUT_BLOB
-from protocol.types import BlobType, GetBlobParams, PutBlobParams, PutBlobResult, RunParams
+from protocol.runs import RunParams
+from protocol.types import BlobType, GetBlobParams, PutBlobParams, PutBlobResult
 from stepflow_runtime.connect.tokens import Role
 from stepflow_runtime.ports import Clock
 from stepflow_runtime.web.gateway import Gateway

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.byproducts import ReadStreamParams
-from protocol.types import EventsParams
+from protocol.runs import EventsParams
 from stepflow_runtime.connect.tokens import Role
 from stepflow_runtime.web.event_stream import KEEP_ALIVE, KEEP_ALIVE_MS, EventStream, Write, format_event
 from stepflow_runtime.web.gateway import Gateway

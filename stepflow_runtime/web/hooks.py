@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.methods import RESUME_RUN
-from protocol.types import GetRunParams, ResumeParams, RunStatus
+from protocol.runs import GetRunParams, ResumeParams, RunStatus
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.leaving import answer_unless_gone
 from stepflow_runtime.web.query import read_flag, read_int

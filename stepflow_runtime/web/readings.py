@@ -9,79 +9,77 @@ from typing import Final
 
 from msgspec import UNSET, Raw, Struct, UnsetType, structs
 
-from protocol import byproducts as b
-from protocol import methods as m
-from protocol import types as t
+from protocol import byproducts, methods, runs, types
 
 
-class RawError(t.ItemError):
+class RawError(runs.ItemError):
     data: Raw | UnsetType = UNSET
 
 
-class RawResult(t.ItemResult):
+class RawResult(runs.ItemResult):
     value: Raw | UnsetType = UNSET
     error: RawError | None = None
 
 
-class RawEntry(t.ItemEntry):
+class RawEntry(runs.ItemEntry):
     result: RawResult
 
 
-class RawSuspension(t.SuspensionInfo, kw_only=True):
+class RawSuspension(runs.SuspensionInfo, kw_only=True):
     payload: Raw | UnsetType = UNSET
     resume_schema: Raw | UnsetType = UNSET
 
 
-class RawRun(t.RunStatus, kw_only=True):
+class RawRun(runs.RunStatus, kw_only=True):
     results: list[RawEntry] | None = None  # type: ignore[assignment]
     suspensions: list[RawSuspension] | None = None  # type: ignore[assignment]
 
 
-class RawItem(t.ItemInfo):
+class RawItem(runs.ItemInfo):
     input: Raw | UnsetType = UNSET
     result: RawResult | None = None
 
 
-class RawItems(t.ListItemsResult):
+class RawItems(runs.ListItemsResult):
     items: list[RawItem]  # type: ignore[assignment]
 
 
-class RawStep(t.StepInfo):
+class RawStep(runs.StepInfo):
     result: RawResult | None = None
     suspension: RawSuspension | None = None
 
 
-class RawSteps(t.ListStepsResult):
+class RawSteps(runs.ListStepsResult):
     steps: list[RawStep]  # type: ignore[assignment]
 
 
-class RawEvent(t.RunEvent):
+class RawEvent(runs.RunEvent):
     data: Raw | UnsetType = UNSET  # type: ignore[assignment]
 
 
-class RawEvents(t.EventsResult):
+class RawEvents(runs.EventsResult):
     events: list[RawEvent]  # type: ignore[assignment]
 
 
-class RawChunk(b.StreamChunk):
+class RawChunk(byproducts.StreamChunk):
     data: Raw
 
 
-class RawChunks(b.ReadStreamResult):
+class RawChunks(byproducts.ReadStreamResult):
     chunks: list[RawChunk]  # type: ignore[assignment]
 
 
-class RawBlob(t.GetBlobResult):
+class RawBlob(types.GetBlobResult):
     data: Raw
 
 
-def _pass_on(method: m.Method, result: type[Struct]) -> m.Method:
+def _pass_on(method: methods.Method, result: type[Struct]) -> methods.Method:
     return structs.replace(method, result=result)
 
 
-GET_RUN: Final = _pass_on(m.GET_RUN, RawRun)
-LIST_ITEMS: Final = _pass_on(m.LIST_ITEMS, RawItems)
-LIST_STEPS: Final = _pass_on(m.LIST_STEPS, RawSteps)
-LIST_EVENTS: Final = _pass_on(m.LIST_EVENTS, RawEvents)
-READ_STREAM: Final = _pass_on(m.READ_STREAM, RawChunks)
-GET_BLOB: Final = _pass_on(m.GET_BLOB, RawBlob)
+GET_RUN: Final = _pass_on(methods.GET_RUN, RawRun)
+LIST_ITEMS: Final = _pass_on(methods.LIST_ITEMS, RawItems)
+LIST_STEPS: Final = _pass_on(methods.LIST_STEPS, RawSteps)
+LIST_EVENTS: Final = _pass_on(methods.LIST_EVENTS, RawEvents)
+READ_STREAM: Final = _pass_on(methods.READ_STREAM, RawChunks)
+GET_BLOB: Final = _pass_on(methods.GET_BLOB, RawBlob)

@@ -29,13 +29,10 @@ from protocol.dispatch import Dispatcher, Handler
 from protocol.errors import ErrorCode
 from protocol.link import Link
 from protocol.methods import Side
-from protocol.streams import adopt_socket_stream
-from protocol.types import (
+from protocol.runs import (
     AppendResult,
     CancelOutcome,
     CancelRunResult,
-    ConnectParams,
-    ConnectResult,
     EventsParams,
     EventsResult,
     GetRunParams,
@@ -43,15 +40,15 @@ from protocol.types import (
     ItemEntry,
     ItemError,
     ItemResult,
-    Limits,
     ListRunsResult,
     Outcome,
-    PutBlobResult,
     ResultOrder,
     RunEvent,
     RunState,
     RunStatus,
 )
+from protocol.streams import adopt_socket_stream
+from protocol.types import ConnectParams, ConnectResult, Limits, PutBlobResult
 
 AT = "2025-01-15T10:30:00.000Z"
 

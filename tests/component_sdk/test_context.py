@@ -14,7 +14,8 @@ from component_sdk.testing import FakeRuntime
 from protocol import methods
 from protocol.errors import ErrorCode
 from protocol.link import Link
-from protocol.types import BlobType, GetBlobParams, GetBlobResult, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
+from protocol.runs import RunStatus, SubmitParams
+from protocol.types import BlobType, GetBlobParams, GetBlobResult, PutBlobParams, PutBlobResult
 from tests.component_sdk.runtimes import open_server
 
 FLOW = {"name": "sub", "steps": [], "output": {"$input": "$"}}

@@ -16,7 +16,7 @@ from component_sdk import BlockingContext, RegistrationError, StepflowContext, U
 from component_sdk.codec import convert, decode, encode, make_decoder, make_schema
 from component_sdk.component import make_component
 from component_sdk.signature import Backend, read_signature
-from protocol.types import ItemEntry, ItemResult, Outcome
+from protocol.runs import ItemEntry, ItemResult, Outcome
 
 if TYPE_CHECKING:
     from somewhere import Missing  # type: ignore[import-not-found]

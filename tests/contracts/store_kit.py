@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Raw
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import AnyEvent, IdempotencyKey, ParentLink, RunCreated, RunSpec, StepSucceeded
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import CommitResult, RunProgress, RunWrite

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from protocol.byproducts import Encoding
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import (
     ArtifactRecord,

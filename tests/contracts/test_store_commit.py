@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import ParentLink, RunCompleted, decode_events
 from stepflow_runtime.ports import (
     Committed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import Fork, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Committed, Conflict, RunFilter

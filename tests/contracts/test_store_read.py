@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.events import ParentLink
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import InputSegment, ResultChunk, RunFilter, RunRecord

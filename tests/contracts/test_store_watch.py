@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import RunProgress, WatchFor
 from tests.contracts.store_kit import AnyStore, addition, create, end, name_run, step

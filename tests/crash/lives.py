@@ -21,7 +21,7 @@ import trio.testing
 from msgspec import Struct, field
 
 from protocol.errors import RpcError
-from protocol.types import RunState, RunStatus, WaitFor
+from protocol.runs import RunState, RunStatus, WaitFor
 from stepflow_runtime.model.events import StepFailed, StepSucceeded
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Outcome, Suspension

@@ -14,7 +14,7 @@ from protocol.automation import (
     RunTemplate,
     SubmitJobParams,
 )
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.ports import RunFilter
 from stepflow_runtime.store.sqlite import SqliteStore
 from tests.stepflow_runtime.engine.world import CHAIN, World

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from protocol.types import BlobType, RunParams, RunStatus
+from protocol.runs import RunParams, RunStatus
+from protocol.types import BlobType
 from stepflow_runtime.ports import Execution
 from tests.stepflow_runtime.engine.world import World, flow, step, values
 from tests.stepflow_runtime.services.byproduct_kit import Peer

@@ -19,10 +19,11 @@ import trio
 from protocol import methods
 from protocol.dispatch import Dispatcher
 from protocol.errors import RpcError
+from protocol.flows import Severity
 from protocol.framing import LineSplitter
 from protocol.methods import METHODS, Side
 from protocol.peer import ConnectionBroken, NotificationReceived, Peer, RequestReceived
-from protocol.types import Limits, Severity
+from protocol.types import Limits
 from stepflow_runtime.app.config import ConfigError
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.engine.plan import compile_plan

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from protocol.types import WaitFor
+from protocol.runs import WaitFor
 from stepflow_runtime.model.outcome import Answer, Suspension
 from stepflow_runtime.ports import Execution
 from stepflow_runtime.services.audit import Audit

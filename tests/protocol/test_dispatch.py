@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from protocol.dispatch import Dispatcher
 from protocol.errors import ErrorCode, RpcError
 from protocol.methods import Side
-from protocol.types import Empty, GetRunParams, ResultOrder
+from protocol.runs import GetRunParams, ResultOrder
+from protocol.types import Empty
 
 
 async def get_run(params: GetRunParams, context: object) -> object:

@@ -15,8 +15,9 @@ from protocol.handling import HandlingLimits, let_go_of_params, parked
 from protocol.link import Link
 from protocol.methods import CANCEL_REQUEST, EXECUTE, GET_RUN, PING, Side
 from protocol.peer import Answer
+from protocol.runs import GetRunParams
 from protocol.streams import memory_stream_pair
-from protocol.types import Empty, GetRunParams, Limits
+from protocol.types import Empty, Limits
 
 from .wires import open_links
 

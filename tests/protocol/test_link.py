@@ -17,6 +17,7 @@ from protocol.errors import ErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.link import Link
 from protocol.methods import DISCOVER, EXECUTE, GET_BLOB, GET_RUN, INITIALIZED, LIST_COMPONENTS, PING, SUBMIT_RUN, Side
 from protocol.peer import Answer, RequestReceived
+from protocol.runs import GetRunParams, SubmitParams
 from protocol.streams import memory_stream_pair
 from protocol.types import (
     BlobType,
@@ -26,9 +27,7 @@ from protocol.types import (
     ExecuteParams,
     GetBlobParams,
     GetBlobResult,
-    GetRunParams,
     Limits,
-    SubmitParams,
 )
 
 from .wires import PAIRS, OpenPair, open_links

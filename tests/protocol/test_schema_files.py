@@ -10,7 +10,8 @@ import pytest
 
 from docs.schema import FILES, FOLDER, render
 from protocol.methods import METHODS
-from protocol.types import ExecuteParams, InitializeParams, Limits, Observability, SubmitParams
+from protocol.runs import SubmitParams
+from protocol.types import ExecuteParams, InitializeParams, Limits, Observability
 
 SHAPES = json.loads((FOLDER / "protocol.schema.json").read_text())
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from protocol.types import ItemCounts, RunState, RunStatus
+from protocol.runs import ItemCounts, RunState, RunStatus
 from protocol.vocabulary import DETAILED, VOCABULARIES, WORDS, Vocabulary, translate
 
 AT = "2025-01-15T10:30:00.000Z"

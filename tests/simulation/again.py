@@ -10,7 +10,7 @@ from msgspec import Struct
 from protocol import methods as m
 from protocol.errors import ErrorCode, RpcError
 from protocol.forking import RestartParams, TimeTravelParams
-from protocol.types import ItemEntry, Outcome, RunStatus
+from protocol.runs import ItemEntry, Outcome, RunStatus
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from protocol.errors import ItemErrorCode
-from protocol.types import Outcome, RunStatus
+from protocol.runs import Outcome, RunStatus
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

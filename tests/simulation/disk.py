@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import trio
 
-from protocol.types import BlobType, RunState
+from protocol.runs import RunState
+from protocol.types import BlobType
 from stepflow_runtime.model.events import RunForked, RunPaused, StepSuspended
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES

@@ -15,8 +15,8 @@ from unittest.mock import patch
 import trio
 
 from protocol.link import Link
+from protocol.runs import SubmitParams
 from protocol.sender import Sender
-from protocol.types import SubmitParams
 from stepflow_runtime.connect.in_flight import InFlight
 from stepflow_runtime.engine import recovery
 from stepflow_runtime.engine.commands import Wake

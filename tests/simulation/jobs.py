@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from protocol import methods as m
 from protocol.automation import CancelJobParams, GetJobParams, JobStatus, RunTemplate, SubmitJobParams
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from tests.simulation.workload import PLAIN, Client, draw_input

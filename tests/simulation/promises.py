@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.types import ItemEntry, RunState, RunStatus
+from protocol.runs import ItemEntry, RunState, RunStatus
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import trio
 
-from protocol.types import RunWebhookParams
+from protocol.runs import RunWebhookParams
 from stepflow_runtime.app.sealing import KeyFileSealer
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.ports import SendFailed

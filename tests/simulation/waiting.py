@@ -15,7 +15,7 @@ from msgspec import Raw
 from component_sdk import StepflowContext
 from protocol import methods as m
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import (
+from protocol.runs import (
     GetRunParams,
     Outcome,
     ResumeParams,

@@ -18,17 +18,16 @@ from protocol import methods as m
 from protocol.errors import ErrorCode, LinkClosed, RpcError
 from protocol.link import Link
 from protocol.methods import Method
-from protocol.types import (
+from protocol.runs import (
     AppendParams,
-    BlobType,
     CancelRunParams,
     EventsParams,
     GetRunParams,
-    PutBlobParams,
     ResultOrder,
     RunStatus,
     SubmitParams,
 )
+from protocol.types import BlobType, PutBlobParams
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from tests.simulation import again, waiting
 from tests.simulation.deadly import check_ends

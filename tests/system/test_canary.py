@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from component_sdk.client import Client, open_client
-from protocol.types import RunWebhookParams
+from protocol.runs import RunWebhookParams
 from stepflow_runtime.connect.leftovers import MARK
 from tests.system.servers import config
 

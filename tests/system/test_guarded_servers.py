@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from component_sdk.client import open_client
+from protocol.runs import RunStatus
 from protocol.tls import TlsFiles
-from protocol.types import RunStatus
 from stepflow_runtime.app.config import AcceptConfig, Config, DialConfig, Listen, MemoryStorage, RuntimeLimits
 from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.routes import Route

@@ -12,7 +12,7 @@ import trio
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
 from protocol.methods import CANCEL_RUN
-from protocol.types import CancelRunParams, RunState, RunStatus
+from protocol.runs import CancelRunParams, RunState, RunStatus
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.submission import Submission, submit
 from stepflow_runtime.app.cli.watch import follow_run

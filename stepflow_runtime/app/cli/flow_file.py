@@ -10,7 +10,8 @@ import click
 from msgspec import Struct
 
 from protocol.errors import RpcError
-from protocol.types import ComponentInfo, Diagnostic, Severity
+from protocol.flows import Diagnostic, Severity
+from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.arguments import read_file
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.model.canonical import blob_id, canonical_json

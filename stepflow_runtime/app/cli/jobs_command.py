@@ -17,7 +17,7 @@ from protocol.automation import (
     SubmitJobParams,
 )
 from protocol.methods import CANCEL_JOB, GET_JOB, LIST_JOBS, SUBMIT_JOB
-from protocol.types import RunState
+from protocol.runs import RunState
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option

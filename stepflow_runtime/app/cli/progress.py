@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 
 
 class _RateColumn(ProgressColumn):

@@ -7,7 +7,7 @@ from msgspec import Raw, Struct
 from rich.markup import escape
 
 from protocol.link import Link
-from protocol.types import Outcome, ResultOrder, RunStatus
+from protocol.runs import Outcome, ResultOrder, RunStatus
 from stepflow_runtime.app.cli.options import Format
 from stepflow_runtime.app.cli.output import (
     describe_duration,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
 from protocol.methods import DELETE_RUN, LIST_RUNS
-from protocol.types import ListRunsParams, ListRunsResult, RunParams, RunState, RunStatus
+from protocol.runs import ListRunsParams, ListRunsResult, RunParams, RunState, RunStatus
 
 _PAGE = 200
 

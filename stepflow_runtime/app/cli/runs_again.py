@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, Struct
 
 from protocol.forking import RestartParams, TimeTravelParams
 from protocol.methods import RESTART_RUN, TIME_TRAVEL, Method
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 from stepflow_runtime.app.cli.arguments import read_json, read_pairs
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from protocol.methods import CANCEL_RUN, DELETE_RUN, GET_RUN, LIST_RUNS
-from protocol.types import (
+from protocol.runs import (
     CancelOutcome,
     CancelRunParams,
     CancelRunResult,

@@ -8,7 +8,7 @@ import click
 from msgspec import UNSET, Raw
 
 from protocol.methods import PAUSE_RUN, RESUME_RUN, UNPAUSE_RUN, WAKE_UP_RUN, Method
-from protocol.types import ResumeParams, RunParams, RunStatus, WakeUpParams, WakeUpResult
+from protocol.runs import ResumeParams, RunParams, RunStatus, WakeUpParams, WakeUpResult
 from stepflow_runtime.app.cli.arguments import read_json
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link

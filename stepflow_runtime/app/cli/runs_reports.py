@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from protocol.byproducts import DEFAULT_NAMESPACE, Artifact, Encoding, ListArtifactsResult, ReadStreamParams
 from protocol.link import Link
 from protocol.methods import LIST_ARTIFACTS, LIST_EVENTS, READ_STREAM
-from protocol.types import EventsParams, EventsResult, RunEvent, RunParams
+from protocol.runs import EventsParams, EventsResult, RunEvent, RunParams
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option

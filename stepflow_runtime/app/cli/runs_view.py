@@ -11,7 +11,7 @@ import msgspec
 from rich.markup import escape
 
 from protocol.byproducts import Artifact
-from protocol.types import RunEvent, RunStatus
+from protocol.runs import RunEvent, RunStatus
 from stepflow_runtime.app.cli.boundary import Settings
 from stepflow_runtime.app.cli.options import Format
 from stepflow_runtime.app.cli.output import describe_duration, paint, print_facts, print_rows, seconds_between, shorten

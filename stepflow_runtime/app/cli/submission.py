@@ -13,7 +13,8 @@ from msgspec import Raw, Struct
 
 from protocol.link import Link
 from protocol.methods import APPEND_RUN, PUT_BLOB, SUBMIT_RUN
-from protocol.types import AppendParams, BlobType, MaxFailures, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
+from protocol.runs import AppendParams, MaxFailures, RunStatus, SubmitParams
+from protocol.types import BlobType, PutBlobParams, PutBlobResult
 from stepflow_runtime.app.cli.arguments import JsonLines, read_json, read_object, read_pairs
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.options import F

@@ -9,7 +9,7 @@ import click
 
 from protocol.errors import LinkClosed
 from protocol.methods import GET_RUN
-from protocol.types import GetRunParams
+from protocol.runs import GetRunParams
 from stepflow_runtime.app.cli.attended import AttendedRun
 from stepflow_runtime.app.cli.boundary import ExitCode, find_leaves, run_async
 from stepflow_runtime.app.cli.flow_file import load_valid_flow

@@ -13,7 +13,8 @@ from rich.markup import escape
 
 from protocol.link import Link
 from protocol.methods import PUT_BLOB, SUBMIT_RUN
-from protocol.types import BlobType, PutBlobParams, PutBlobResult, RunStatus, SubmitParams
+from protocol.runs import RunStatus, SubmitParams
+from protocol.types import BlobType, PutBlobParams, PutBlobResult
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async, warn
 from stepflow_runtime.app.cli.case_update import update_cases
 from stepflow_runtime.app.cli.cases import Suite, Verdict, choose_config, diff, find_suites, judge

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from protocol.link import Link
 from protocol.methods import GET_RUN
-from protocol.types import GetRunParams, ResultOrder, RunState, RunStatus
+from protocol.runs import GetRunParams, ResultOrder, RunState, RunStatus
 from stepflow_runtime.app.cli.boundary import ExitCode
 
 PAGE_ITEMS: Final = 1000

@@ -21,7 +21,7 @@ from protocol.automation import (
     WebhookParams,
 )
 from protocol.methods import DELETE_WEBHOOK, LIST_DELIVERIES, LIST_WEBHOOKS, REDELIVER, REGISTER_WEBHOOK
-from protocol.types import RegisteredWebhook
+from protocol.runs import RegisteredWebhook
 from stepflow_runtime.app.cli.arguments import read_pairs
 from stepflow_runtime.app.cli.boundary import CliError, run_async
 from stepflow_runtime.app.cli.link import open_link

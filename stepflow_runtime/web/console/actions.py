@@ -19,7 +19,7 @@ from protocol.methods import (
     UNPAUSE_RUN,
     WAKE_UP_RUN,
 )
-from protocol.types import CancelRunParams, GetRunParams, ResumeParams, RunParams, RunStatus, WakeUpParams
+from protocol.runs import CancelRunParams, GetRunParams, ResumeParams, RunParams, RunStatus, WakeUpParams
 from stepflow_runtime.web.console.bodies import read_fields
 from stepflow_runtime.web.console.forms import read_form, read_json
 from stepflow_runtime.web.gateway import Gateway

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from protocol.types import GraphNode, GraphResult
+from protocol.flows import GraphNode, GraphResult
 
 WIDTH: Final = 208
 HEIGHT: Final = 60

@@ -8,18 +8,11 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from protocol.flows import FlowIdParams
 from protocol.methods import FLOW_GRAPH, LIST_RUNS, LIST_SERVERS
 from protocol.observing import ListServersResult
-from protocol.types import (
-    BlobType,
-    Empty,
-    FlowIdParams,
-    GetBlobParams,
-    ListRunsParams,
-    ListRunsResult,
-    RunState,
-    RunStatus,
-)
+from protocol.runs import ListRunsParams, ListRunsResult, RunState, RunStatus
+from protocol.types import BlobType, Empty, GetBlobParams
 from stepflow_runtime.connect.tokens import Role
 from stepflow_runtime.web.console.graph_layout import draw
 from stepflow_runtime.web.console.rendering import Renderer

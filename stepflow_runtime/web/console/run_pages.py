@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.byproducts import ListArtifactsResult, ListStreamsResult
+from protocol.flows import FlowIdParams
 from protocol.methods import FLOW_GRAPH, ITEM_STATES, LIST_ARTIFACTS, LIST_RUNS, LIST_STREAMS, METHODS
 from protocol.observing import ItemStatesParams
-from protocol.types import (
+from protocol.runs import (
     EventsParams,
-    FlowIdParams,
     GetRunParams,
     ItemState,
     ListItemsParams,

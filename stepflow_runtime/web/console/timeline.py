@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from protocol.types import StepInfo
+from protocol.runs import StepInfo
 from stepflow_runtime.web.console.times import parse_ms, show_duration
 
 SPAN: Final = 1000

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from protocol.types import RunStatus
+from protocol.runs import RunStatus
 
 
 class Line(Struct):

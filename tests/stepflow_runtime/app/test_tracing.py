@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from protocol.link import Link
 from protocol.methods import PUT_BLOB, SUBMIT_RUN
-from protocol.types import BlobType, Observability, PutBlobParams, RunStatus, SubmitParams
+from protocol.runs import RunStatus, SubmitParams
+from protocol.types import BlobType, Observability, PutBlobParams
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.opening import open_runtime
 

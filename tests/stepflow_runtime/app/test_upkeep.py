@@ -13,7 +13,8 @@ from protocol.errors import ErrorCode, RpcError
 from protocol.forking import RestartParams
 from protocol.link import Link
 from protocol.methods import CANCEL_RUN, GET_BLOB, LIST_RUNS, PUT_BLOB, RESTART_RUN, SUBMIT_RUN
-from protocol.types import CancelRunParams, GetBlobParams, ListRunsParams, PutBlobParams, SubmitParams
+from protocol.runs import CancelRunParams, ListRunsParams, SubmitParams
+from protocol.types import GetBlobParams, PutBlobParams
 from stepflow_runtime.app.config import Config, Retention, SqliteStorage, default_config
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.opening import open_runtime

@@ -12,8 +12,7 @@ import trio.testing
 from msgspec import Raw
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import (
-    BlobType,
+from protocol.runs import (
     GetRunParams,
     ItemCounts,
     ItemEntry,
@@ -24,6 +23,7 @@ from protocol.types import (
     RunStatus,
     SubmitParams,
 )
+from protocol.types import BlobType
 from stepflow_runtime.app.system import SystemClock
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.builtins import BuiltinPlugin

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.cancellation import end_grace, request_cancel
 from stepflow_runtime.engine.commands import Abort, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake

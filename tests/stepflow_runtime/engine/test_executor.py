@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import CancelOutcome, RunState
+from protocol.runs import CancelOutcome, RunState
 from stepflow_runtime.engine.committer import Superseded
 from stepflow_runtime.engine.inputs import MAX_BUFFERED
 from stepflow_runtime.model.events import ItemsStarted, StepSucceeded

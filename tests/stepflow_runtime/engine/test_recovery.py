@@ -10,7 +10,7 @@ import trio
 from msgspec.structs import replace
 
 from protocol.errors import ItemErrorCode
-from protocol.types import ListRunsParams, RunState
+from protocol.runs import ListRunsParams, RunState
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import StoreUnavailable

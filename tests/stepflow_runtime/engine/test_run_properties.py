@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import completions

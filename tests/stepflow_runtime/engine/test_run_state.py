@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from protocol.errors import ItemErrorCode
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.run_state import ALONE_AFTER, FAILURE_POLICY, RUN_TIMEOUT
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.outcome import Failure

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from protocol.types import RunState as RunStatus
+from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.items import summarize
 from stepflow_runtime.model import events as ev

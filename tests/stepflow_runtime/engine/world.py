@@ -19,10 +19,9 @@ from msgspec import Raw
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.forking import RestartParams, TimeTravelParams
-from protocol.types import (
+from protocol.runs import (
     AppendParams,
     AppendResult,
-    BlobType,
     CancelRunParams,
     CancelRunResult,
     GetRunParams,
@@ -33,6 +32,7 @@ from protocol.types import (
     SubmitParams,
     WakeUpParams,
 )
+from protocol.types import BlobType
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.effects import deliver_effects
 from stepflow_runtime.engine.executor import Executor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocol.types import GraphEdge, GraphNode
+from protocol.flows import GraphEdge, GraphNode
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.graph import build_graph, find_cycle, find_reachable, render_mermaid
 

@@ -10,7 +10,8 @@ import trio
 
 from protocol.byproducts import GetArtifactParams
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import BlobType, RunParams
+from protocol.runs import RunParams
+from protocol.types import BlobType
 from stepflow_runtime.services.additions import ByproductLimits
 from tests.stepflow_runtime.engine.world import BOOM, ONE, World, flow, hold, memory_world, step
 from tests.stepflow_runtime.services.byproduct_kit import Peer

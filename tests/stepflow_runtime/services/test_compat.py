@@ -16,7 +16,7 @@ from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.link import Link
 from protocol.messages import encode_params
 from protocol.methods import METHODS
-from protocol.types import ItemError, ItemResult, Outcome
+from protocol.runs import ItemError, ItemResult, Outcome
 from stepflow_runtime.app.config import AcceptConfig, Config, MemoryStorage, MockConfig, RuntimeLimits
 from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.connect.mock import read_behaviors

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import ResultOrder, RunStatus
+from protocol.runs import ResultOrder, RunStatus
 from stepflow_runtime.engine.fork import find_dependants
 from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.model.flow import parse_flow

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import (
+from protocol.runs import (
     EventsParams,
     ItemState,
     ListItemsParams,

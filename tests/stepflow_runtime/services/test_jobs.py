@@ -18,7 +18,7 @@ from protocol.automation import (
     SubmitJobParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import ListRunsParams, RunState
+from protocol.runs import ListRunsParams, RunState
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.ports import Execution, Kind, StoreUnavailable
 from stepflow_runtime.services.submission import SubmitLimits

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import (
+from protocol.runs import (
     EventsParams,
     EventsResult,
     ItemState,

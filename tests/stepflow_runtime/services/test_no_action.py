@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from protocol.types import EventsParams, ListRunsParams, RunState
+from protocol.runs import EventsParams, ListRunsParams, RunState
 from stepflow_runtime.model.outcome import NoAction
 from stepflow_runtime.ports import Execution
 from stepflow_runtime.store.memory import open_memory

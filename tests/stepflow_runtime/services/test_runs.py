@@ -13,7 +13,7 @@ import trio
 from msgspec import Raw
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import CancelOutcome, MaxFailures, ResultOrder, RunParams, RunState, RunStatus, SubmitParams
+from protocol.runs import CancelOutcome, MaxFailures, ResultOrder, RunParams, RunState, RunStatus, SubmitParams
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Execution, RunFilter
 from stepflow_runtime.services import waiting

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from protocol.automation import CreateScheduleParams, ListSchedulesParams, RunTemplate, Schedule, ScheduleParams
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import ListRunsParams, RunState, RunStatus
+from protocol.runs import ListRunsParams, RunState, RunStatus
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.ports import StoreUnavailable
 from stepflow_runtime.services.cron import check_cron, next_after

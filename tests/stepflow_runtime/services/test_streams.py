@@ -8,7 +8,7 @@ import trio
 
 from protocol.byproducts import Encoding, ReadStreamResult
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import RunParams, RunState
+from protocol.runs import RunParams, RunState
 from stepflow_runtime.services.additions import ByproductLimits
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (

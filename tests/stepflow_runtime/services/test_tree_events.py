@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import EventsParams, EventsResult, RunEvent
+from protocol.runs import EventsParams, EventsResult, RunEvent
 from stepflow_runtime.ports import Execution
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import ONE, World, flow, hold, memory_world, open_world, settle_down, step

@@ -20,7 +20,7 @@ from protocol.automation import (
     WebhookParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from protocol.types import RegisteredWebhook, RunParams, RunWebhookParams
+from protocol.runs import RegisteredWebhook, RunParams, RunWebhookParams
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.model.signature import read_secret, sign, write_secret
 from stepflow_runtime.ports import Execution, SendFailed, StoreUnavailable

@@ -16,7 +16,8 @@ import pytest
 import trio
 import trio.testing
 
-from protocol.types import BlobType, RunState
+from protocol.runs import RunState
+from protocol.types import BlobType
 from stepflow_runtime.model import status
 from stepflow_runtime.model.canonical import blob_id
 from stepflow_runtime.model.events import ParentLink

@@ -18,7 +18,8 @@ import trio
 
 from protocol.link import Link
 from protocol.methods import PUT_BLOB, SUBMIT_RUN
-from protocol.types import BlobType, PutBlobParams, RunStatus, SubmitParams
+from protocol.runs import RunStatus, SubmitParams
+from protocol.types import BlobType, PutBlobParams
 from stepflow_runtime.app import mcp as app_mcp
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.opening import open_runtime
