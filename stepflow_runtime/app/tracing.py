@@ -21,8 +21,9 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, TraceFlags
 from stepflow_runtime import __version__
 from stepflow_runtime.app.config import TelemetryConfig
 from stepflow_runtime.connect.answers import AnswerQueue
-from stepflow_runtime.model.events import AnyEvent, RunCompleted, RunSpec
+from stepflow_runtime.model.events import AnyEvent, RunCompleted
 from stepflow_runtime.model.outcome import Answer, Failure, Suspension
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.trace import SpanContext, is_sampled, span_of_execution, span_of_run
 from stepflow_runtime.ports import Announcer, Clock, ComponentCaller, Delivery, Execution, ExecutionSink
 

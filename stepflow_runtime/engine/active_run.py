@@ -11,8 +11,9 @@ from msgspec import Struct
 from stepflow_runtime.engine.byproducts import RunByproducts
 from stepflow_runtime.engine.commands import Command
 from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.snapshot import take_snapshot
 from stepflow_runtime.engine.timers import Timer
-from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.trace import span_of_run
 from stepflow_runtime.ports import CommitResult, InputSegment, Lease, Message, RunProgress, RunRecord, RunWrite
 
@@ -151,7 +152,7 @@ class ActiveRun:
         self._since_snapshot += len(events)
         snapshot = None
         if self._since_snapshot > SNAPSHOT_EVERY + 4 * len(facts.live):
-            snapshot, self._since_snapshot = facts.snapshot(), 0
+            snapshot, self._since_snapshot = take_snapshot(facts), 0
         write = RunWrite(
             run_id=self.spec.run_id,
             lease=self.lease,

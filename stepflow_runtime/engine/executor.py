@@ -32,9 +32,10 @@ from stepflow_runtime.engine.taking_up import read_reuses_of
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.engine.waking import Waking
-from stepflow_runtime.model.events import ParentLink, RunForked, RunSpec
+from stepflow_runtime.model.events import RunForked
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, Failure, Suspension
+from stepflow_runtime.model.spec import ParentLink, RunSpec
 from stepflow_runtime.ports import (
     Announcer,
     Clock,

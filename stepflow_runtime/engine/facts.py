@@ -2,7 +2,7 @@
 
 `RunFacts.fold` is the only thing that changes them, in a live run and in recovery alike, so the state after a restart
 is the state before it. What is kept is O(in flight): items that have ended leave only their counts, and an entry of a
-result chunk. `snapshot` and `restore` carry it over a restart; the journal's tail is folded on top.
+result chunk. A `snapshot` carries it over a restart; the journal's tail is folded on top.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from msgspec import Struct
 from protocol.lifecycle import advance
 from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.fork import clip, find_next, holds
-from stepflow_runtime.engine.items import ItemRecord, StepRecord, StepWaits, revive, summarize
+from stepflow_runtime.engine.items import ItemRecord, StepRecord, StepWaits, revive
 from stepflow_runtime.engine.results import ResultIndex
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, Nap, Parked, RetryCause, RunSpec, StepSummary
+from stepflow_runtime.model.events import AnyEvent, Nap, Parked, RetryCause
 from stepflow_runtime.model.outcome import Resume
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.status import RUN, TERMINAL_RUN_STATES, Change
 from stepflow_runtime.ports import ItemRef, ResultChunk, RunProgress
 
@@ -147,66 +148,6 @@ class RunFacts:
             progress.started_at_ms = at_ms
         if progress.completed_at_ms is None and self.is_terminal:
             progress.completed_at_ms = at_ms
-
-    def snapshot(self) -> bytes:
-        """All of it but the open result chunks, which the store has anyway."""
-        return _encode(
-            Snapshot(
-                progress=self.progress,
-                spec=self.spec,
-                next_item=self.next_item,
-                skipped=self.skipped,
-                recoveries=self.recoveries,
-                stopped=self.stopped,
-                cancelled_by_request=self.cancelled_by_request,
-                live=[(item.index, item.since, summarize(item)) for item in self.live.values()],
-                cancelling={
-                    item.index: item.cancel_reason
-                    for item in (*self.live.values(), *self.queued.values())
-                    if item.cancelling
-                },
-                stops={item.index: item.stops for item in self.live.values() if item.stops},
-                held=[item.index for item in self.live.values() if item.held],
-                idle={item.index: item.idle for item in (*self.live.values(), *self.queued.values()) if item.idle},
-                queued=[(item.index, item.since, summarize(item)) for item in self.queued.values()],
-                awake_through=self.awake_through,
-                has_suspended=self.has_suspended,
-                resumptions=list(self.resumptions),
-                forked=self.forked,
-            )
-        )
-
-    @classmethod
-    def restore(cls, seq: int, snapshot: bytes) -> RunFacts:
-        """The facts as of `seq`; fold the journal's tail on top, then `restore_results`."""
-        facts, saved = cls(), _decoder.decode(snapshot)
-        facts.seq = seq
-        facts.spec = saved.spec
-        facts.progress = saved.progress
-        facts.next_item = saved.next_item
-        facts.skipped = saved.skipped
-        facts.recoveries = saved.recoveries
-        facts.stopped = saved.stopped
-        facts.cancelled_by_request = saved.cancelled_by_request
-        facts.live = {index: revive(index, since, steps) for index, since, steps in saved.live}
-        facts.queued = {index: revive(index, since, steps) for index, since, steps in saved.queued}
-        facts.awake_through = saved.awake_through
-        facts.has_suspended = saved.has_suspended
-        facts.resumptions.extend(saved.resumptions)
-        facts.forked = saved.forked
-        for index, reason in saved.cancelling.items():
-            item = facts.find(index)
-            if item is not None:
-                item.cancelling, item.cancel_reason = True, reason
-        for index, stops in saved.stops.items():
-            facts.live[index].stops = stops
-        for index in saved.held:
-            facts.live[index].held = True
-        for index, idle in saved.idle.items():
-            item = facts.find(index)
-            if item is not None:
-                item.idle = idle
-        return facts
 
     def restore_results(self, chunks: Iterable[ResultChunk]) -> None:
         """Takes back the open result chunks as the store has them, which is as of the journal's end."""
@@ -498,29 +439,3 @@ class RunFacts:
 
 
 _CHANGES: Final = {RunStatus.SUCCESS: Change.SUCCEED, RunStatus.FAILED: Change.FAIL, RunStatus.CANCELLED: Change.CANCEL}
-
-
-class Snapshot(Struct, kw_only=True):
-    """`RunFacts` as stored; `live` is (index, since, steps) each, `cancelling` the reasons by index."""
-
-    spec: RunSpec | None
-    progress: RunProgress
-    next_item: int
-    skipped: set[int]
-    recoveries: list[int]
-    stopped: str | None
-    cancelled_by_request: bool
-    live: list[tuple[int, int, tuple[StepSummary, ...]]]
-    cancelling: dict[int, str | None]
-    stops: dict[int, int] = {}
-    held: list[int] = []
-    idle: dict[int, int] = {}
-    queued: list[tuple[int, int, tuple[StepSummary, ...]]] = []
-    awake_through: int = 0
-    has_suspended: bool = False
-    resumptions: list[Resumption] = []
-    forked: ev.RunForked | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-_decoder = msgspec.json.Decoder(Snapshot)

@@ -13,8 +13,9 @@ from typing import Final
 from msgspec import UNSET, Struct
 
 from stepflow_runtime.engine.plan import Plan
-from stepflow_runtime.model.events import Fork, StepSuspended, Stretches
+from stepflow_runtime.model.events import StepSuspended, Stretches
 from stepflow_runtime.model.outcome import Failure, Outcome, Resume
+from stepflow_runtime.model.spec import Fork
 
 
 class PastStep(Struct, frozen=True):

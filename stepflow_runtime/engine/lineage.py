@@ -14,16 +14,9 @@ from msgspec import Struct
 
 from stepflow_runtime.engine.fork import clip, count_below, holds
 from stepflow_runtime.engine.results import decode_refs, seq_of
-from stepflow_runtime.model.events import (
-    AnyEvent,
-    Fork,
-    ItemsCancelled,
-    RunForked,
-    RunSpec,
-    completions,
-    decode_events,
-)
+from stepflow_runtime.model.events import AnyEvent, ItemsCancelled, RunForked, completions, decode_events
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, JournalRow, Store
 
 

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Raw
 
 from stepflow_runtime.engine.inputs import split_segment
-from stepflow_runtime.model.events import AnyEvent, RunSpec, decode_events
+from stepflow_runtime.model.events import AnyEvent, decode_events
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import InputSegment, JournalRow, Store, StoreCorrupt
 
 _inputs_decoder = msgspec.json.Decoder(list[Raw])

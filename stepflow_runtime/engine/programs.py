@@ -12,11 +12,11 @@ from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.run_state import InputCheck
 from stepflow_runtime.model.canonical import canonical_json, parse_json
-from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.model.override import apply_overrides
 from stepflow_runtime.model.schema import compile_input_checker
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import BlobStore, StoreCorrupt
 
 KEPT: Final = 256

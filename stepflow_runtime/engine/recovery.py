@@ -25,6 +25,7 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.salvage import Salvaged, describe_damage, salvage_facts, write_off
+from stepflow_runtime.engine.snapshot import restore_facts
 from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
 from stepflow_runtime.engine.taking_up import read_live_items
 from stepflow_runtime.model.events import ItemParked
@@ -131,7 +132,7 @@ async def _read_snapshot(store: Store, run_id: RunId) -> RunFacts | None:
     if saved is None:
         return None
     try:
-        return RunFacts.restore(*saved)
+        return restore_facts(*saved)
     except msgspec.DecodeError as error:
         log.warning("snapshot was damaged: the whole journal is read", run_id=run_id, reason=str(error))
         return None

@@ -41,9 +41,10 @@ from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.engine.retry import RetryPolicy, decide
 from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec
+from stepflow_runtime.model.events import AnyEvent, RetryCause
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Outcome, Suspension
+from stepflow_runtime.model.spec import RunSpec
 
 MIN_LEAD: Final = 16
 MAX_LEAD: Final = 4096

@@ -14,7 +14,8 @@ from stepflow_runtime.engine.plan import Plan
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.suspension import LoadedItem
-from stepflow_runtime.model.events import AnyEvent, ItemParked, RunSpec
+from stepflow_runtime.model.events import AnyEvent, ItemParked
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import Store
 
 

@@ -8,8 +8,9 @@ from stepflow_runtime.engine.commands import Command
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.items import ItemRecord, StepRecord
 from stepflow_runtime.engine.plan import Plan
-from stepflow_runtime.model.events import AnyEvent, RunSpec
+from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.spec import RunSpec
 
 
 class Whole(Protocol):

@@ -12,8 +12,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from protocol.automation import DeliveryState
-from stepflow_runtime.model.events import AnyEvent, RunSpec
+from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 
 
 class Delivery(Struct, kw_only=True):

@@ -9,8 +9,9 @@ from typing import Final
 from msgspec import Struct
 
 from protocol.runs import RunState
-from stepflow_runtime.model.events import AnyEvent, RunSpec
+from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports.byproducts import Byproducts
 from stepflow_runtime.ports.delivering import Delivery
 

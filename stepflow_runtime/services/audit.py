@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.types import BlobType
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.snapshot import restore_facts, take_snapshot
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import (
@@ -137,7 +138,7 @@ def _fold(row: JournalRow, facts: RunFacts, chunks: dict[int, bytes]) -> str | N
 
 def _check_snapshot(saved: tuple[int, bytes], facts: RunFacts) -> str | None:
     try:
-        restored = RunFacts.restore(*saved)
+        restored = restore_facts(*saved)
     except (msgspec.MsgspecError, LookupError) as error:
         return f"its snapshot cannot be read: {error}"
     if _content(restored) != _content(facts):
@@ -147,7 +148,7 @@ def _check_snapshot(saved: tuple[int, bytes], facts: RunFacts) -> str | None:
 
 def _content(facts: RunFacts) -> dict[str, Any]:
     """What a snapshot holds; the order of items means nothing."""
-    content: dict[str, Any] = msgspec.json.decode(facts.snapshot())
+    content: dict[str, Any] = msgspec.json.decode(take_snapshot(facts))
     return content | {name: sorted(content[name]) for name in ("live", "skipped", "held")}
 
 

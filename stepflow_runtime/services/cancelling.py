@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from protocol.handling import parked
 from protocol.runs import CancelOutcome, RunState
 from stepflow_runtime.engine.executor import Executor
-from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import ItemRef, Store, WatchFor
 from stepflow_runtime.services.results import find_ends
 

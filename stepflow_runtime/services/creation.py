@@ -18,9 +18,9 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.effects import CHILD_GRACE_S, PARENT_CANCELLED
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Program, Programs
-from stepflow_runtime.model.events import RunSpec, RunWebhook
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
+from stepflow_runtime.model.spec import RunSpec, RunWebhook
 from stepflow_runtime.model.trace import begin_trace
 from stepflow_runtime.ports import (
     Clock,

@@ -10,9 +10,9 @@ from msgspec import UNSET
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.fork import Past, choose, find_dependants
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
-from stepflow_runtime.model.events import Fork, RunSpec
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
+from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.ports import RunRecord
 from stepflow_runtime.services.suspensions import check_data
 

@@ -25,8 +25,9 @@ from stepflow_runtime.engine.loading import read_events, read_inputs
 from stepflow_runtime.engine.past import read_pasts
 from stepflow_runtime.engine.programs import Program, Programs
 from stepflow_runtime.engine.results import seq_of
-from stepflow_runtime.model.events import Fork, ItemParked, RunForked, RunSpec, Stretches
+from stepflow_runtime.model.events import ItemParked, RunForked, Stretches
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     SEGMENT_ITEMS,

@@ -16,8 +16,8 @@ from protocol.errors import RpcError
 from protocol.log import Logger
 from protocol.runs import RunState
 from stepflow_runtime.engine.executor import Executor
-from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Clock, Entry, Ids, Kind, Registry, Store, StoreUnavailable, WatchFor
 from stepflow_runtime.services.creation import RunCreator

@@ -13,9 +13,10 @@ from protocol.runs import ItemEntry, ItemError, ItemResult, Outcome
 from stepflow_runtime.engine.fork import find_nth_gap, holds
 from stepflow_runtime.engine.lineage import ENDED, Lineage, Place, find_places, read_chunk, read_lineage
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RunSpec, completions, decode_events
+from stepflow_runtime.model.events import AnyEvent, completions, decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, JournalRow, Store
 from stepflow_runtime.services.status import format_time
 

@@ -13,12 +13,12 @@ from protocol.errors import ErrorCode, RpcError
 from protocol.runs import FailurePolicy, MaxFailures, SubmitParams
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.model.canonical import canonical_json, normalize
-from stepflow_runtime.model.events import IdempotencyKey, ParentLink, RunSpec
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
+from stepflow_runtime.model.spec import IdempotencyKey, ParentLink, RunSpec
 from stepflow_runtime.model.trace import SpanContext, begin_trace, read_trace, span_of_run
 from stepflow_runtime.model.variable import find_secrets, resolve_variables
 from stepflow_runtime.ports import SEGMENT_ITEMS, Execution, SecretSource

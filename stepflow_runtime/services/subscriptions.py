@@ -15,7 +15,8 @@ from msgspec import Struct
 
 from protocol.types import CamelWire, Timestamp
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RunSpec
+from stepflow_runtime.model.events import AnyEvent
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import Delivery
 from stepflow_runtime.services.public_events import translate
 from stepflow_runtime.services.status import format_time

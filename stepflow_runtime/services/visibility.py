@@ -9,7 +9,7 @@ from __future__ import annotations
 from protocol.errors import RpcError
 from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
-from stepflow_runtime.model.events import RunSpec
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import RunRecord
 from stepflow_runtime.services.status import run_not_found
 

@@ -28,9 +28,9 @@ from protocol.errors import ErrorCode, RpcError
 from protocol.runs import RegisteredWebhook, RunWebhookParams
 from protocol.types import Empty
 from stepflow_runtime.connect.connection import Connection, Connections
-from stepflow_runtime.model.events import RunWebhook
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.signature import read_secret, write_secret
+from stepflow_runtime.model.spec import RunWebhook
 from stepflow_runtime.ports import (
     Clock,
     Deliveries,

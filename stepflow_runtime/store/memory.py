@@ -13,8 +13,9 @@ from contextlib import asynccontextmanager
 
 from protocol.runs import RunState
 from protocol.types import BlobType
-from stepflow_runtime.model.events import ParentLink, encode_events
+from stepflow_runtime.model.events import encode_events
 from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.spec import ParentLink
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import (
     CommitResult,

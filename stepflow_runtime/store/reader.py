@@ -13,8 +13,8 @@ import msgspec
 
 from protocol.runs import RunState
 from protocol.types import BlobType
-from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import (
     InputSegment,
     JournalRow,

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from stepflow_runtime.model.events import RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import JournalRow, ResultChunk, RunProgress, RunRecord
 from stepflow_runtime.store.jobs import Part
 

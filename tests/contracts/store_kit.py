@@ -10,8 +10,9 @@ from typing import Any, Final, Literal
 from msgspec import Raw
 
 from protocol.runs import RunState
-from stepflow_runtime.model.events import AnyEvent, IdempotencyKey, ParentLink, RunCreated, RunSpec, StepSucceeded
+from stepflow_runtime.model.events import AnyEvent, RunCreated, StepSucceeded
 from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.spec import IdempotencyKey, ParentLink, RunSpec
 from stepflow_runtime.ports import CommitResult, RunProgress, RunWrite
 from stepflow_runtime.store.memory import MemoryStore, open_memory
 from stepflow_runtime.store.sqlite import SqliteStore, open_sqlite

@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from protocol.runs import RunState
-from stepflow_runtime.model.events import ParentLink, RunCompleted, decode_events
+from stepflow_runtime.model.events import RunCompleted, decode_events
+from stepflow_runtime.model.spec import ParentLink
 from stepflow_runtime.ports import (
     Committed,
     Conflict,

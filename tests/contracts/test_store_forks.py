@@ -6,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from protocol.runs import RunState
-from stepflow_runtime.model.events import Fork, RunSpec
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.ports import Committed, Conflict, RunFilter
 from tests.contracts.store_kit import AnyStore, addition, creation, name_run, specify
 

@@ -6,8 +6,8 @@ import pytest
 from msgspec import Raw
 
 from protocol.runs import RunState
-from stepflow_runtime.model.events import ParentLink
 from stepflow_runtime.model.ids import BlobId, RunId
+from stepflow_runtime.model.spec import ParentLink
 from stepflow_runtime.ports import InputSegment, ResultChunk, RunFilter, RunRecord
 from tests.contracts.store_kit import AnyStore, addition, create, creation, end, name_run, specify, step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 import trio.testing
 
-from stepflow_runtime.model.events import ParentLink
+from stepflow_runtime.model.spec import ParentLink
 from tests.contracts.store_kit import AnyStore, addition, create, name_run, step
 
 

@@ -19,12 +19,14 @@ from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import begin_turn, revive
 from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.snapshot import restore_facts, take_snapshot
 from stepflow_runtime.engine.suspicion import ALONE_AFTER_STOPS, find_suspects
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RetryCause, RunSpec, decode_events, encode_events
+from stepflow_runtime.model.events import AnyEvent, RetryCause, decode_events, encode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.spec import RunSpec
 from tests.conformance.wire import PATIENCE_S, RawClient, make_flow, serve
 from tests.system.servers import config
 
@@ -104,7 +106,7 @@ class Machine:
         facts = RunFacts()
         for event in self.journal:
             facts.fold(event)
-        restored = RunFacts.restore(facts.seq, facts.snapshot())
+        restored = restore_facts(facts.seq, take_snapshot(facts))
         for index, item in facts.live.items():
             assert (restored.live[index].stops, restored.live[index].held) == (item.stops, item.held)
         return facts

@@ -23,20 +23,14 @@ from stepflow_runtime.engine.results import decode_refs, seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import revive
 from stepflow_runtime.engine.run_state import InputCheck, RunState
+from stepflow_runtime.engine.snapshot import take_snapshot
 from stepflow_runtime.engine.taking_up import load_items, read_live_items
-from stepflow_runtime.model.events import (
-    AnyEvent,
-    ItemParked,
-    RunSpec,
-    StepFailed,
-    StepSucceeded,
-    completions,
-    decode_events,
-)
+from stepflow_runtime.model.events import AnyEvent, ItemParked, StepFailed, StepSucceeded, completions, decode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Answer, Outcome, Resume
 from stepflow_runtime.model.schema import compile_input_checker
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, Committed, ItemRef, RunProgress
 from stepflow_runtime.store.memory import MemoryStore
 from tests.stepflow_runtime.engine.world import QUICK, describe_facts, fold_all, read_journal
@@ -114,7 +108,7 @@ class Bench:
             return
         taken = self.run.take(self.now_ms)
         if snapshot:
-            taken.write.snapshot = self.state.facts.snapshot()
+            taken.write.snapshot = take_snapshot(self.state.facts)
         (result,) = drive(self.store.commit([taken.write]))
         assert isinstance(result, Committed), result
         self.state.durable_through = taken.write.progress.started_through

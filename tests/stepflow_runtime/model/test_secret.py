@@ -5,9 +5,10 @@ import json
 import msgspec
 import pytest
 
-from stepflow_runtime.model.events import RunCreated, RunSpec, decode_events, encode_events
+from stepflow_runtime.model.events import RunCreated, decode_events, encode_events
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.secret import SecretMissing, SecretReference, fill_in, make_token, quote
+from stepflow_runtime.model.spec import RunSpec
 
 KEY = SecretReference("key")
 

@@ -13,8 +13,9 @@ import trio
 
 from protocol.types import BlobType
 from stepflow_runtime.model.canonical import blob_id
-from stepflow_runtime.model.events import RunCreated, RunSpec
+from stepflow_runtime.model.events import RunCreated
 from stepflow_runtime.model.ids import BlobId
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import Lease, RunProgress, RunWrite
 from stepflow_runtime.store import collecting, database
 from stepflow_runtime.store.garbage import find_garbage

@@ -20,8 +20,8 @@ from protocol.runs import RunState
 from protocol.types import BlobType
 from stepflow_runtime.model import status
 from stepflow_runtime.model.canonical import blob_id
-from stepflow_runtime.model.events import ParentLink
 from stepflow_runtime.model.ids import BlobId
+from stepflow_runtime.model.spec import ParentLink
 from stepflow_runtime.ports import Fenced, RunProgress, StoreCorrupt, StoreUnavailable
 from stepflow_runtime.store import checkpoint, database, writer
 from stepflow_runtime.store.connection import Connection
