@@ -57,17 +57,17 @@ status `cancelled`
     component_sdk/test_run.py::test_its_stream_is_read_from_any_index_live_and_afterwards
 `run.getReadable({namespace})`
     = `run.stream("progress")`
-    stepflow_runtime/services/test_streams.py::test_streams_of_other_names_are_apart_and_listed
+    stepflow_runtime/services/byproducts/test_streams.py::test_streams_of_other_names_are_apart_and_listed
     test_examples.py::test_an_example_gives_what_is_expected
 `run.getReadable({startIndex})`
     = `run.stream(start_index=100)`; negative ones count from the end
     component_sdk/test_run.py::test_its_stream_is_read_from_any_index_live_and_afterwards
-    stepflow_runtime/services/test_streams.py::test_a_stream_is_read_from_any_index
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_stream_is_read_from_any_index
 `run.getReadable({ops, global})`
     = Nothing: the client's connection ends with its `with` block, and types are given to `run.stream(type=)`
 several streams, each with a reader
     = one iterator for each; any number of them
-    stepflow_runtime/services/test_streams.py::test_readers_that_wait_are_woken_by_the_commit_of_a_chunk
+    stepflow_runtime/services/byproducts/test_streams.py::test_readers_that_wait_are_woken_by_the_commit_of_a_chunk
 `reader.read()` → `{done, value}`
     = the iterator's next element, and its end
     component_sdk/test_streams.py::test_a_reader_goes_on_after_what_it_has
@@ -133,7 +133,7 @@ check the status later, by the run's id
 `writer.write(chunk)`, bytes or values
     = `await ctx.stream().write(chunk)`; what is executed again doubles nothing
     component_sdk/test_streams.py::test_chunks_are_json_or_bytes_and_come_back_as_they_were
-    stepflow_runtime/services/test_streams.py::test_a_step_that_is_executed_again_doubles_nothing
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_step_that_is_executed_again_doubles_nothing
 `writer.releaseLock()`
     = Nothing: several may write at once; `close()` ends a stream for good
 `"use workflow"`, `"use step"`
@@ -248,11 +248,11 @@ create a workflow run
     component_sdk/test_run.py::test_a_run_tells_what_it_is_and_was
 job runs, whose workflows go in order
     = `client.submit_job(runs)`: a failure stops the rest
-    stepflow_runtime/services/test_jobs.py::test_the_runs_of_a_job_go_in_order
-    stepflow_runtime/services/test_jobs.py::test_a_failure_stops_the_rest
+    stepflow_runtime/services/automation/test_jobs.py::test_the_runs_of_a_job_go_in_order
+    stepflow_runtime/services/automation/test_jobs.py::test_a_failure_stops_the_rest
 artifacts of a workflow run
     = `ctx.put_artifact(name, data)`, `run.artifacts()`
-    stepflow_runtime/services/test_artifacts.py::test_artifacts_of_a_step_belong_to_its_item_and_stay_after_the_end
+    stepflow_runtime/services/byproducts/test_artifacts.py::test_artifacts_of_a_step_belong_to_its_item_and_stay_after_the_end
     test_examples.py::test_an_example_gives_what_is_expected
 user input, such as a 2FA code
     = `ctx.suspend(payload, schema=, token=)`, then `run.resume(data)`, or a `POST` to `/hooks/TOKEN`
@@ -264,7 +264,7 @@ polling for completion every 5 seconds
 webhooks on completion and when input is required
     = `client.register_webhook(url, ["run.completed", "run.suspended"])`: signed, and tried again for days
     component_sdk/test_automation.py::test_a_job_tells_a_webhook_of_each_of_its_runs
-    stepflow_runtime/services/test_webhooks.py::test_only_what_was_asked_for_is_told
+    stepflow_runtime/services/automation/test_webhooks.py::test_only_what_was_asked_for_is_told
 logging state transitions
     = `run.events()`, or `stepflow runs events RUN`
     stepflow_runtime/services/test_listing.py::test_events_tell_a_run_from_its_creation_to_its_end

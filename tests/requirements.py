@@ -680,40 +680,40 @@ simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes
     simulation/test_simulation.py::test_a_planted_defect_is_found
     simulation/test_simulation.py::test_a_seed_decides_everything
 job-order [PROTOCOL §4] The runs of a job go in order, and the first that does not succeed stops the rest.
-    stepflow_runtime/services/test_jobs.py::test_the_runs_of_a_job_go_in_order
-    stepflow_runtime/services/test_jobs.py::test_a_failure_stops_the_rest
-    stepflow_runtime/services/test_jobs.py::test_a_run_that_somebody_cancels_stops_its_job
+    stepflow_runtime/services/automation/test_jobs.py::test_the_runs_of_a_job_go_in_order
+    stepflow_runtime/services/automation/test_jobs.py::test_a_failure_stops_the_rest
+    stepflow_runtime/services/automation/test_jobs.py::test_a_run_that_somebody_cancels_stops_its_job
 job-frozen [PROTOCOL §4] A job is frozen when it is submitted, and refused whole if one of its runs would be.
-    stepflow_runtime/services/test_jobs.py::test_a_job_is_frozen_when_it_is_submitted
-    stepflow_runtime/services/test_jobs.py::test_a_job_of_which_one_run_is_refused_does_nothing
+    stepflow_runtime/services/automation/test_jobs.py::test_a_job_is_frozen_when_it_is_submitted
+    stepflow_runtime/services/automation/test_jobs.py::test_a_job_of_which_one_run_is_refused_does_nothing
 job-durable [PROTOCOL §4; FAULTS 1] A job goes on after any death of the runtime, and makes no run twice.
-    stepflow_runtime/services/test_jobs.py::test_another_runtime_goes_on_with_a_job
-    stepflow_runtime/services/test_jobs.py::test_while_the_disk_is_full_a_job_waits
+    stepflow_runtime/services/automation/test_jobs.py::test_another_runtime_goes_on_with_a_job
+    stepflow_runtime/services/automation/test_jobs.py::test_while_the_disk_is_full_a_job_waits
     simulation/test_jobs.py::test_a_job_does_what_it_promises_whatever_fails
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
     crash/test_refused_writes.py::test_whichever_write_is_refused_the_work_is_done_once
 job-key [PROTOCOL §4] The same idempotency key with the same runs gives the first job; with others it is refused.
-    stepflow_runtime/services/test_jobs.py::test_the_same_idempotency_key_gives_the_first_job
+    stepflow_runtime/services/automation/test_jobs.py::test_the_same_idempotency_key_gives_the_first_job
 job-cancel [PROTOCOL §4] A cancelled job ends with the run that it is at; one that has ended does not change.
-    stepflow_runtime/services/test_jobs.py::test_a_cancelled_job_ends_with_the_run_that_it_is_at
+    stepflow_runtime/services/automation/test_jobs.py::test_a_cancelled_job_ends_with_the_run_that_it_is_at
 job-runs [PROTOCOL §4] Runs are listed by their job.
     contracts/test_store_registry.py::test_runs_are_found_by_their_job
-    stepflow_runtime/services/test_jobs.py::test_runs_are_listed_by_their_job
+    stepflow_runtime/services/automation/test_jobs.py::test_runs_are_listed_by_their_job
 webhook-outbox [PROTOCOL §4] A delivery is written with the event that it is of: a committed event is told, at least once.
     contracts/test_store_registry.py::test_deliveries_are_written_with_the_events_that_they_are_of
-    stepflow_runtime/services/test_webhooks.py::test_an_event_and_its_deliveries_are_one_write
-    stepflow_runtime/services/test_webhooks.py::test_another_runtime_goes_on_delivering
+    stepflow_runtime/services/automation/test_webhooks.py::test_an_event_and_its_deliveries_are_one_write
+    stepflow_runtime/services/automation/test_webhooks.py::test_another_runtime_goes_on_delivering
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
 webhook-idle [PROTOCOL §4] While nobody wants an event, nothing is written for it.
-    stepflow_runtime/services/test_webhooks.py::test_while_nobody_wants_it_nothing_is_written
+    stepflow_runtime/services/automation/test_webhooks.py::test_while_nobody_wants_it_nothing_is_written
 webhook-signed [PROTOCOL §4] Deliveries are signed after Standard Webhooks.
-    stepflow_runtime/services/test_webhooks.py::test_the_official_library_accepts_our_signatures
-    stepflow_runtime/services/test_webhooks.py::test_the_end_of_a_run_is_told_once_and_signed
+    stepflow_runtime/services/automation/test_webhooks.py::test_the_official_library_accepts_our_signatures
+    stepflow_runtime/services/automation/test_webhooks.py::test_the_end_of_a_run_is_told_once_and_signed
     component_sdk/test_automation.py::test_a_job_tells_a_webhook_of_each_of_its_runs
 webhook-retry [PROTOCOL §4] A delivery is tried again under the same id, given up at last and kept; a slow receiver keeps no other waiting.
-    stepflow_runtime/services/test_webhooks.py::test_a_delivery_is_tried_again_with_the_same_id
-    stepflow_runtime/services/test_webhooks.py::test_a_delivery_that_never_arrives_is_given_up_and_kept
-    stepflow_runtime/services/test_webhooks.py::test_a_slow_receiver_keeps_no_other_waiting
+    stepflow_runtime/services/automation/test_webhooks.py::test_a_delivery_is_tried_again_with_the_same_id
+    stepflow_runtime/services/automation/test_webhooks.py::test_a_delivery_that_never_arrives_is_given_up_and_kept
+    stepflow_runtime/services/automation/test_webhooks.py::test_a_slow_receiver_keeps_no_other_waiting
 webhook-ssrf [FAULTS 41] A delivery goes only where it may: every address is judged at each connection, the judged one is used, and nothing is followed.
     stepflow_runtime/connect/test_destinations.py::test_what_only_we_can_reach_is_refused
     stepflow_runtime/connect/test_http_sender.py::test_a_name_is_judged_by_all_that_it_stands_for
@@ -729,21 +729,21 @@ webhook-secret [FAULTS 40] The secret of a webhook is told once, and lies sealed
     system/test_canary.py::test_a_planted_secret_shows_in_no_sink
     component_sdk/test_automation.py::test_the_key_that_seals_secrets_lies_beside_the_database_for_its_owner_alone
 webhook-sight [FAULTS 36] A component server is told of its plugin's runs only, and sees its plugin's webhooks only.
-    stepflow_runtime/services/test_webhooks.py::test_a_component_server_is_told_of_its_own_runs_and_sees_its_own_webhooks
+    stepflow_runtime/services/automation/test_webhooks.py::test_a_component_server_is_told_of_its_own_runs_and_sees_its_own_webhooks
 schedule-zones [PROTOCOL §4] Schedules follow the clock of their zone, also when it is put forward or back.
-    stepflow_runtime/services/test_schedules.py::test_times_follow_the_clock_of_their_zone
-    stepflow_runtime/services/test_schedules.py::test_a_time_in_the_hour_that_is_left_out_fires_right_after_it
-    stepflow_runtime/services/test_schedules.py::test_a_time_in_the_hour_that_comes_twice_fires_once
+    stepflow_runtime/services/automation/test_schedules.py::test_times_follow_the_clock_of_their_zone
+    stepflow_runtime/services/automation/test_schedules.py::test_a_time_in_the_hour_that_is_left_out_fires_right_after_it
+    stepflow_runtime/services/automation/test_schedules.py::test_a_time_in_the_hour_that_comes_twice_fires_once
 schedule-once [FAULTS 33] Each time of a schedule fires once, whatever the clock and the runtime do.
-    stepflow_runtime/services/test_schedules.py::test_a_clock_that_jumps_fires_no_time_twice
-    stepflow_runtime/services/test_schedules.py::test_a_death_around_a_firing_loses_and_doubles_none
+    stepflow_runtime/services/automation/test_schedules.py::test_a_clock_that_jumps_fires_no_time_twice
+    stepflow_runtime/services/automation/test_schedules.py::test_a_death_around_a_firing_loses_and_doubles_none
 schedule-overlap [PROTOCOL §4] When the run before has not ended, a time is left out, queued, or cancels it.
-    stepflow_runtime/services/test_schedules.py::test_a_run_that_has_not_ended_has_the_next_one_left_out
-    stepflow_runtime/services/test_schedules.py::test_times_queue_up_behind_a_run_that_has_not_ended
-    stepflow_runtime/services/test_schedules.py::test_the_next_run_cancels_the_one_before
+    stepflow_runtime/services/automation/test_schedules.py::test_a_run_that_has_not_ended_has_the_next_one_left_out
+    stepflow_runtime/services/automation/test_schedules.py::test_times_queue_up_behind_a_run_that_has_not_ended
+    stepflow_runtime/services/automation/test_schedules.py::test_the_next_run_cancels_the_one_before
 schedule-catch-up [PROTOCOL §4] Times that were missed are made up for within the window, and no others.
-    stepflow_runtime/services/test_schedules.py::test_a_runtime_that_was_away_makes_up_for_the_times_in_its_window
-    stepflow_runtime/services/test_schedules.py::test_all_times_in_the_window_are_made_up_for_in_a_queue
+    stepflow_runtime/services/automation/test_schedules.py::test_a_runtime_that_was_away_makes_up_for_the_times_in_its_window
+    stepflow_runtime/services/automation/test_schedules.py::test_all_times_in_the_window_are_made_up_for_in_a_queue
 automation-refused [PROTOCOL §6] Jobs, schedules and webhooks that cannot be are refused, each with its code, and change nothing.
     conformance/test_bad_input.py::test_jobs_schedules_and_webhooks_that_cannot_be
 clock-jumps [FAULTS 33] Whatever the wall clock does, no attempt is made twice.
@@ -781,53 +781,53 @@ batch-killed [PROTOCOL §6; FAULTS 3] Who kills the process of a batch is found 
     system/test_batched_components.py::test_who_kills_the_process_of_a_batch_is_found_alone_and_the_others_are_spared
     stepflow_runtime/connect/test_batches.py::test_what_goes_alone_is_in_no_batch
 stream-read [PROTOCOL §4; FAULTS 19] A stream is read from any index, negative ones counted from the tail, live and afterwards, by many.
-    stepflow_runtime/services/test_streams.py::test_a_stream_is_read_from_any_index
-    stepflow_runtime/services/test_streams.py::test_readers_that_wait_are_woken_by_the_commit_of_a_chunk
-    stepflow_runtime/services/test_streams.py::test_an_answer_holds_what_fits_a_frame_and_at_least_one_chunk
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_stream_is_read_from_any_index
+    stepflow_runtime/services/byproducts/test_streams.py::test_readers_that_wait_are_woken_by_the_commit_of_a_chunk
+    stepflow_runtime/services/byproducts/test_streams.py::test_an_answer_holds_what_fits_a_frame_and_at_least_one_chunk
     component_sdk/test_streams.py::test_a_reader_goes_on_after_what_it_has
     conformance/test_bad_byproducts.py::test_a_read_past_the_end_of_an_ended_run
 stream-write [PROTOCOL §4] Several writers, JSON or base64 digit for digit, answered when durable, many in one commit.
-    stepflow_runtime/services/test_streams.py::test_several_executions_write_to_one_stream_in_the_order_of_their_answers
-    stepflow_runtime/services/test_streams.py::test_chunks_are_read_as_they_were_written_digit_for_digit
-    stepflow_runtime/services/test_streams.py::test_a_write_is_answered_when_it_is_durable_and_not_before
-    stepflow_runtime/services/test_streams.py::test_writes_of_many_executions_in_one_turn_go_in_one_commit
+    stepflow_runtime/services/byproducts/test_streams.py::test_several_executions_write_to_one_stream_in_the_order_of_their_answers
+    stepflow_runtime/services/byproducts/test_streams.py::test_chunks_are_read_as_they_were_written_digit_for_digit
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_write_is_answered_when_it_is_durable_and_not_before
+    stepflow_runtime/services/byproducts/test_streams.py::test_writes_of_many_executions_in_one_turn_go_in_one_commit
     component_sdk/test_streams.py::test_what_is_written_in_one_tick_goes_in_one_request_in_its_order
 stream-once [PROTOCOL §4; FAULTS 1] A step that is executed again doubles no chunk, with a writeKey and without.
-    stepflow_runtime/services/test_streams.py::test_a_step_that_is_executed_again_doubles_nothing
-    stepflow_runtime/services/test_streams.py::test_the_same_write_key_of_the_same_step_writes_once
-    stepflow_runtime/services/test_streams.py::test_a_keyed_write_is_found_again_while_it_is_on_its_way_and_after_the_end
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_step_that_is_executed_again_doubles_nothing
+    stepflow_runtime/services/byproducts/test_streams.py::test_the_same_write_key_of_the_same_step_writes_once
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_keyed_write_is_found_again_while_it_is_on_its_way_and_after_the_end
     contracts/test_store_byproducts.py::test_byproducts_that_are_written_again_because_their_answer_was_lost_are_there_once
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
 stream-end [PROTOCOL §4] A run's streams close when it ends; afterwards reading replays, then is done.
-    stepflow_runtime/services/test_streams.py::test_the_end_of_a_run_ends_its_streams_for_readers_then_and_afterwards
-    stepflow_runtime/services/test_streams.py::test_nothing_is_written_to_a_closed_stream_or_an_ended_run
+    stepflow_runtime/services/byproducts/test_streams.py::test_the_end_of_a_run_ends_its_streams_for_readers_then_and_afterwards
+    stepflow_runtime/services/byproducts/test_streams.py::test_nothing_is_written_to_a_closed_stream_or_an_ended_run
 stream-current [PROTOCOL §2; FAULTS 28, 36] A stale execution writes nothing, and nobody to a run that it may not see.
-    stepflow_runtime/services/test_streams.py::test_an_execution_that_is_no_longer_current_writes_nothing
-    stepflow_runtime/services/test_streams.py::test_a_component_writes_and_reads_only_what_it_may_see
+    stepflow_runtime/services/byproducts/test_streams.py::test_an_execution_that_is_no_longer_current_writes_nothing
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_component_writes_and_reads_only_what_it_may_see
     conformance/test_bad_byproducts.py::test_an_execution_that_is_not_current
 stream-limits [PROTOCOL §6] Limits of streams, checkpoints and artifacts are configured, and named when they are passed.
-    stepflow_runtime/services/test_streams.py::test_a_limit_is_named_when_it_is_passed_and_nothing_is_written
-    stepflow_runtime/services/test_streams.py::test_a_run_has_so_many_streams_and_no_more
-    stepflow_runtime/services/test_checkpoints.py::test_limits_are_named
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_limit_is_named_when_it_is_passed_and_nothing_is_written
+    stepflow_runtime/services/byproducts/test_streams.py::test_a_run_has_so_many_streams_and_no_more
+    stepflow_runtime/services/byproducts/test_checkpoints.py::test_limits_are_named
     conformance/test_bad_byproducts.py::test_a_write_beyond_a_limit
 checkpoint-first [PROTOCOL §4] The first value that is written for a step, item and key stays, for attempts and restarts.
-    stepflow_runtime/services/test_checkpoints.py::test_the_first_value_wins_and_a_look_changes_nothing
-    stepflow_runtime/services/test_checkpoints.py::test_of_two_that_write_at_once_one_wins_and_both_hear_the_same
-    stepflow_runtime/services/test_checkpoints.py::test_a_checkpoint_is_found_by_the_next_attempt_of_its_step_and_by_no_other
-    stepflow_runtime/services/test_checkpoints.py::test_a_checkpoint_outlives_the_runtime
+    stepflow_runtime/services/byproducts/test_checkpoints.py::test_the_first_value_wins_and_a_look_changes_nothing
+    stepflow_runtime/services/byproducts/test_checkpoints.py::test_of_two_that_write_at_once_one_wins_and_both_hear_the_same
+    stepflow_runtime/services/byproducts/test_checkpoints.py::test_a_checkpoint_is_found_by_the_next_attempt_of_its_step_and_by_no_other
+    stepflow_runtime/services/byproducts/test_checkpoints.py::test_a_checkpoint_outlives_the_runtime
     component_sdk/test_streams.py::test_a_checkpoint_is_computed_once_and_read_as_its_type
 artifacts [PROTOCOL §4] Artifacts name blobs of a run, also binary ones; they are there once, and go with the run.
-    stepflow_runtime/services/test_artifacts.py::test_an_artifact_tells_what_it_is
-    stepflow_runtime/services/test_artifacts.py::test_a_step_that_is_executed_again_puts_nothing_twice
+    stepflow_runtime/services/byproducts/test_artifacts.py::test_an_artifact_tells_what_it_is
+    stepflow_runtime/services/byproducts/test_artifacts.py::test_a_step_that_is_executed_again_puts_nothing_twice
     contracts/test_store_byproducts.py::test_byproducts_are_deleted_with_their_run
     operations/test_byproducts.py::test_a_blob_that_an_artifact_or_a_chunk_names_is_kept_until_the_run_is_deleted
 no-action [PROTOCOL §4] A run of which every item took no action says noActionTaken.
     stepflow_runtime/services/test_no_action.py::test_a_run_took_no_action_when_every_item_took_none
     stepflow_runtime/services/test_no_action.py::test_an_item_took_no_action_when_every_step_of_it_took_none
 events-tree [PROTOCOL §4] runs/events with includeSubRuns tells all that happens beneath a run, in order, live, with cursors.
-    stepflow_runtime/services/test_tree_events.py::test_events_of_all_runs_beneath_come_once_each_in_the_order_of_their_commits
-    stepflow_runtime/services/test_tree_events.py::test_who_follows_is_woken_by_a_commit_of_a_sub_run_and_is_done_when_all_have_ended
-    stepflow_runtime/services/test_tree_events.py::test_after_a_restart_a_cursor_goes_on_where_it_was
+    stepflow_runtime/services/events/test_tree.py::test_events_of_all_runs_beneath_come_once_each_in_the_order_of_their_commits
+    stepflow_runtime/services/events/test_tree.py::test_who_follows_is_woken_by_a_commit_of_a_sub_run_and_is_done_when_all_have_ended
+    stepflow_runtime/services/events/test_tree.py::test_after_a_restart_a_cursor_goes_on_where_it_was
 http-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of another site changes nothing, no script but ours runs in a page, and bodies are bounded.
     stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
     stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing

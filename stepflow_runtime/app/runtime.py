@@ -63,20 +63,20 @@ from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.loader import load_document
 from stepflow_runtime.ports import BlobStore, ByproductStore, Clock, Deliveries, Ids, Registry, Store
-from stepflow_runtime.services.additions import ByproductLimits
+from stepflow_runtime.services.automation.jobs import JobService
+from stepflow_runtime.services.automation.schedules import ScheduleService
 from stepflow_runtime.services.blobs import BlobService
-from stepflow_runtime.services.byproducts import ByproductService
+from stepflow_runtime.services.byproducts.additions import ByproductLimits
+from stepflow_runtime.services.byproducts.service import ByproductService
 from stepflow_runtime.services.callbacks import ServiceCallbacks
 from stepflow_runtime.services.compat import CompatService
-from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.events.service import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.forking import ForkService
 from stepflow_runtime.services.handlers import make_handlers
-from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.observing import ObservingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
-from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.submission import SubmitLimits
 from stepflow_runtime.services.suspensions import SuspensionService

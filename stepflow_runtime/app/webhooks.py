@@ -16,9 +16,9 @@ from stepflow_runtime.connect.destinations import parse_networks
 from stepflow_runtime.connect.http_sender import HttpSender
 from stepflow_runtime.model.signature import SECRET_BYTES
 from stepflow_runtime.ports import Clock, Deliveries, Ids, Registry, Store
-from stepflow_runtime.services.delivering import DeliveryPolicy, DeliveryService
-from stepflow_runtime.services.subscriptions import Subscriptions
-from stepflow_runtime.services.webhooks import WebhookService
+from stepflow_runtime.services.automation.delivering import DeliveryPolicy, DeliveryService
+from stepflow_runtime.services.automation.subscriptions import Subscriptions
+from stepflow_runtime.services.automation.webhooks import WebhookService
 
 
 class WebhookParts(Struct, frozen=True):

@@ -12,20 +12,20 @@ from protocol.dispatch import Handler
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.introduction import Introduction
+from stepflow_runtime.services.automation.jobs import JobService
+from stepflow_runtime.services.automation.schedules import ScheduleService
+from stepflow_runtime.services.automation.webhooks import WebhookService
 from stepflow_runtime.services.blobs import BlobService
-from stepflow_runtime.services.byproducts import ByproductService
+from stepflow_runtime.services.byproducts.service import ByproductService
 from stepflow_runtime.services.compat import CompatService
-from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.events.service import EventService
 from stepflow_runtime.services.flows import FlowService
 from stepflow_runtime.services.forking import ForkService
-from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.observing import ObservingService
 from stepflow_runtime.services.runs import RunService
-from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.suspensions import SuspensionService
-from stepflow_runtime.services.webhooks import WebhookService
 
 
 def make_handlers(

@@ -46,6 +46,7 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
     WatchFor,
 )
+from stepflow_runtime.services.automation.webhooks import WebhookAdmission, WebhookService
 from stepflow_runtime.services.cancelling import cancel_items, cancel_run
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.lookup import RunLookup
@@ -59,7 +60,6 @@ from stepflow_runtime.services.submission import (
 from stepflow_runtime.services.suspensions import SuspensionReader
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.services.waiting import Waiting
-from stepflow_runtime.services.webhooks import WebhookAdmission, WebhookService
 
 ANSWER_MARGIN: Final = 64 * 1024
 """Of a frame, kept for what an answer holds besides results."""

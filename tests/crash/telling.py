@@ -12,7 +12,7 @@ from protocol.runs import RunParams, RunStatus
 from protocol.types import BlobType
 from stepflow_runtime.ports import Execution
 from tests.stepflow_runtime.engine.world import World, flow, step, values
-from tests.stepflow_runtime.services.byproduct_kit import Peer
+from tests.stepflow_runtime.services.byproducts.byproduct_kit import Peer
 
 TELLING: Final = flow(step("tell"))
 ITEMS: Final = 2

@@ -82,18 +82,18 @@ DISK: Final = (
     Guard(
         33,
         "each time of a schedule has a key of its own",
-        "stepflow_runtime/services/scheduling.py",
+        "stepflow_runtime/services/automation/scheduling.py",
         'f"schedule/{record.schedule_id}/{time_ms}"',
         'f"schedule/{record.schedule_id}/{time_ms}/{self._clock.wall_ms()}"',
-        f"{SERVICES}/test_schedules.py::test_a_death_around_a_firing_loses_and_doubles_none",
+        f"{SERVICES}/automation/test_schedules.py::test_a_death_around_a_firing_loses_and_doubles_none",
     ),
     Guard(
         33,
         "a schedule looks ahead from the time that it took, not from the clock",
-        "stepflow_runtime/services/scheduling.py",
+        "stepflow_runtime/services/automation/scheduling.py",
         "            self.look_ahead(self.next_ms)\n",
         "            self.look_ahead(now_ms)\n",
-        f"{SERVICES}/test_schedules.py::test_a_clock_that_jumps_fires_no_time_twice",
+        f"{SERVICES}/automation/test_schedules.py::test_a_clock_that_jumps_fires_no_time_twice",
     ),
     Guard(
         34,

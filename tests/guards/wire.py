@@ -161,10 +161,10 @@ WIRE: Final = (
     Guard(
         19,
         "a reader of a stream gets no more at once than a frame holds",
-        "stepflow_runtime/services/streams.py",
+        "stepflow_runtime/services/byproducts/streams.py",
         "if budget < 0 and found:",
         "if not chunk:",
-        f"{SERVICES}/test_streams.py::test_an_answer_holds_what_fits_a_frame_and_at_least_one_chunk",
+        f"{SERVICES}/byproducts/test_streams.py::test_an_answer_holds_what_fits_a_frame_and_at_least_one_chunk",
     ),
     Guard(
         20,

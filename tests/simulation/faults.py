@@ -29,10 +29,11 @@ from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome, Resume
 from stepflow_runtime.ports import CommitResult, Committed, Delivery, RunWrite
-from stepflow_runtime.services import stream_writing, submission
+from stepflow_runtime.services import submission
+from stepflow_runtime.services.automation.delivering import DeliveryService
+from stepflow_runtime.services.byproducts import stream_writing
+from stepflow_runtime.services.byproducts.stream_writing import StreamWriter
 from stepflow_runtime.services.creation import RunCreator
-from stepflow_runtime.services.delivering import DeliveryService
-from stepflow_runtime.services.stream_writing import StreamWriter
 from stepflow_runtime.store import memory
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import WatchHub

@@ -17,7 +17,7 @@ from protocol.runs import RunWebhookParams
 from stepflow_runtime.app.sealing import KeyFileSealer
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.ports import SendFailed
-from stepflow_runtime.services.public_events import translate
+from stepflow_runtime.services.events.public import translate
 from stepflow_runtime.store.memory import MemoryStore
 from tests.simulation.trace import Trace
 

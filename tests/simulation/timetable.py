@@ -18,7 +18,7 @@ from protocol.automation import (
     ScheduleParams,
 )
 from protocol.errors import ErrorCode, RpcError
-from stepflow_runtime.services.scheduling import SCHEDULE_LABEL
+from stepflow_runtime.services.automation.scheduling import SCHEDULE_LABEL
 from tests.simulation.workload import PLAIN, Client, draw_input
 from tests.simulation.world import EPOCH_MS
 

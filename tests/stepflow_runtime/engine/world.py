@@ -56,22 +56,22 @@ from stepflow_runtime.ports import (
     RunWrite,
     Store,
 )
-from stepflow_runtime.services.additions import ByproductLimits
+from stepflow_runtime.services.automation.delivering import DeliveryPolicy, DeliveryService
+from stepflow_runtime.services.automation.jobs import JobService
+from stepflow_runtime.services.automation.schedules import ScheduleService
+from stepflow_runtime.services.automation.subscriptions import Subscriptions
+from stepflow_runtime.services.automation.webhooks import WebhookService
 from stepflow_runtime.services.blobs import BlobService
-from stepflow_runtime.services.byproducts import ByproductService
-from stepflow_runtime.services.delivering import DeliveryPolicy, DeliveryService
-from stepflow_runtime.services.events import EventService
+from stepflow_runtime.services.byproducts.additions import ByproductLimits
+from stepflow_runtime.services.byproducts.service import ByproductService
+from stepflow_runtime.services.events.service import EventService
 from stepflow_runtime.services.forking import ForkService
-from stepflow_runtime.services.jobs import JobService
 from stepflow_runtime.services.listing import ListingService
 from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
-from stepflow_runtime.services.schedules import ScheduleService
 from stepflow_runtime.services.sleeping import SleepService
 from stepflow_runtime.services.submission import SubmitLimits
-from stepflow_runtime.services.subscriptions import Subscriptions
 from stepflow_runtime.services.suspensions import SuspensionService
 from stepflow_runtime.services.visibility import Visibility
-from stepflow_runtime.services.webhooks import WebhookService
 from stepflow_runtime.store.memory import open_memory
 
 EPOCH_MS: Final = 1_790_000_000_000

@@ -17,7 +17,7 @@ from protocol.errors import ErrorCode, RpcError
 from protocol.runs import ListRunsParams, RunState, RunStatus
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.ports import StoreUnavailable
-from stepflow_runtime.services.cron import check_cron, next_after
+from stepflow_runtime.services.automation.cron import check_cron, next_after
 from stepflow_runtime.services.status import parse_time
 from stepflow_runtime.store.memory import open_memory
 from tests.stepflow_runtime.engine.world import (

@@ -23,9 +23,9 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.secret import NO_SECRETS
 from stepflow_runtime.ports import Clock, Entry, Kind, Registry, Store, StoreUnavailable, WatchFor
+from stepflow_runtime.services.automation.cron import next_after
+from stepflow_runtime.services.automation.jobs import make_submission
 from stepflow_runtime.services.creation import RunCreator
-from stepflow_runtime.services.cron import next_after
-from stepflow_runtime.services.jobs import make_submission
 from stepflow_runtime.services.refusal import RETRY_MS
 
 MAX_SLEEP_S: Final = 30.0

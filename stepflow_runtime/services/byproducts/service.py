@@ -5,13 +5,13 @@ from __future__ import annotations
 from stepflow_runtime.connect.connection import Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.ports import ByproductStore, Clock, Store
-from stepflow_runtime.services.additions import Additions, ByproductLimits
-from stepflow_runtime.services.artifacts import ArtifactService
 from stepflow_runtime.services.blobs import BlobService
-from stepflow_runtime.services.checkpoints import CheckpointService
+from stepflow_runtime.services.byproducts.additions import Additions, ByproductLimits
+from stepflow_runtime.services.byproducts.artifacts import ArtifactService
+from stepflow_runtime.services.byproducts.checkpoints import CheckpointService
+from stepflow_runtime.services.byproducts.stream_writing import StreamWriter
+from stepflow_runtime.services.byproducts.streams import StreamReader
 from stepflow_runtime.services.lookup import RunLookup
-from stepflow_runtime.services.stream_writing import StreamWriter
-from stepflow_runtime.services.streams import StreamReader
 from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.services.waiting import Waiting
 

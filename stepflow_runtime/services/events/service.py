@@ -16,11 +16,11 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunProgress, Store
-from stepflow_runtime.services.event_page import EventPage
+from stepflow_runtime.services.events.page import EventPage
+from stepflow_runtime.services.events.public import EVENT_TYPES, read_types
+from stepflow_runtime.services.events.tree import TreeEvents
 from stepflow_runtime.services.lookup import RunLookup
-from stepflow_runtime.services.public_events import EVENT_TYPES, read_types
 from stepflow_runtime.services.status import decode_index_cursor, encode_cursor, run_not_found
-from stepflow_runtime.services.tree_events import TreeEvents
 from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100

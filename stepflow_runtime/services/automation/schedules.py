@@ -16,11 +16,11 @@ from protocol.types import Empty
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.ports import Clock, Ids, Kind, Registry, Store, StoreUnavailable
+from stepflow_runtime.services.automation.cron import check_cron
+from stepflow_runtime.services.automation.jobs import make_submission
+from stepflow_runtime.services.automation.scheduling import LiveSchedule, Scheduler, ScheduleRecord, make_schedule_entry
 from stepflow_runtime.services.creation import RunCreator
-from stepflow_runtime.services.cron import check_cron
-from stepflow_runtime.services.jobs import make_submission
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
-from stepflow_runtime.services.scheduling import LiveSchedule, Scheduler, ScheduleRecord, make_schedule_entry
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
 

@@ -19,7 +19,7 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.byproducts import RunByproducts
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import ByproductStore, Execution, StreamState, StreamWrite
-from stepflow_runtime.services.additions import Additions, ByproductLimits, Target
+from stepflow_runtime.services.byproducts.additions import Additions, ByproductLimits, Target
 from stepflow_runtime.services.submission import limit_exceeded
 
 STORED_BYTES: Final = 1024 * 1024

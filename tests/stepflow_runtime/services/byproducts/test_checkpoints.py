@@ -11,10 +11,10 @@ import trio
 
 from protocol.byproducts import CheckpointResult
 from protocol.errors import ErrorCode, RpcError
-from stepflow_runtime.services.additions import ByproductLimits
+from stepflow_runtime.services.byproducts.additions import ByproductLimits
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import BOOM, GONE, ONE, flow, hold, memory_world, open_world, step
-from tests.stepflow_runtime.services.byproduct_kit import Peer
+from tests.stepflow_runtime.services.byproducts.byproduct_kit import Peer
 
 FLAKY = flow(step("a", onError={"action": "retry"}))
 SMALL = ByproductLimits(max_checkpoint_bytes=10, max_checkpoints=2)

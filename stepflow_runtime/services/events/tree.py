@@ -16,7 +16,7 @@ from protocol.runs import EventsResult, RunState
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import RunFilter, RunRecord, Store
-from stepflow_runtime.services.event_page import EventPage
+from stepflow_runtime.services.events.page import EventPage
 from stepflow_runtime.services.status import bad_cursor, decode_cursor, encode_cursor
 
 ROWS_PER_READ: Final = 64

@@ -15,8 +15,8 @@ from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import ArtifactRecord, ByproductStore, Clock
-from stepflow_runtime.services.additions import Additions, ByproductLimits, Target, refuse_ended
 from stepflow_runtime.services.blobs import BlobService
+from stepflow_runtime.services.byproducts.additions import Additions, ByproductLimits, Target, refuse_ended
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.status import format_time
 from stepflow_runtime.services.submission import limit_exceeded

@@ -9,7 +9,7 @@ import trio
 from protocol.byproducts import Encoding, ReadStreamResult
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import RunParams, RunState
-from stepflow_runtime.services.additions import ByproductLimits
+from stepflow_runtime.services.byproducts.additions import ByproductLimits
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (
     BOOM,
@@ -23,7 +23,7 @@ from tests.stepflow_runtime.engine.world import (
     settle_down,
     step,
 )
-from tests.stepflow_runtime.services.byproduct_kit import Peer
+from tests.stepflow_runtime.services.byproducts.byproduct_kit import Peer
 
 FLAKY = flow(step("a", onError={"action": "retry"}))
 SMALL = ByproductLimits(max_stream_chunk_bytes=10, max_stream_write_chunks=3, max_stream_bytes=20, max_streams=2)

@@ -10,7 +10,7 @@ from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.byproducts import Place, RunByproducts
 from stepflow_runtime.ports import ByproductStore, Checkpoint
-from stepflow_runtime.services.additions import Additions, ByproductLimits, Target, refuse_ended
+from stepflow_runtime.services.byproducts.additions import Additions, ByproductLimits, Target, refuse_ended
 from stepflow_runtime.services.submission import limit_exceeded
 
 

@@ -18,7 +18,7 @@ from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import Delivery
-from stepflow_runtime.services.public_events import translate
+from stepflow_runtime.services.events.public import translate
 from stepflow_runtime.services.status import format_time
 
 OF_ITEMS: Final = ("item.", "step.")

@@ -33,8 +33,7 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import Clock, Entry, Execution, Ids, Kind, Registry, Store, StoreUnavailable
-from stepflow_runtime.services.creation import RunCreator
-from stepflow_runtime.services.job_following import (
+from stepflow_runtime.services.automation.job_following import (
     DEFAULT_GRACE_MS,
     FrozenRun,
     Job,
@@ -44,6 +43,7 @@ from stepflow_runtime.services.job_following import (
     freeze_entry,
     make_job_entry,
 )
+from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time, make_counts

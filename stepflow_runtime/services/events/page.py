@@ -6,7 +6,7 @@ from protocol.runs import RunEvent
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import JournalRow
-from stepflow_runtime.services.public_events import translate
+from stepflow_runtime.services.events.public import translate
 from stepflow_runtime.services.status import format_time
 
 

@@ -45,12 +45,12 @@ from stepflow_runtime.ports import (
     Store,
     StoreUnavailable,
 )
-from stepflow_runtime.services.delivering import Target
-from stepflow_runtime.services.public_events import read_types
+from stepflow_runtime.services.automation.delivering import Target
+from stepflow_runtime.services.automation.subscriptions import Subscriptions, WebhookRecord
+from stepflow_runtime.services.events.public import read_types
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
-from stepflow_runtime.services.subscriptions import Subscriptions, WebhookRecord
 from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 100

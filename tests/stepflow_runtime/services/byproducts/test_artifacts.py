@@ -12,9 +12,9 @@ from protocol.byproducts import GetArtifactParams
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import RunParams
 from protocol.types import BlobType
-from stepflow_runtime.services.additions import ByproductLimits
+from stepflow_runtime.services.byproducts.additions import ByproductLimits
 from tests.stepflow_runtime.engine.world import BOOM, ONE, World, flow, hold, memory_world, step
-from tests.stepflow_runtime.services.byproduct_kit import Peer
+from tests.stepflow_runtime.services.byproducts.byproduct_kit import Peer
 
 FLAKY = flow(step("a", onError={"action": "retry"}))
 

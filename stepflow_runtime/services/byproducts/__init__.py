@@ -1,0 +1,1 @@
+"""What runs make beside their results: streams, checkpoints and artifacts (PROTOCOL §4)."""
