@@ -596,6 +596,9 @@ docs-durability [INTERFACES] What the page on durability shows runs, and the tes
 ops-unclean [PROTOCOL §6; FAULTS 5] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
     operations/test_unclean_stops.py::test_suspects_start_one_at_a_time
+    operations/test_unclean_stops.py::test_who_has_its_turn_is_spared_if_work_that_was_hardly_suspect_goes_on_beside_it
+    operations/test_unclean_stops.py::test_a_culprit_is_found_though_there_is_always_other_work
+    operations/test_unclean_stops.py::test_who_is_least_suspect_has_its_turn_first
     operations/test_unclean_stops.py::test_what_gets_on_is_no_longer_suspect
     operations/test_unclean_stops.py::test_who_only_waits_for_a_sub_run_is_no_suspect
     operations/test_unclean_stops.py::test_the_innocent_sub_run_of_a_culprit_is_spared

@@ -52,9 +52,13 @@ class Wake(Struct, frozen=True, gc=False):
 
 
 class AwaitTurn(Struct, frozen=True, gc=False):
-    """Call `begin_turn` for this item when nothing else that may have taken the runtime down is at work."""
+    """Call `begin_turn` for this item when nothing else that may have taken the runtime down is at work.
+
+    Those of which it was said in fewer `stops` come first.
+    """
 
     item: int
+    stops: int
 
 
 class LoadInputs(Struct, frozen=True, gc=False):

@@ -317,8 +317,8 @@ class Executor:
                     self.caller.interrupt(execution)
                 case Wake(due_ms=due_ms):
                     self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
-                case AwaitTurn(item=index):
-                    self._turns.add(run, index)
+                case AwaitTurn(item=index, stops=stops):
+                    self._turns.add(run, index, stops)
                     self._touched[run.spec.run_id] = run
                 case LoadItem(item=index):
                     self.waking.load(run, index)

@@ -192,7 +192,7 @@ class RunFacts:
         else:
             item = self.live[event.item]
             item.steps[event.step].ended = seq
-            item.stops = 0
+            item.stops = item.spared = 0
 
     def _step_idled(self, event: ev.StepIdled, seq: int) -> None:
         self.live[event.item].idle += 1
@@ -204,7 +204,7 @@ class RunFacts:
         if record is None:
             record = item.steps[event.step] = StepRecord(event.attempt)
         record.ended = seq
-        item.stops = 0
+        item.stops = item.spared = 0
 
     def _step_retrying(self, event: ev.StepRetrying, seq: int) -> None:
         item = self.live[event.item]
@@ -213,7 +213,7 @@ class RunFacts:
             record = item.steps[event.step] = StepRecord(0)
         item.held = False
         if event.cause is not RetryCause.RECOVERY:  # it failed, and the runtime did not
-            item.stops = 0
+            item.stops = item.spared = 0
         record.attempt = event.attempt
         record.cause = event.cause
         record.due_ms = event.due_ms
@@ -293,7 +293,7 @@ class RunFacts:
 
     def _step_suspended(self, event: ev.StepSuspended, seq: int) -> None:
         item = self.live[event.item]
-        item.stops = 0
+        item.stops = item.spared = 0
         record = item.steps[event.step]
         record.due_ms = event.due_ms
         self.has_suspended = self.has_suspended or not event.sleeps
@@ -400,6 +400,8 @@ class RunFacts:
         self.recoveries.append(event.through)
         for index in event.suspects:
             self.live[index].stops += 1
+        for index in event.spared:
+            self.live[index].spared += 1
         for item in self.live.values():
             item.held = item.index in event.held
 

@@ -85,6 +85,7 @@ class ItemRecord:
         progress: Its evaluation; absent after a restore, until the engine recovers the item.
         cancelling: Whether only the answers in flight are still waited for.
         stops: How often in a row it may have taken the runtime down, without getting on in between.
+        spared: How often it was at work in such a stop and it was not counted, because it was not alone in its turn.
         held: Whether it waits for its turn because of that.
         idle: How many of its steps took no action, less those whose outcome it re-uses and that did.
         resumes: What its steps begin with as if resumed, by step; absent after a restore, until it is taken up.
@@ -99,6 +100,7 @@ class ItemRecord:
         "progress",
         "resumes",
         "since",
+        "spared",
         "steps",
         "stops",
     )
@@ -111,6 +113,7 @@ class ItemRecord:
         self.cancelling = False
         self.cancel_reason: str | None = None
         self.stops = 0
+        self.spared = 0
         self.held = False
         self.idle = 0
         self.resumes: Mapping[str, tuple[Resume, ...]] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Final
 
@@ -26,12 +26,13 @@ from stepflow_runtime.engine.revival import abandon, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.salvage import Salvaged, describe_damage, salvage_facts, write_off
 from stepflow_runtime.engine.snapshot import restore_facts
-from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, StepOfItem, find_suspects
+from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, NOBODY, StepOfItem, Suspects, find_at_work, suspect
 from stepflow_runtime.engine.taking_up import read_live_items
 from stepflow_runtime.model.events import ItemParked
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, Clock, ResultChunk, Store, StoreCorrupt
 
 ROWS_PER_PAGE = 256
@@ -65,14 +66,15 @@ async def recover_runs(
     delegating: dict[RunId, set[StepOfItem]] = defaultdict(set)
     held_with: dict[RunId, set[int]] = defaultdict(set)
     for facts in unfinished:
-        parent = facts.spec.parent if facts.spec is not None else None
+        parent = _spec(facts).parent
         if parent is not None and parent.item_index is not None and parent.step_id is not None:
             delegating[parent.run_id].add((parent.item_index, parent.step_id))
-    for facts in sorted(unfinished, key=_depth, reverse=True):  # whether an item waits hangs on its sub-runs
+    suspects = _find_suspects(unfinished, delegating, clock.wall_ms(), last_stop)
+    deepest_first = sorted(unfinished, key=lambda facts: _spec(facts).depth, reverse=True)
+    for facts in deepest_first:  # whether an item waits hangs on its sub-runs
         committed = copy.copy(facts.progress)
         state = await insist("a run", partial(_restore_run, programs, executor.policy, facts))
         spec, now_ms = state.spec, clock.wall_ms()
-        suspects = () if last_stop.is_clean else find_suspects(facts.live.values(), delegating[spec.run_id], now_ms)
         try:
             needed = await insist("a run", partial(read_live_items, store, state))
         except StoreCorrupt as error:
@@ -80,7 +82,14 @@ async def recover_runs(
             abandon(state, describe_damage(error))
         else:
             held = held_with[spec.run_id]
-            revive(state, *needed, now_ms, suspects=suspects, held_with=held, max_stops=last_stop.max_unclean_stops)
+            revive(
+                state,
+                *needed,
+                now_ms,
+                suspects=suspects.get(spec.run_id, NOBODY),
+                held_with=held,
+                max_stops=last_stop.max_unclean_stops,
+            )
         parent = spec.parent
         if parent and parent.item_index is not None and any(item.held for item in facts.live.values()):
             held_with[parent.run_id].add(parent.item_index)
@@ -97,6 +106,19 @@ async def recover_runs(
     return len(unfinished)
 
 
+def _find_suspects(
+    unfinished: Iterable[RunFacts], delegating: dict[RunId, set[StepOfItem]], now_ms: int, last_stop: Stop
+) -> dict[RunId, Suspects]:
+    if last_stop.is_clean:
+        return {}
+    at_work = {
+        run_id: find_at_work(facts.live.values(), delegating[run_id], now_ms)
+        for facts in unfinished
+        for run_id in [_spec(facts).run_id]
+    }
+    return suspect(at_work, last_stop.max_unclean_stops)
+
+
 async def _load_unfinished(store: Store) -> list[RunFacts]:
     return [await _load_or_salvage(store, run_id) for run_id in await store.unfinished()]
 
@@ -109,9 +131,9 @@ async def _load_or_salvage(store: Store, run_id: RunId) -> RunFacts:
         return await salvage_facts(store, run_id, error)
 
 
-def _depth(facts: RunFacts) -> int:
+def _spec(facts: RunFacts) -> RunSpec:
     assert facts.spec is not None
-    return facts.spec.depth
+    return facts.spec
 
 
 async def load_facts(store: Store, run_id: RunId) -> RunFacts:

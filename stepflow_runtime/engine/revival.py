@@ -13,7 +13,7 @@ from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.items import ItemRecord, restore_evaluation
 from stepflow_runtime.engine.plan import Advance
 from stepflow_runtime.engine.run_state import RunState
-from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, blame, find_held
+from stepflow_runtime.engine.suspicion import DEFAULT_MAX_STOPS, NOBODY, Suspects, blame, find_held
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.outcome import Failure
@@ -26,7 +26,7 @@ def revive(
     reuses: Mapping[int, Reuse],
     now_ms: int,
     *,
-    suspects: Collection[int] = (),
+    suspects: Suspects = NOBODY,
     held_with: Collection[int] = (),
     max_stops: int = DEFAULT_MAX_STOPS,
 ) -> None:
@@ -46,8 +46,8 @@ def revive(
     if facts.is_terminal:
         return
     state.durable_total = facts.progress.total
-    held = find_held(facts.live.values(), suspects, held_with)
-    state.record(ev.RunRecovered(facts.progress.started_through, tuple(suspects), held))
+    held = find_held(facts.live.values(), suspects.counted, held_with)
+    state.record(ev.RunRecovered(facts.progress.started_through, suspects.counted, held, suspects.spared))
     state.waiting.begin_again()
     for item in list(facts.live.values()):
         if item.index in facts.live:  # the failure of one before it may have stopped the run
@@ -70,7 +70,7 @@ def _go_on(state: RunState, item: ItemRecord, advance: Advance, max_stops: int, 
     if failure := blame(item, max_stops):
         _give_up(state, item, failure)
     elif item.held:
-        state.after.append(AwaitTurn(item.index))
+        state.after.append(AwaitTurn(item.index, item.stops))
     else:
         state.repeat(item, now_ms)
         state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])

@@ -32,6 +32,7 @@ class Snapshot(Struct, kw_only=True):
     live: list[_Item]
     cancelling: dict[int, str | None]
     stops: dict[int, int] = {}
+    spared: dict[int, int] = {}
     held: list[int] = []
     idle: dict[int, int] = {}
     queued: list[_Item] = []
@@ -60,6 +61,7 @@ def take_snapshot(facts: RunFacts) -> bytes:
             live=[_save(item) for item in facts.live.values()],
             cancelling={item.index: item.cancel_reason for item in items if item.cancelling},
             stops={item.index: item.stops for item in facts.live.values() if item.stops},
+            spared={item.index: item.spared for item in facts.live.values() if item.spared},
             held=[item.index for item in facts.live.values() if item.held],
             idle={item.index: item.idle for item in items if item.idle},
             queued=[_save(item) for item in facts.queued.values()],
@@ -97,6 +99,7 @@ def restore_facts(seq: int, snapshot: bytes) -> RunFacts:
         item.cancelling, item.cancel_reason = item.index in saved.cancelling, saved.cancelling.get(item.index)
         item.idle = saved.idle.get(item.index, 0)
         item.stops = saved.stops.get(item.index, 0)
+        item.spared = saved.spared.get(item.index, 0)
         item.held = item.index in held
     return facts
 

@@ -10,10 +10,10 @@ from stepflow_runtime.engine.revival import begin_turn
 
 
 class Turns:
-    """The turns of one executor. Items of sub-runs come before those that wait for them."""
+    """The turns of one executor. Items of sub-runs come before those that wait for them; then, who is least suspect."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, int, ActiveRun, int]] = []
+        self._waiting: list[tuple[int, int, int, ActiveRun, int]] = []
         self._order = count()
         self._current: tuple[ActiveRun, int] | None = None
 
@@ -21,13 +21,13 @@ class Turns:
         """How many wait."""
         return len(self._waiting)
 
-    def add(self, run: ActiveRun, index: int) -> None:
-        heappush(self._waiting, (-run.spec.depth, next(self._order), run, index))
+    def add(self, run: ActiveRun, index: int, stops: int) -> None:
+        heappush(self._waiting, (-run.spec.depth, stops, next(self._order), run, index))
 
     def give(self, now_ms: int) -> ActiveRun | None:
         """Gives the turn to the next one if nobody has it; returns the run in which something goes again."""
         while self._waiting and not self._is_taken():
-            _, _, run, index = heappop(self._waiting)
+            _, _, _, run, index = heappop(self._waiting)
             if begin_turn(run.state, index, now_ms):
                 self._current = run, index
                 return run

@@ -206,12 +206,14 @@ class RunStopped(Event, frozen=True, tag=16):
 class RunRecovered(Event, frozen=True, tag=17):
     """A runtime took the run up again. Items below `through` may have been started before.
 
-    `suspects` are items that may have taken the runtime before down; `held` are those that wait for their turn.
+    `suspects` are items that may have taken the runtime before down; `held` are those that wait for their turn;
+    `spared` are those that had theirs, and were not alone.
     """
 
     through: int
     suspects: tuple[int, ...] = ()
     held: tuple[int, ...] = ()
+    spared: tuple[int, ...] = ()
 
 
 class RunStarted(Event, frozen=True, tag=18):

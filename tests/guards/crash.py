@@ -7,6 +7,7 @@ from typing import Final
 from tests.guards.guard import Guard
 
 CONNECT: Final = "tests/stepflow_runtime/connect"
+UNCLEAN: Final = "tests/operations/test_unclean_stops.py"
 ENGINE: Final = "tests/stepflow_runtime/engine"
 
 CRASH: Final = (
@@ -72,7 +73,7 @@ CRASH: Final = (
         "stepflow_runtime/engine/suspicion.py",
         "if item.stops < max_stops:",
         "if max_stops:",
-        "tests/operations/test_unclean_stops.py::test_only_the_culprit_fails",
+        f"{UNCLEAN}::test_only_the_culprit_fails",
     ),
     Guard(
         5,
@@ -80,7 +81,23 @@ CRASH: Final = (
         "stepflow_runtime/engine/suspicion.py",
         "if item.stops + (item.index in suspects) >= ALONE_AFTER_STOPS or item.index in held_with",
         "if item.index in held_with",
-        "tests/operations/test_unclean_stops.py::test_suspects_start_one_at_a_time",
+        f"{UNCLEAN}::test_suspects_start_one_at_a_time",
+    ),
+    Guard(
+        5,
+        "who has its turn is not blamed for what goes on beside it",
+        "stepflow_runtime/engine/suspicion.py",
+        "return not was_alone and",
+        "return False and",
+        f"{UNCLEAN}::test_who_has_its_turn_is_spared_if_work_that_was_hardly_suspect_goes_on_beside_it",
+    ),
+    Guard(
+        5,
+        "where there is always other work a culprit is found",
+        "stepflow_runtime/engine/suspicion.py",
+        " and item.spared < max_stops",
+        "",
+        f"{UNCLEAN}::test_a_culprit_is_found_though_there_is_always_other_work",
     ),
     Guard(
         6,

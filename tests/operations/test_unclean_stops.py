@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.commands import AwaitTurn, Command, Execute, Wake
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import make_segments
@@ -20,13 +21,15 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import begin_turn, revive
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.snapshot import restore_facts, take_snapshot
-from stepflow_runtime.engine.suspicion import ALONE_AFTER_STOPS, find_suspects
+from stepflow_runtime.engine.suspicion import ALONE_AFTER_STOPS, NOBODY, blame, find_at_work, suspect
+from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause, decode_events, encode_events
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.spec import RunSpec
+from stepflow_runtime.ports import Lease, RunProgress
 from tests.conformance.wire import PATIENCE_S, RawClient, make_flow, serve
 from tests.system.servers import config
 
@@ -60,7 +63,8 @@ class Machine:
             state = RunState.create(self.spec, self.items, True, plan, RetryPolicy())
         else:
             state = RunState(self.fold(), plan, RetryPolicy())
-            suspects = () if after_clean_stop else find_suspects(state.facts.live.values(), (), 0)
+            at_work = find_at_work(state.facts.live.values(), (), 0)
+            suspects = NOBODY if after_clean_stop else suspect({0: at_work}, MAX_STOPS)[0]
             revive(state, dict(enumerate(inputs)), {}, {}, 0, suspects=suspects, max_stops=MAX_STOPS)
         for segment in make_segments(0, inputs):
             state.inputs.offer(segment)
@@ -175,7 +179,71 @@ def test_an_orderly_stop_blames_nobody() -> None:
 def test_who_only_waits_for_a_sub_run_is_no_suspect() -> None:
     machine = Machine(2, {0, 1})
     facts = machine.boot()
-    assert find_suspects(facts.live.values(), {(0, "only")}, 0) == (1,)
+    assert [item.index for item in find_at_work(facts.live.values(), {(0, "only")}, 0)] == [1]
+
+
+def start_items(*stops: int) -> RunFacts:
+    """The facts of a run whose items are at work, each after so many unclean stops."""
+    facts = RunFacts()
+    facts.fold(ev.RunCreated(SPEC, len(stops), True))
+    facts.fold(ev.RunStarted())
+    facts.fold(ev.ItemsStarted(0, len(stops) - 1, ("only",)))
+    for index, count in enumerate(stops):
+        facts.live[index].stops = count
+    return facts
+
+
+def stop_unclean(*runs: RunFacts) -> None:
+    suspects = suspect(
+        {number: find_at_work(facts.live.values(), (), 0) for number, facts in enumerate(runs)}, MAX_STOPS
+    )
+    for number, facts in enumerate(runs):
+        facts.fold(ev.RunRecovered(0, suspects[number].counted, (), suspects[number].spared))
+
+
+def test_who_has_its_turn_is_spared_if_work_that_was_hardly_suspect_goes_on_beside_it() -> None:
+    in_its_turn, fresh = start_items(4), start_items(0, 1)
+    stop_unclean(in_its_turn, fresh)
+    assert (in_its_turn.live[0].stops, in_its_turn.live[0].spared) == (4, 1)
+    assert [item.stops for item in fresh.live.values()] == [1, 2]
+
+
+def test_who_has_its_turn_alone_is_suspect() -> None:
+    in_its_turn = start_items(4)
+    stop_unclean(in_its_turn, start_items())
+    assert (in_its_turn.live[0].stops, in_its_turn.live[0].spared) == (5, 0)
+
+
+def test_a_culprit_is_found_though_there_is_always_other_work() -> None:
+    culprit = start_items(0)
+    stops = 0
+    while blame(culprit.live[0], MAX_STOPS) is None:
+        stop_unclean(culprit, start_items(0))
+        stops += 1
+    assert stops == 2 * MAX_STOPS
+
+
+def test_who_was_spared_and_gets_on_is_as_new() -> None:
+    facts = start_items(2)
+    stop_unclean(facts, start_items(0))
+    assert facts.live[0].spared == 1
+    facts.fold(ev.StepRetrying(0, "only", 2, Failure("COMPONENT_FAILED", "boom"), 0, RetryCause.COMPONENT))
+    assert (facts.live[0].stops, facts.live[0].spared) == (0, 0)
+
+
+def test_who_is_least_suspect_has_its_turn_first() -> None:
+    state = RunState(start_items(3, 4, 2), PLAN, RetryPolicy())
+    revive(state, dict.fromkeys(range(3), b"0"), {}, {}, 0, max_stops=MAX_STOPS)
+    run, turns = ActiveRun(state, Lease(0, "", 1), RunProgress()), Turns()
+    for command in state.after:
+        assert isinstance(command, AwaitTurn)
+        turns.add(run, command.item, command.stops)
+    order: list[int] = []
+    while turns.give(0):
+        [index] = (item.index for item in state.facts.live.values() if not item.held and item.index not in order)
+        order.append(index)
+        state.facts.live[index].stops = 0
+    assert order == [2, 0, 1]
 
 
 def test_journals_of_the_first_release_are_read() -> None:

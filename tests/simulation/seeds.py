@@ -9,6 +9,7 @@ FOUND: Final[dict[int, str]] = {
     60: "a wait that was throttled had made its run, and made a second one when it was asked again",
     727: "a parent and its child, both to be executed alone, waited for each other",
     1_795_270_036_753: "a clock that was set back right after a run was made delayed its beginning by so much",
+    1_795_271_218_782: "an innocent item that had its turn was failed for what culprits did that nobody suspected yet",
     945: "a parent that ignored its time-out kept, while it waited, the slot that its child needed",
 }
 """Seeds, and what they found. When the meaning of seeds changes they stay: they are as good as any others then."""
