@@ -5,8 +5,8 @@
     flow.output({"x": doubled["x"], "mode": flow.variable("mode", default="fast")})
     flow.build()
 
-References are written by indexing: `flow.input["rows"][0]`. Knows the shape of the language, not its rules: whether the
-flow makes sense is told by the runtime, with a path for each finding.
+References are written by indexing, `flow.input["rows"][0]`, or as a path, `flow.input.at("$.rows[0]")`. Knows the shape of
+the language, not its rules: whether the flow makes sense is told by the runtime, with a path for each finding.
 """
 
 from __future__ import annotations
@@ -52,6 +52,20 @@ class Reference(Expression):
 
     __iter__ = None  # indexing never ends: without this, `list(reference)` would not either
 
+    def at(self, path: str) -> Expression:
+        """What lies at a path in the flow language, such as `$.rows[0]`; it stands in the flow as it is written here.
+
+        Raises:
+            SdkError: It is not asked of the whole of an input or of an output.
+        """
+        match self._kind, self._path:
+            case "$step", ():
+                return Operation({"$step": self._name, "path": path})
+            case "$input", ():
+                return Operation({"$input": path})
+            case _:
+                raise SdkError("Only the whole input and a step's whole output have an `at`; index this one instead.")
+
     def to_data(self) -> dict[str, Any]:
         match self._kind:
             case "$step":
@@ -64,7 +78,7 @@ class Reference(Expression):
 
 
 class Operation(Expression):
-    """`$if`, `$coalesce` or `$literal`."""
+    """An expression that is no reference which can be indexed: `$if`, `$coalesce`, `$literal`, or one at a path."""
 
     def __init__(self, data: dict[str, Any]) -> None:
         self._data = data
@@ -138,6 +152,7 @@ class FlowBuilder:
         description: For people.
         schemas: `{type: object, properties: {input, output, variables, steps}}`.
         metadata: Anything; kept and ignored.
+        fields: Further fields as the flow language has them, such as `test`.
     """
 
     def __init__(
@@ -148,6 +163,7 @@ class FlowBuilder:
         version: str | None = None,
         schemas: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> None:
         head = {
             "name": name,
@@ -156,7 +172,7 @@ class FlowBuilder:
             "schemas": schemas,
             "metadata": metadata,
         }
-        self._head = {key: value for key, value in head.items() if value is not None}
+        self._head = {key: value for key, value in head.items() if value is not None} | dict(fields or {})
         self._steps: dict[str, dict[str, Any]] = {}
         self._tail: dict[str, Any] = {}
 
@@ -179,6 +195,7 @@ class FlowBuilder:
         must_execute: bool = False,
         timeout_s: float | None = None,
         metadata: Mapping[str, Any] | None = None,
+        fields: Mapping[str, Any] | None = None,
     ) -> Reference:
         """Add a step.
 
@@ -189,6 +206,7 @@ class FlowBuilder:
             on_error: `use_default(…)` or `retry(…)`; without it the item fails.
             must_execute: Executed even if nothing depends on it.
             timeout_s: Ends an attempt.
+            fields: Further fields as the flow language has them.
 
         Returns:
             A reference to its output.
@@ -209,7 +227,7 @@ class FlowBuilder:
             step["timeoutMs"] = round(timeout_s * 1000)
         if metadata is not None:
             step["metadata"] = dict(metadata)
-        self._steps[id] = step
+        self._steps[id] = step | dict(fields or {})
         return Reference("$step", id)
 
     def output(self, value: Any) -> None:

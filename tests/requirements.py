@@ -484,6 +484,10 @@ cli-flows [INTERFACES, The command line] Flows are validated, shown, drawn and n
     stepflow_runtime/app/cli/test_flows.py::test_findings_have_their_place_in_the_file
     stepflow_runtime/app/cli/test_flows.py::test_a_flow_has_one_id_however_it_is_written
     stepflow_runtime/app/cli/test_flows.py::test_a_flow_is_drawn
+cli-flows-builder [INTERFACES, The command line] A flow is written as Python code that builds it, with the same id.
+    stepflow_runtime/model/test_builder_code.py::test_every_flow_comes_back_from_its_code
+    stepflow_runtime/model/test_builder_code.py::test_every_example_comes_back_from_its_code
+    stepflow_runtime/app/cli/test_flows.py::test_a_flow_is_written_as_python_that_gives_the_same_flow
 cli-test [INTERFACES, The command line] `stepflow test` runs the cases in flow files, and can update them.
     stepflow_runtime/app/cli/test_cases.py::test_cases_pass_or_fail_by_their_outputs
     stepflow_runtime/app/cli/test_cases.py::test_update_changes_the_outputs_and_nothing_else

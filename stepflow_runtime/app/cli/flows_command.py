@@ -10,7 +10,7 @@ import msgspec
 from rich.markup import escape
 
 from protocol.types import ComponentInfo
-from stepflow_runtime.app.cli.boundary import ExitCode, run_async
+from stepflow_runtime.app.cli.boundary import CliError, ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
 from stepflow_runtime.app.cli.local import list_components
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
@@ -25,12 +25,13 @@ from stepflow_runtime.app.cli.output import (
 )
 from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config
+from stepflow_runtime.model.builder_code import write_builder_code
 from stepflow_runtime.model.graph import build_graph, render_mermaid
 
 
 @click.group("flows")
 def command() -> None:
-    """Check flows, show them, draw them, tell their ids."""
+    """Check flows, show them, draw them, tell their ids, write them as Python."""
 
 
 @command.command("validate")
@@ -115,3 +116,14 @@ def graph_command(flow: Path, output: str) -> None:
 def id_command(flow: Path) -> None:
     """Print the id that FLOW has when it is stored."""
     click.echo(load_valid_flow(flow).flow_id)
+
+
+@command.command("builder")
+@flow_argument
+@common_options()
+def builder_command(flow: Path) -> None:
+    """Print Python code that builds FLOW with component_sdk's FlowBuilder: the same flow, with the same id."""
+    try:
+        click.echo(write_builder_code(load_valid_flow(flow).document.value, flow.name), nl=False)
+    except ValueError as error:
+        raise CliError(f"{flow}: {error}") from None

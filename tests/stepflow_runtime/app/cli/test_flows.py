@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.stepflow_runtime.app.cli.cli_kit import FLOW, Stepflow
@@ -50,3 +52,15 @@ def test_a_flow_is_drawn(stepflow: Stepflow) -> None:
         "nodes": [{"id": "double", "component": "/mock/double"}],
         "edges": [{"source": "double", "target": "output"}],
     }
+
+
+def test_a_flow_is_written_as_python_that_gives_the_same_flow(stepflow: Stepflow, folder: Path) -> None:
+    (folder / "built.py").write_text(stepflow("flows", "builder", "flow.yaml").out)
+    done = subprocess.run([sys.executable, "built.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    (folder / "built.json").write_text(done.stdout)
+    assert stepflow("flows", "id", "built.json").out == stepflow("flows", "id", "flow.yaml").out
+    (folder / "bare.yaml").write_text("steps: []\n")
+    refused = stepflow("flows", "builder", "bare.yaml")
+    assert refused.code == 2
+    assert "write `output: null`" in refused.err
