@@ -1031,6 +1031,16 @@ trace-off [DESIGN] Telemetry is an extra: without it nothing is told, and a coll
     stepflow_runtime/app/test_tracing.py::test_without_telemetry_components_are_told_of_no_trace
     stepflow_runtime/app/test_tracing.py::test_a_collector_that_is_away_hinders_nobody
     stepflow_runtime/app/test_tracing.py::test_without_the_extra_the_configuration_says_what_to_install
+dev-reload [DESIGN] `stepflow dev` starts a component server anew when its files change; runs go on, and no retries are used up.
+    stepflow_runtime/app/cli/test_reload.py::test_what_was_being_executed_goes_again_with_the_new_code
+    stepflow_runtime/app/cli/test_reload.py::test_a_module_beside_the_server_belongs_to_it_and_other_files_do_not
+    stepflow_runtime/connect/test_keeper.py::test_the_next_server_is_ready_before_the_old_one_ends
+    stepflow_runtime/connect/test_keeper.py::test_what_ends_soon_may_end_where_it_is
+    stepflow_runtime/connect/test_keeper.py::test_what_does_not_end_in_time_goes_again_and_has_not_failed
+    stepflow_runtime/engine/test_run_state.py::test_a_server_that_gives_way_to_another_costs_no_retries
+dev-reload-broken [DESIGN] Code that does not start is shown with its error, and the server that was there goes on.
+    stepflow_runtime/app/cli/test_reload.py::test_code_that_does_not_start_is_shown_and_the_old_goes_on
+    stepflow_runtime/connect/test_keeper.py::test_the_old_server_goes_on_when_the_new_one_does_not_start
 schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
     protocol/test_schema_files.py::test_a_file_is_current
     protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema

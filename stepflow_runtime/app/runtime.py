@@ -62,6 +62,7 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.loader import load_document
+from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import BlobStore, ByproductStore, Clock, Deliveries, Ids, Registry, Store
 from stepflow_runtime.services.automation.jobs import JobService
 from stepflow_runtime.services.automation.schedules import ScheduleService
@@ -235,6 +236,7 @@ class Runtime:
         )
 
         plugins = {name: self._make_plugin(name, plugin) for name, plugin in config.plugins.items()}
+        self._plugins = plugins
         for name, plugin in config.plugins.items():
             made = plugins[name]
             if isinstance(plugin, AcceptConfig) and isinstance(made, ServerPlugin):
@@ -341,6 +343,12 @@ class Runtime:
     def stop_at_once(self) -> None:
         """When this is cancelled, component servers are killed, and get no time to end."""
         self._processes.grace_s = 0.0
+
+    async def restart_servers(self, plugin: str, reason: str) -> Failure | None:
+        """Starts the processes of a plugin anew while the runs go on; see `ServerPlugin.replace`."""
+        servers = self._plugins[plugin]
+        assert isinstance(servers, ServerPlugin)
+        return await servers.replace(reason)
 
     async def serve_tcp(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         """Accepts clients and component servers at `listen.rpc`; `started` gives the address as it is bound."""

@@ -22,7 +22,7 @@ from stepflow_runtime import __version__
 from stepflow_runtime.app.config import TelemetryConfig
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.model.events import AnyEvent, RunCompleted
-from stepflow_runtime.model.outcome import Answer, Failure, Suspension
+from stepflow_runtime.model.outcome import Answer, Displaced, Failure, Suspension
 from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.trace import SpanContext, is_sampled, span_of_execution, span_of_run
 from stepflow_runtime.ports import Announcer, Clock, ComponentCaller, Delivery, Execution, ExecutionSink
@@ -167,7 +167,7 @@ class StepSpans:
         self._caller.cancel(execution)
 
     def answered(self, execution: Execution, outcome: Answer) -> None:
-        self._end(execution, outcome.message if isinstance(outcome, Failure) else None, outcome)
+        self._end(execution, _tell_error(outcome), outcome)
         self._sink.answered(execution, outcome)
 
     def _takes(self, trace: SpanContext, item_index: int) -> bool:
@@ -191,6 +191,14 @@ class StepSpans:
             attributes["stepflow.suspended"] = "true"
         name = f"step {execution.step_id}"
         self._spans.add(name, execution.trace, parent, start_ms, self._clock.wall_ms(), attributes, error)
+
+
+def _tell_error(outcome: Answer) -> str | None:
+    match outcome:
+        case Failure(message=error) | Displaced(reason=error):
+            return error
+        case _:
+            return None
 
 
 class Tracing:

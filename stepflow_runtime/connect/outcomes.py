@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.messages import decode_error
 from protocol.types import BatchEntry, ExecuteResult, Suspend
-from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Suspension
+from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Reply, Suspension
 
 
 class _Results(Struct):
@@ -24,7 +24,7 @@ _decode_results: Final = msgspec.json.Decoder(_Results).decode
 _decode_entry: Final = msgspec.json.Decoder(BatchEntry).decode
 
 
-def read_result(result: bytes, component: str) -> Answer:
+def read_result(result: bytes, component: str) -> Reply:
     """Reads the result of `components/execute`: the output's bytes as they stand, or why it is none."""
     try:
         return _read(_decode_result(result), component)
@@ -32,7 +32,7 @@ def read_result(result: bytes, component: str) -> Answer:
         return _describe_unreadable(error, component)
 
 
-def read_results(result: bytes, component: str, count: int) -> list[Answer]:
+def read_results(result: bytes, component: str, count: int) -> list[Reply]:
     """Reads the result of `components/execute_batch`.
 
     Args:
@@ -74,7 +74,7 @@ def read_batch_error(error: RpcError) -> Failure:
     return failure
 
 
-def _read_entry(raw: Raw, component: str) -> Answer:
+def _read_entry(raw: Raw, component: str) -> Reply:
     try:
         entry = _decode_entry(raw)
     except msgspec.MsgspecError as error:
@@ -82,7 +82,7 @@ def _read_entry(raw: Raw, component: str) -> Answer:
     return _read(entry, component) if entry.error is UNSET else read_batch_error(decode_error(entry.error))
 
 
-def _read(result: ExecuteResult, component: str) -> Answer:
+def _read(result: ExecuteResult, component: str) -> Reply:
     if result.output is not UNSET:
         return bytes(result.output)  # a copy: a Raw keeps all that was read with it alive
     if result.no_action is not UNSET:

@@ -21,7 +21,7 @@ from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
 from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results
-from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Outcome, Suspension
+from stepflow_runtime.model.outcome import NULL, Displaced, Failure, Reply
 from stepflow_runtime.model.secret import SecretMissing, fill_in
 from stepflow_runtime.ports import Execution, SecretSource
 
@@ -168,7 +168,7 @@ class Server:
             if executions.pop(execution.execution_id, None) is not None:
                 answered(execution, outcome if not isinstance(outcome, Failure) else self._scrub(outcome))
 
-    def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Outcome | NoAction | Suspension] | None:
+    def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Reply] | None:
         """What became of each; `None` if that cannot be known: then the connection ends, and they with it."""
         count = len(batch.executions)
         if answer.error is not None:
@@ -179,14 +179,14 @@ class Server:
             self.link.give_up(fault)
             return None
 
-    def end(self, failure: Failure) -> None:
-        """Reports all that is in flight as failed: the connection ended."""
+    def end(self, outcome: Failure | Displaced) -> None:
+        """Reports what became of all that is in flight: the connection ended."""
         executions = list(self.connection.executions.values())
         self.connection.executions.clear()
         sink = self._answers.sink
         for execution in executions:
             execution.place = None
-            sink.answered(execution, failure)
+            sink.answered(execution, outcome)
         if executions:
             sink.end_turn()
 

@@ -1,64 +1,46 @@
 """Plugins whose components live in servers: connects them, initializes them, and starts them again.
 
 One task for each process or address: open → `initialize` → `initialized` → `components/list` → ready, until the
-connection ends; then what was in flight fails as `UNREACHABLE`, and after a growing pause it goes again. Servers that
-dial the runtime are handed over by `listener` and go the same way, without the pause.
+connection ends; then what was in flight fails as `UNREACHABLE`, and after a growing pause it goes again (`keeper`).
+Servers that dial the runtime are handed over by `listener` and go the same way, without the pause.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import trio
-from msgspec import UNSET, Struct
+from msgspec import UNSET
 
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.heartbeat import Heartbeat
 from protocol.link import Link
-from protocol.log import Logger
 from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.connect.keeper import Backoff, Keeper
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
 from stepflow_runtime.connect.patience import wait_until_idle, wait_until_ignored
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.roster import Presence, Roster
 from stepflow_runtime.connect.server import Server
-from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.outcome import Displaced, Failure
 from stepflow_runtime.ports import Execution, SecretSource
-
-log = Logger(__name__)
-
-HEALTHY_S: Final = 10.0
-"""A connection that lasted so long makes the next pause a short one again."""
 
 LEGACY_FRAME_BYTES: Final = 512 * 1024
 """What a server is taken to read that declares neither capabilities nor `maxFrameBytes`, as stepflow-py 0.7 does."""
 
 CAPABILITIES: Final = ["ping", "cancel", "batch"]
 
+GIVE_WAY_S: Final = 2.0
+"""How long what a server executes may go on there when another one has taken its place."""
+
 NO_DATA: Final[Mapping[str, Any]] = {}
-
-
-class Backoff(Struct, frozen=True):
-    """How long to wait before starting a server again."""
-
-    first_s: float = 0.1
-    max_s: float = 10.0
-
-    def delay_s(self, failures: int, jitter: float) -> float:
-        """The pause after so many failures in a row.
-
-        Args:
-            failures: At least 1.
-            jitter: From 0 to 1; the pause is between half and all of the exponential value.
-        """
-        return min(self.first_s * 2.0 ** min(failures - 1, 30), self.max_s) * (0.5 + jitter / 2)
 
 
 class ServerPlugin:
@@ -99,24 +81,24 @@ class ServerPlugin:
         read_token: Callable[[], str] | None = None,
     ) -> None:
         self._name = name
-        self._origins = origins
         self._answers = answers
         self._connections = connections
         self._links = links
         self._initialize_timeout_s = initialize_timeout_ms / 1000
-        self._jitter = jitter
-        self._backoff = backoff or Backoff()
         self._heartbeat = heartbeat
         self._cancel_timeout_ms = cancel_timeout_ms
         self._secrets = secrets
         self._read_token = read_token
         self._pool = Pool(name, answers, unavailable_timeout_ms=unavailable_timeout_ms)
         labels = [f"{name}[{index}]" for index in range(len(origins))] if len(origins) > 1 else [name] * len(origins)
-        self._labels = labels
         self._roster = Roster(name, labels)
+        self._make_keeper = partial(
+            Keeper, serve=self._converse, note=self._note_trouble, backoff=backoff or Backoff(), jitter=jitter
+        )
+        self._keepers = [self._make_keeper(origin, label) for label, origin in zip(labels, origins, strict=True)]
         self._listed: list[ComponentInfo] | None = None
         self._listing = trio.Event()
-        self._accepted: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None
 
     @property
     def name(self) -> str:
@@ -151,10 +133,10 @@ class ServerPlugin:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:
-            self._accepted = nursery
+            self._nursery = nursery
             nursery.start_soon(self._pool.run)
-            for label, origin in zip(self._labels, self._origins, strict=True):
-                nursery.start_soon(self._keep_connected, origin, label)
+            for keeper in self._keepers:
+                nursery.start_soon(keeper.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -165,45 +147,52 @@ class ServerPlugin:
             connection: Its link is running.
             max_in_flight: What the peer declared in `connect`.
         """
-        assert self._accepted is not None, "run() was not started"
+        assert self._nursery is not None, "run() was not started"
         connection.role = "server"
         connection.plugin = self._name
-        self._accepted.start_soon(self._serve_accepted, connection, max_in_flight)
+        self._nursery.start_soon(self._serve_accepted, connection, max_in_flight)
+
+    async def replace(self, reason: str) -> Failure | None:
+        """Starts its servers anew: those that it opens, one after the other, each before the one before it ends.
+
+        What that one executes may end within `GIVE_WAY_S`; then it goes again at the new one, as the next attempt, and
+        uses up no retries.
+
+        Args:
+            reason: Why, for who reads the events of a run.
+
+        Returns:
+            Why a new one could not be started, if so: then what was there goes on.
+
+        Cancellation: What was there goes on.
+        """
+        assert self._nursery is not None, "run() was not started"
+        for index, old in enumerate(self._keepers):
+            new = self._make_keeper(old.origin, old.name)
+            self._nursery.start_soon(partial(new.run, on_trial=True))
+            try:
+                failure = await new.try_out()
+            except trio.Cancelled:
+                new.give_up()
+                raise
+            if failure is not None:
+                return failure
+            self._keepers[index] = new
+            old.retire(reason)
+        return None
 
     # --- one connection after the other ------------------------------------------------------------------------------
 
-    async def _keep_connected(self, origin: Origin, label: str) -> NoReturn:
-        failures = 0
-        while True:
-            started = trio.current_time()
-            failure = await self._serve_once(origin, label)
-            self._pool.trouble = failure
-            self._roster.note(label, failure.message)
-            failures = 1 if trio.current_time() - started >= HEALTHY_S else failures + 1
-            delay_s = self._backoff.delay_s(failures, self._jitter())
-            if failures.bit_count() == 1:  # the first, second, fourth, eighth: a crash loop shall not flood the log
-                log.warning(
-                    "component server is not there",
-                    server=label,
-                    reason=failure.message,
-                    failures=failures,
-                    retry_in_s=round(delay_s, 1),
-                )
-            await trio.sleep(delay_s)
+    def _note_trouble(self, name: str, failure: Failure) -> None:
+        self._pool.trouble = failure
+        self._roster.note(name, failure.message)
 
-    async def _serve_once(self, origin: Origin, label: str) -> Failure:
-        try:
-            async with origin.open() as opened:
-                return await self._converse(opened, label)
-        except OSError as error:
-            return _failure(str(error))
-
-    async def _converse(self, opened: Opened, label: str) -> Failure:
-        connection = Connection(label, "server", self._name)
+    async def _converse(self, opened: Opened, keeper: Keeper) -> Failure:
+        connection = Connection(keeper.name, "server", self._name)
         link = self._links.make(opened.stream, connection)
         async with trio.open_nursery() as nursery:
             await nursery.start(link.run)
-            failure = await self._serve(connection, opened)
+            failure = await self._serve(connection, opened, keeper=keeper)
             nursery.cancel_scope.cancel()
         return failure
 
@@ -214,13 +203,15 @@ class ServerPlugin:
 
     # --- one connection ----------------------------------------------------------------------------------------------
 
-    async def _serve(self, connection: Connection, peer: Peer, max_in_flight: int | None = None) -> Failure:
+    async def _serve(
+        self, connection: Connection, peer: Peer, max_in_flight: int | None = None, keeper: Keeper | None = None
+    ) -> Failure:
         """Initializes a server and lets the pool use it until its connection ends; returns why it ended."""
         with self._roster.enter(connection, peer) as presence:
-            return await self._serve_present(connection, peer, presence, max_in_flight)
+            return await self._serve_present(connection, peer, presence, max_in_flight, keeper)
 
     async def _serve_present(
-        self, connection: Connection, peer: Peer, presence: Presence, max_in_flight: int | None
+        self, connection: Connection, peer: Peer, presence: Presence, max_in_flight: int | None, keeper: Keeper | None
     ) -> Failure:
         try:
             server = await self._initialize(connection, max_in_flight)
@@ -234,27 +225,44 @@ class ServerPlugin:
         self._connections.add(connection)
         self._pool.add(server)
         presence.server = server
+        if keeper is not None:
+            keeper.note_ready()
         try:
-            await self._attend(server)
+            await self._attend(server, keeper)
         finally:
             self._pool.remove(server)
             self._connections.remove(connection)
+        if keeper is not None and keeper.retired.is_set():
+            server.end(Displaced(f"its component server was restarted: {keeper.reason}"))
+            return _failure(f"another one took its place: {keeper.reason}")
         failure = await _explain_end(connection.link, peer)
         server.end(
             Failure(failure.code, f"The component server {connection.name} was lost: {failure.message}", failure.data)
         )
         return failure
 
-    async def _attend(self, server: Server) -> None:
-        """Waits until a connection has ended; ends it if the server is silent, or will not stop, for too long."""
+    async def _attend(self, server: Server, keeper: Keeper | None) -> None:
+        """Waits until a connection has ended, or is to end because another server takes its place.
+
+        Ends it if the server is silent, or will not stop, for too long.
+        """
         link = server.link
         async with trio.open_nursery() as nursery:
+            if keeper is not None:
+                nursery.start_soon(self._give_way, server, keeper, nursery.cancel_scope)
             if self._heartbeat is not None and "ping" in link.peer_capabilities:
                 nursery.start_soon(self._heartbeat.watch, link)
             if self._cancel_timeout_ms is not None:
                 nursery.start_soon(self._end_stubborn, server, self._cancel_timeout_ms)
             await link.wait_closed()
             nursery.cancel_scope.cancel()
+
+    async def _give_way(self, server: Server, keeper: Keeper, attendance: trio.CancelScope) -> None:
+        await keeper.retired.wait()
+        self._pool.remove(server)
+        with trio.move_on_after(GIVE_WAY_S):
+            await wait_until_idle(server.connection)
+        attendance.cancel()
 
     async def _end_stubborn(self, server: Server, timeout_ms: int) -> None:
         """Ends the connection of a server that goes on with what nobody wants; the rest there may end before."""

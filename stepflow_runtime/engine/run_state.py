@@ -43,7 +43,7 @@ from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, RetryCause
 from stepflow_runtime.model.ids import RunId
-from stepflow_runtime.model.outcome import NULL, Answer, Failure, NoAction, Outcome, Suspension
+from stepflow_runtime.model.outcome import NULL, Answer, Displaced, Failure, NoAction, Outcome, Suspension
 from stepflow_runtime.model.spec import RunSpec
 
 MIN_LEAD: Final = 16
@@ -290,10 +290,18 @@ class RunState:
                 self._step_failed(item, step, record, Failure(ItemErrorCode.CANCELLED, "cancelled"), now_ms)
             else:
                 self.waiting.suspend(item, step, record, outcome, now_ms)
+        elif isinstance(outcome, Displaced):
+            self._displace(item, step, record, Failure(ItemErrorCode.CANCELLED, outcome.reason), now_ms)
         else:
             assert isinstance(outcome, Failure)
             self._step_failed(item, step, record, outcome, now_ms)
         return True
+
+    def _displace(self, item: ItemRecord, step: str, record: StepRecord, reason: Failure, now_ms: int) -> None:
+        if item.cancelling or self.is_stopping:
+            self._step_failed(item, step, record, reason, now_ms)
+        else:
+            self.retry(item, step, record, reason, RetryCause.RESTART, now_ms)
 
     def _step_failed(self, item: ItemRecord, step: str, record: StepRecord, failure: Failure, now_ms: int) -> None:
         planned = self.plan.steps[step]

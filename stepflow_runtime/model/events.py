@@ -29,7 +29,7 @@ class RetryCause(StrEnum):
     TRANSPORT = "transport"
     RECOVERY = "recovery"
     RESTART = "restart"
-    """Somebody asked for it."""
+    """Somebody asked for it, or started its component server anew."""
 
 
 class Nap(Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""How an execution of a step can end: with an output, with a failure, or by leaving until it is resumed."""
+"""How an execution of a step can end: with an output, with a failure, by leaving until it is resumed, or unfinished."""
 
 from __future__ import annotations
 
@@ -75,5 +75,14 @@ class Resume(Struct, frozen=True):
     data: bytes
 
 
-Answer = Outcome | NoAction | Suspension
+class Displaced(Struct, frozen=True):
+    """Its server gave way to another one on purpose: it goes again at once, and nobody's budget pays for that."""
+
+    reason: str
+
+
+Reply = Outcome | NoAction | Suspension
+"""What a component answers."""
+
+Answer = Reply | Displaced
 """What comes of one execution."""

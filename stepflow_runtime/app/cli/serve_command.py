@@ -54,9 +54,15 @@ def command(
     run_async(_serve_stdio if stdio else serve, config)
 
 
-async def serve(config: Config) -> None:
+Attend = Callable[["Runtime"], Awaitable[None]]
+"""What goes on beside a runtime that serves."""
+
+
+async def serve(config: Config, attend: Attend | None = None) -> None:
     """Serves on the addresses of a configuration until a signal, and tells where."""
     async with _until_signal() as signalled, open_configured(config) as runtime, trio.open_nursery() as serving:
+        if attend is not None:
+            serving.start_soon(attend, runtime)
         address = await _listen(serving, runtime.serve_tcp, config.listen.rpc)
         click.echo(f"stepflow {__version__} {_describe(config, f'listening on {address}')}", err=True)
         if config.listen.http is not None:

@@ -17,10 +17,11 @@ from protocol.streams import ByteStream, memory_stream_pair
 from protocol.types import Limits
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connections
+from stepflow_runtime.connect.keeper import Backoff
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes, parse_route
-from stepflow_runtime.connect.supervisor import Backoff, ServerPlugin
+from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
 from stepflow_runtime.model.outcome import Answer
 from stepflow_runtime.ports import Execution

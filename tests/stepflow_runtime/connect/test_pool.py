@@ -412,9 +412,8 @@ async def test_executions_wait_for_a_server_and_are_sent_when_it_comes() -> None
     async with open_world() as world:
         one = execution()
         world.call(one)
-        world.plugin._origins = [origin]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.plugin._keep_connected, origin, "python")
+            nursery.start_soon(world.plugin._make_keeper(origin, "python").run)
             server = await wait_until_ready(origin)
             await server.answer_all(1)
             await world.sink.wait_for(one)

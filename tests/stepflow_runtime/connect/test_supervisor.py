@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from protocol.errors import RpcError
 from protocol.heartbeat import Heartbeat
-from stepflow_runtime.connect.supervisor import Backoff
+from stepflow_runtime.connect.keeper import Backoff
 from stepflow_runtime.model.outcome import Failure
 from tests.stepflow_runtime.connect.connect_kit import (
     MemoryOrigin,
@@ -117,15 +117,13 @@ async def test_a_line_that_breaks_the_protocol_is_named_as_the_cause() -> None:
 async def test_another_protocol_version_is_refused() -> None:
     origin = MemoryOrigin()
     origin.initialize_result["server_protocol_version"] = 2
-    async with open_world(unavailable_timeout_ms=200) as world:
-        world.plugin._origins = [origin]
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(world.plugin._keep_connected, origin, "python")
-            one = execution()
-            world.call(one)
-            (failure,) = await world.sink.wait_for(one)
-            assert "it speaks protocol version 2, the runtime 1" in failure.message
-            nursery.cancel_scope.cancel()
+    async with open_world(unavailable_timeout_ms=200) as world, trio.open_nursery() as nursery:
+        nursery.start_soon(world.plugin._make_keeper(origin, "python").run)
+        one = execution()
+        world.call(one)
+        (failure,) = await world.sink.wait_for(one)
+        assert "it speaks protocol version 2, the runtime 1" in failure.message
+        nursery.cancel_scope.cancel()
 
 
 class FailingOrigin:

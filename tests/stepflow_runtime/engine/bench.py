@@ -184,7 +184,7 @@ class Bench:
         self.turn()
         return counted
 
-    def answer_all(self, outcome: Outcome = b"1") -> None:
+    def answer_all(self, outcome: Answer = b"1") -> None:
         for place in list(self.in_flight):
             if place in self.in_flight:
                 self.answer(place, outcome)

@@ -10,7 +10,7 @@ from protocol.errors import ItemErrorCode
 from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.run_state import ALONE_AFTER, FAILURE_POLICY, RUN_TIMEOUT
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.outcome import Displaced, Failure
 from stepflow_runtime.ports import ItemRef
 from tests.stepflow_runtime.engine.bench import Bench
 from tests.stepflow_runtime.engine.world import BOOM, CANCELLED, CHAIN, DIAMOND, GONE, ONE, flow, ref, step
@@ -198,6 +198,30 @@ def test_the_transport_is_retried_three_times_also_without_on_error() -> None:
         bench.answer_all(GONE)
     assert how(bench) == {0: ItemRef.FAILED}
     assert [attempt for _, _, attempt in bench.dispatched] == [1, 2, 3, 4]
+
+
+def test_a_server_that_gives_way_to_another_costs_no_retries() -> None:
+    bench = Bench(ONE, [1])
+    for _ in range(5):
+        bench.commit()
+        bench.pass_time()
+        bench.answer_all(Displaced("its file changed"))
+    for _ in range(3):
+        bench.commit()
+        bench.pass_time()
+        bench.answer_all(GONE)
+    bench.commit()
+    bench.pass_time()
+    bench.answer((0, "a", 9))
+    assert how(bench) == {0: ItemRef.SUCCESS}
+
+
+def test_what_is_cancelled_does_not_go_again_at_another_server() -> None:
+    bench = Bench(ONE, [1])
+    bench.commit()
+    bench.cancel()
+    bench.answer((0, "a", 1), Displaced("its file changed"))
+    assert how(bench) == {0: ItemRef.CANCELLED}
 
 
 @pytest.mark.parametrize("code", ["INVALID_INPUT", "COMPONENT_NOT_FOUND", "CANCELLED", "LIMIT_EXCEEDED", "INTERNAL"])
