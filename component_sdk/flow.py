@@ -5,8 +5,8 @@
     flow.output({"x": doubled["x"], "mode": flow.variable("mode", default="fast")})
     flow.build()
 
-References are written by indexing, `flow.input["rows"][0]`, or as a path, `flow.input.at("$.rows[0]")`. Knows the shape of
-the language, not its rules: whether the flow makes sense is told by the runtime, with a path for each finding.
+References are written by indexing, `flow.input["rows"][0]`, or as a path, `flow.input.at("$.rows[0]")`. Knows the
+shape of the language, not its rules: whether the flow makes sense is told by the runtime, with a path for each finding.
 """
 
 from __future__ import annotations
