@@ -1,7 +1,8 @@
 """A client's connection that dials again: a `Caller` that outlives its links.
 
 A request whose answer was lost with the connection is sent again. That is safe because every request of a client may be
-repeated: submissions carry an idempotency key, appends their place, and the rest only asks, or cancels.
+repeated: submissions carry an idempotency key, appends their place, what is resumed or goes again a request id, and the
+rest only asks, or says what is to be.
 """
 
 from __future__ import annotations

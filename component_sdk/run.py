@@ -112,22 +112,31 @@ class Run(FollowedRun):
         """Let a paused run go on."""
         return await self._control(methods.UNPAUSE_RUN, RunParams(self.id, self._observability))
 
-    async def restart(self, *, only: Literal["failed"] | None = None, item_indexes: Sequence[int] | None = None) -> Run:
+    async def restart(
+        self,
+        *,
+        only: Literal["failed"] | None = None,
+        item_indexes: Sequence[int] | None = None,
+        request_id: str | None = None,
+    ) -> Run:
         """Have active steps go again, or what did not succeed.
 
         Args:
             only: `failed` leaves items that were cancelled as they are; only of a run that has ended.
             item_indexes: The items that are meant; default, all.
+            request_id: The same is done once, and gives the same run; default, a new one for each call.
 
         Returns:
             This run, if it has not ended; else its fork, which re-uses what succeeded.
 
         Raises:
-            RpcError: `INVALID_PARAMS` if there are no such items; `CONFLICT` if the run is being cancelled.
+            RpcError: `INVALID_PARAMS` if there are no such items; `CONFLICT` if the run is being cancelled, or the
+                `request_id` was used for something else.
             RunNotFoundError: There is no such run.
         """
         items = None if item_indexes is None else list(item_indexes)
-        return await self._go_again(methods.RESTART_RUN, RestartParams(self.id, items, only, self._observability))
+        params = RestartParams(self.id, items, only, self._observability, request_id or uuid.uuid4().hex)
+        return await self._go_again(methods.RESTART_RUN, params)
 
     async def time_travel(
         self,
@@ -139,6 +148,7 @@ class Run(FollowedRun):
         item_indexes: Sequence[int] | None = None,
         wait: bool = False,
         timeout_s: float | None = None,
+        request_id: str | None = None,
     ) -> Run:
         """Execute a step again, with all that depends on it, in a fork; this run stays as it is.
 
@@ -150,6 +160,7 @@ class Run(FollowedRun):
             item_indexes: The items that are meant; default, all. The others keep their results.
             wait: Wait until the fork has ended, or is suspended.
             timeout_s: Bounds the waiting.
+            request_id: The same makes one fork; default, a new one for each call.
 
         Returns:
             The fork; its `events()` tell what happens in it.
@@ -170,6 +181,7 @@ class Run(FollowedRun):
             wait or None,
             to_ms(timeout_s),
             self._observability,
+            request_id or uuid.uuid4().hex,
         )
         return await self._go_again(methods.TIME_TRAVEL, params)
 

@@ -10,12 +10,16 @@ from protocol.types import CamelWire, Count, Milliseconds, Observability
 
 
 class RestartParams(CamelWire):
-    """Which items go again, all that did not succeed by default; `only: "failed"` leaves cancelled ones."""
+    """Which items go again, all that did not succeed by default; `only: "failed"` leaves cancelled ones.
+
+    A request that is repeated with its `request_id` gives the first one's run; also of `TimeTravelParams`.
+    """
 
     run_id: str
     item_indexes: list[Count] | None = None
     only: Literal["failed"] | None = None
     observability: Observability | None = None
+    request_id: str | None = None
 
 
 class TimeTravelParams(CamelWire):
@@ -34,3 +38,4 @@ class TimeTravelParams(CamelWire):
     wait: bool | None = None
     timeout_ms: Milliseconds | None = None
     observability: Observability | None = None
+    request_id: str | None = None

@@ -982,6 +982,16 @@ restart-ended [PROTOCOL §4] Restarting an ended run re-uses what succeeded; onl
     stepflow_runtime/services/test_forking.py::test_cancelled_items_go_again_unless_only_failed_ones_are_meant
     stepflow_runtime/services/test_forking.py::test_a_step_whose_failure_was_replaced_by_its_default_goes_again
     stepflow_runtime/services/test_forking.py::test_a_restart_of_what_succeeded_ends_at_once_with_the_same_results
+again-once [PROTOCOL §4; FAULTS 1] A restart or travel that is repeated under its requestId gives the first one's run, also after a death; something else under that id is refused.
+    stepflow_runtime/services/test_fork_requests.py::test_who_repeats_a_request_is_given_the_fork_that_it_made
+    stepflow_runtime/services/test_fork_requests.py::test_of_many_at_once_one_makes_the_fork
+    stepflow_runtime/services/test_fork_requests.py::test_something_else_under_the_same_id_is_refused_and_makes_nothing
+    stepflow_runtime/services/test_fork_requests.py::test_what_went_again_in_the_run_itself_makes_no_fork_when_that_has_ended_since
+    stepflow_runtime/services/test_fork_requests.py::test_the_next_runtime_knows_what_was_made
+    component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
+    conformance/test_forking.py::test_a_repeated_request_gives_the_first_fork_and_another_under_its_id_is_refused
+    crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+    simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
 fork-needs [PROTOCOL §4] A run is not deleted while a fork needs it, and nothing is forked from a run that is gone.
     contracts/test_store_forks.py::test_a_run_is_not_deleted_while_a_fork_needs_it
     contracts/test_store_forks.py::test_nothing_is_forked_from_a_run_that_is_gone

@@ -32,7 +32,7 @@ from stepflow_runtime.engine.taking_up import read_reuses_of
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.engine.waking import Waking
-from stepflow_runtime.model.events import RunForked
+from stepflow_runtime.model.events import RunForked, StepsRestarted
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, Failure, Suspension
 from stepflow_runtime.model.spec import ParentLink, RunSpec
@@ -196,9 +196,11 @@ class Executor:
         self.timers.after(grace_s, partial(self._grace_over, run, items))
         self.touch(run)
 
-    def restart_steps(self, run: ActiveRun, items: Collection[int] | None) -> None:
+    def restart_steps(
+        self, run: ActiveRun, items: Collection[int] | None, request: StepsRestarted | None = None
+    ) -> None:
         """Has the active steps of a run, or of some items of it, go again."""
-        restart_steps(run.state, items, self._clock.wall_ms())
+        restart_steps(run.state, items, self._clock.wall_ms(), request)
         self.touch(run)
 
     async def wait_items_ended(self, run_id: RunId, items: Sequence[int]) -> None:

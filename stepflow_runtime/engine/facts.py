@@ -38,7 +38,7 @@ class Resumption(Struct, frozen=True, array_like=True):
 
 
 MAX_REMEMBERED: Final = 1000
-"""So many of its last resumptions a run remembers: who repeats a request is told what became of it."""
+"""So many of its last resumptions and restarts a run remembers: who repeats a request is told what became of it."""
 
 
 class RunFacts:
@@ -50,6 +50,7 @@ class RunFacts:
         has_suspended: Whether any step ever waited to be resumed.
         awake_through: Items that were parked before this sequence number sleep no more.
         resumptions: The last ones, the latest last.
+        restarts: The last requests to have active steps go again: what was asked for, by their ids.
         next_item: The first item that has not started; all below it have, or have ended.
         skipped: Items above `next_item` that ended without a start.
         recoveries: `started_through` at each recovery.
@@ -67,6 +68,7 @@ class RunFacts:
         "progress",
         "queued",
         "recoveries",
+        "restarts",
         "results",
         "resumptions",
         "seq",
@@ -90,6 +92,7 @@ class RunFacts:
         self.awake_through = 0
         self.has_suspended = False
         self.resumptions: deque[Resumption] = deque(maxlen=MAX_REMEMBERED)
+        self.restarts: dict[str, str] = {}
         self.forked: ev.RunForked | None = None
 
     def find(self, index: int) -> ItemRecord | None:
@@ -389,6 +392,11 @@ class RunFacts:
     def _unpaused(self, event: ev.RunUnpaused, seq: int) -> None:
         self.progress.paused = False
 
+    def _steps_restarted(self, event: ev.StepsRestarted, seq: int) -> None:
+        self.restarts[event.request_id] = event.content
+        if len(self.restarts) > MAX_REMEMBERED:
+            del self.restarts[next(iter(self.restarts))]
+
     # --- the end, and what comes between ---
 
     def _run_stopped(self, event: ev.RunStopped, seq: int) -> None:
@@ -437,6 +445,7 @@ class RunFacts:
         ev.RunUnpaused: _unpaused,
         ev.RunForked: _run_forked,
         ev.StepsReused: _steps_reused,
+        ev.StepsRestarted: _steps_restarted,
     }
 
 

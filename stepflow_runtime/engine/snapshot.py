@@ -40,6 +40,7 @@ class Snapshot(Struct, kw_only=True):
     has_suspended: bool = False
     resumptions: list[Resumption] = []
     forked: RunForked | None = None
+    restarts: dict[str, str] = {}
 
 
 _encode = msgspec.json.Encoder().encode
@@ -69,6 +70,7 @@ def take_snapshot(facts: RunFacts) -> bytes:
             has_suspended=facts.has_suspended,
             resumptions=list(facts.resumptions),
             forked=facts.forked,
+            restarts=facts.restarts,
         )
     )
 
@@ -94,6 +96,7 @@ def restore_facts(seq: int, snapshot: bytes) -> RunFacts:
     facts.has_suspended = saved.has_suspended
     facts.resumptions.extend(saved.resumptions)
     facts.forked = saved.forked
+    facts.restarts = saved.restarts
     held = frozenset(saved.held)
     for item in (*facts.live.values(), *facts.queued.values()):
         item.cancelling, item.cancel_reason = item.index in saved.cancelling, saved.cancelling.get(item.index)

@@ -353,6 +353,13 @@ class StepsReused(Event, frozen=True, tag=41):
     acted: int
 
 
+class StepsRestarted(Event, frozen=True, tag=42):
+    """Somebody had active steps go again; a request that is repeated under its id has the same `content`, a hash."""
+
+    request_id: str
+    content: str
+
+
 AnyEvent = (
     RunCreated
     | RunAppended
@@ -385,6 +392,7 @@ AnyEvent = (
     | RunUnpaused
     | RunForked
     | StepsReused
+    | StepsRestarted
 )
 
 _encoder = msgspec.json.Encoder()

@@ -42,6 +42,7 @@ from stepflow_runtime.ports import (
 )
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.fork_checks import SHOWN, check_item, check_steps, conflict, read_items
+from stepflow_runtime.services.fork_requests import ForkRequest, ForkRequests, read_request
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import refuse_unstored
 from stepflow_runtime.services.status import make_status
@@ -94,6 +95,7 @@ class ForkService:
         self._connections = connections
         self._visibility = Visibility(connections)
         self._lookup = RunLookup(executor, store)
+        self._requests = ForkRequests(executor, store)
         self._clock = clock
         self._ids = ids
         self._creator = creator
@@ -106,26 +108,33 @@ class ForkService:
 
         Raises:
             RpcError: `RUN_NOT_FOUND`; `INVALID_PARAMS` for items that are not there; `CONFLICT` if the run is being
-                cancelled, or `only` is given before its end.
+                cancelled, `only` is given before its end, or the `request_id` was used for something else.
         """
         record = await self._require(params.run_id, params.observability, connection)
+        request = read_request(params, connection.plugin or "")
+        if request is not None and (found := await self._requests.find(request, record)) is not None:
+            return await self._describe(found.spec.run_id, is_new=False)
+        record = await self._lookup.require(record.spec.run_id)
         items = read_items(params.item_indexes, record)
         if record.progress.status not in TERMINAL_RUN_STATES:
-            return await self._restart_steps(params, record, items)
+            return await self._restart_steps(params, request, record, items)
         how = {ItemRef.FAILED} if params.only == "failed" else {ItemRef.FAILED, ItemRef.CANCELLED}
         travelling = await self._find_ended(record, how, items)
-        return await self._fork(Origin(record, {}), travelling, {}, connection, params.observability)
+        fork, is_new = await self._fork(Origin(record, {}), travelling, {}, request, connection, params.observability)
+        return await self._describe(fork, is_new)
 
     async def _restart_steps(
-        self, params: RestartParams, record: RunRecord, items: Collection[int] | None
+        self, params: RestartParams, request: ForkRequest | None, record: RunRecord, items: Collection[int] | None
     ) -> RunStatus:
         run_id = record.spec.run_id
         run = self._executor.active(run_id)
+        if run is not None and request is not None and request.was_made(run.state.facts):
+            return await self._describe(run_id, is_new=False)
         if params.only is not None:
             raise conflict(run_id, f"run {run_id} has not ended: its active steps can go again, without `only`")
         if run is None or run.state.is_stopping:
             raise conflict(run_id, f"run {run_id} is being cancelled: wait for its end, then restart it")
-        self._executor.restart_steps(run, items)
+        self._executor.restart_steps(run, items, None if request is None else request.event)
         with parked():
             await self._executor.wait_committed(run, run.state.facts.seq)
         return await self._describe(run_id)
@@ -154,9 +163,27 @@ class ForkService:
         Raises:
             RpcError: `RUN_NOT_FOUND`; `INVALID_PARAMS` for a step or items that are not there, or a `context` of
                 steps that go again; `CONFLICT` if the run still runs, or an item has no result of what the step needs
-                (`data.itemIndex`, `data.missing`); `NOT_SUSPENDED` or `VALIDATION_FAILED` for `resumeData`.
+                (`data.itemIndex`, `data.missing`), or the `request_id` was used for something else; `NOT_SUSPENDED`
+                or `VALIDATION_FAILED` for `resumeData`.
         """
         record = await self._require(params.run_id, params.observability, connection)
+        request = read_request(params, connection.plugin or "")
+        found = None if request is None else await self._requests.find(request, record)
+        if found is None:
+            fork, is_new = await self._travel(
+                params, request, await self._lookup.require(record.spec.run_id), connection
+            )
+        else:
+            fork, is_new = found.spec.run_id, False
+        if params.wait:
+            timeout_s = float("inf") if params.timeout_ms is None else params.timeout_ms / 1000
+            with parked(), trio.move_on_after(timeout_s):
+                await self._store.watch(fork, 0, WatchFor.SETTLED)
+        return await self._describe(fork, is_new)
+
+    async def _travel(
+        self, params: TimeTravelParams, request: ForkRequest | None, record: RunRecord, connection: Connection
+    ) -> tuple[RunId, bool]:
         items = read_items(params.item_indexes, record)
         origin = await self._find_origin(record)
         total = record.progress.total
@@ -168,12 +195,7 @@ class ForkService:
             "resume_data": UNSET if params.resume_data is UNSET else params.resume_data.copy(),
             "context": {step: value.copy() for step, value in (params.context or {}).items()},
         }
-        status = await self._fork(origin, travelling, rule, connection, params.observability)
-        if not params.wait:
-            return status
-        with parked(), trio.move_on_after(float("inf") if params.timeout_ms is None else params.timeout_ms / 1000):
-            await self._store.watch(RunId(status.run_id), 0, WatchFor.SETTLED)
-        return await self._describe(RunId(status.run_id))
+        return await self._fork(origin, travelling, rule, request, connection, params.observability)
 
     async def _find_origin(self, record: RunRecord) -> Origin:
         run_id = record.spec.run_id
@@ -195,12 +217,14 @@ class ForkService:
         origin: Origin,
         travelling: Stretches,
         rule: Mapping[str, object],
+        request: ForkRequest | None,
         connection: Connection,
         observability: Observability | None,
-    ) -> RunStatus:
+    ) -> tuple[RunId, bool]:
+        """The fork that was made, or that the first such request made, and whether it is new."""
         execution = self._connections.find_execution(connection, observability)
         await self._creator.refuse_while_draining(execution)
-        spec = self._specify(origin.record, rule, connection)
+        spec = self._specify(origin.record, rule, request, connection)
         program = await self._programs.of(spec)
         forked = await self._describe_fork(origin, travelling)
         if rule:
@@ -211,11 +235,17 @@ class ForkService:
             )
         except StoreUnavailable as error:
             raise refuse_unstored("the fork", error, may_wait=False) from error
-        if isinstance(result, Conflict):
+        if not isinstance(result, Conflict):
+            return spec.run_id, True
+        if request is None or result.existing is None:
             raise conflict(origin.record.spec.run_id, result.reason)
-        return await self._describe(spec.run_id)
+        found = await self._requests.find(request, origin.record)
+        assert found is not None, result.reason
+        return found.spec.run_id, False
 
-    def _specify(self, origin: RunRecord, rule: Mapping[str, object], connection: Connection) -> RunSpec:
+    def _specify(
+        self, origin: RunRecord, rule: Mapping[str, object], request: ForkRequest | None, connection: Connection
+    ) -> RunSpec:
         spec, run_id = origin.spec, self._ids.run_id()
         older = () if spec.fork is None else spec.fork.lineage
         fork = Fork(lineage=(spec.run_id, *older), origin_seq=origin.progress.seq, **rule)  # type: ignore[arg-type]
@@ -225,7 +255,7 @@ class ForkService:
             root_run_id=run_id,
             depth=1,
             parent=None,
-            idempotency=None,
+            idempotency=None if request is None else request.key,
             created_by=connection.plugin or None,
             submitted_by=connection.client,
             created_at_ms=self._clock.wall_ms(),
@@ -298,5 +328,7 @@ class ForkService:
             await self._executor.wait_committed(run, run.state.facts.seq)
         return await self._lookup.require(record.spec.run_id)
 
-    async def _describe(self, run_id: RunId) -> RunStatus:
-        return await self._reader.describe(make_status(await self._lookup.require(run_id)))
+    async def _describe(self, run_id: RunId, is_new: bool = True) -> RunStatus:
+        status = await self._reader.describe(make_status(await self._lookup.require(run_id)))
+        status.deduplicated = None if is_new else True
+        return status

@@ -1,4 +1,4 @@
-"""Runtimes for tests of the SDK: a link that speaks as one does, joined to the other side in memory."""
+"""Runtimes for tests of the SDK that speak as one does: joined to a server in memory, or listening for clients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import Any
 import msgspec
 import trio
 
-from component_sdk import ComponentServer
+from component_sdk import Client, ComponentServer, open_client
 from protocol import methods
 from protocol.dispatch import Dispatcher, Handler
+from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
 from protocol.methods import Side
 from protocol.peer import Answer
-from protocol.streams import ByteStream, memory_stream_pair
-from protocol.types import Empty, ExecuteParams, InitializeParams, InitializeResult, Limits, Observability
+from protocol.streams import ByteStream, adopt_socket_stream, memory_stream_pair
+from protocol.types import (
+    ConnectParams,
+    ConnectResult,
+    Empty,
+    ExecuteParams,
+    InitializeParams,
+    InitializeResult,
+    Limits,
+    Observability,
+)
 
 
 class RuntimeSide:
@@ -79,3 +89,57 @@ async def open_server(
                 await runtime.initialize()
             yield runtime
             await runtime.link.aclose()
+
+
+class ScriptedRuntime:
+    """A runtime that listens; its connections can be cut."""
+
+    def __init__(self, handlers: Mapping[str, Handler]) -> None:
+        self.hellos: list[ConnectParams] = []
+        self.links: list[Link] = []
+        self.address = ""
+        self._dispatcher = Dispatcher({"connect": self._connect, **handlers}, Side.RUNTIME)
+
+    async def _connect(self, params: ConnectParams, context: object) -> ConnectResult:
+        self.hellos.append(params)
+        if params.token == "wrong":
+            raise RpcError(ErrorCode.NOT_AUTHENTICATED, "That is not the token.")
+        return ConnectResult(1, "0.1.0", Limits())
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.address = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        task_status.started()
+        await trio.serve_listeners(self._accept, listeners)
+
+    async def _accept(self, stream: trio.SocketStream) -> None:
+        link = Link(
+            adopt_socket_stream(stream),
+            side=Side.RUNTIME,
+            dispatcher=self._dispatcher,
+            limits=Limits(),
+            name="a client",
+        )
+        self.links.append(link)
+        await link.run()
+
+    async def cut(self) -> None:
+        for link in self.links:
+            await link.aclose()
+        self.links.clear()
+
+
+@asynccontextmanager
+async def open_runtime(handlers: Mapping[str, Handler]) -> AsyncGenerator[ScriptedRuntime]:
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            runtime = ScriptedRuntime(handlers)
+            await nursery.start(runtime.run)
+            yield runtime
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def open_both(handlers: Mapping[str, Handler]) -> AsyncGenerator[tuple[Client, ScriptedRuntime]]:
+    async with open_runtime(handlers) as runtime, open_client(runtime.address) as client:
+        yield client, runtime

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +11,6 @@ import trio
 
 from component_sdk import (
     CannotConnectError,
-    Client,
     RpcError,
     RunCancelledError,
     RunFailedError,
@@ -25,10 +22,8 @@ from component_sdk import (
 )
 from component_sdk import client as client_module
 from component_sdk.connection import Spawner
-from protocol.dispatch import Dispatcher, Handler
+from protocol.dispatch import Handler
 from protocol.errors import ErrorCode
-from protocol.link import Link
-from protocol.methods import Side
 from protocol.runs import (
     AppendResult,
     CancelOutcome,
@@ -47,8 +42,8 @@ from protocol.runs import (
     RunState,
     RunStatus,
 )
-from protocol.streams import adopt_socket_stream
-from protocol.types import ConnectParams, ConnectResult, Limits, PutBlobResult
+from protocol.types import Limits, PutBlobResult
+from tests.component_sdk.runtimes import ScriptedRuntime, open_both, open_runtime
 
 AT = "2025-01-15T10:30:00.000Z"
 
@@ -111,60 +106,6 @@ class ScriptedRun:
     @property
     def handlers(self) -> dict[str, Handler]:
         return {"runs/get": self.get, "runs/events": self.events}
-
-
-class ScriptedRuntime:
-    """A runtime that listens; its connections can be cut."""
-
-    def __init__(self, handlers: Mapping[str, Handler]) -> None:
-        self.hellos: list[ConnectParams] = []
-        self.links: list[Link] = []
-        self.address = ""
-        self._dispatcher = Dispatcher({"connect": self._connect, **handlers}, Side.RUNTIME)
-
-    async def _connect(self, params: ConnectParams, context: object) -> ConnectResult:
-        self.hellos.append(params)
-        if params.token == "wrong":
-            raise RpcError(ErrorCode.NOT_AUTHENTICATED, "That is not the token.")
-        return ConnectResult(1, "0.1.0", Limits())
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.address = f"127.0.0.1:{listeners[0].socket.getsockname()[1]}"
-        task_status.started()
-        await trio.serve_listeners(self._accept, listeners)
-
-    async def _accept(self, stream: trio.SocketStream) -> None:
-        link = Link(
-            adopt_socket_stream(stream),
-            side=Side.RUNTIME,
-            dispatcher=self._dispatcher,
-            limits=Limits(),
-            name="a client",
-        )
-        self.links.append(link)
-        await link.run()
-
-    async def cut(self) -> None:
-        for link in self.links:
-            await link.aclose()
-        self.links.clear()
-
-
-@asynccontextmanager
-async def open_runtime(handlers: Mapping[str, Handler]) -> AsyncGenerator[ScriptedRuntime]:
-    with trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            runtime = ScriptedRuntime(handlers)
-            await nursery.start(runtime.run)
-            yield runtime
-            nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_both(handlers: Mapping[str, Handler]) -> AsyncGenerator[tuple[Client, ScriptedRuntime]]:
-    async with open_runtime(handlers) as runtime, open_client(runtime.address) as client:
-        yield client, runtime
 
 
 async def test_results_come_in_the_order_of_completion_while_the_run_goes_on() -> None:

@@ -98,6 +98,8 @@ BAD: dict[str, tuple[str, dict[str, Any], int]] = {
     "a context of an unknown step": ("runs/timeTravel", {"step": "get", "context": {"none": 1}}, -32602),
     "a context that is none": ("runs/timeTravel", {"step": "get", "context": [1]}, -32602),
     "data for what was not suspended": ("runs/timeTravel", {"step": "get", "resumeData": 1}, -32015),
+    "a requestId that is none": ("runs/restart", {"requestId": 7}, -32602),
+    "a requestId that is none, to travel": ("runs/timeTravel", {"step": "get", "requestId": ["r"]}, -32602),
 }
 
 
@@ -106,6 +108,23 @@ def test_bad_input_has_its_code_and_changes_nothing(client: RawClient, ended: Js
     method, params, code = BAD[case]
     before = _look(client, ended["runId"])
     check(client.refuse(method, {"runId": ended["runId"], **params}), code, NAMES[code])
+    assert _look(client, ended["runId"]) == before
+
+
+@pytest.mark.parametrize(
+    ("method", "params"), [("runs/restart", {}), ("runs/timeTravel", {"step": "get", "itemIndexes": [1]})]
+)
+def test_a_repeated_request_gives_the_first_fork_and_another_under_its_id_is_refused(
+    client: RawClient, ended: Json, method: str, params: dict[str, Any]
+) -> None:
+    params = {"runId": ended["runId"], "requestId": "again", **params}
+    fork = client.call(method, params)
+    assert "deduplicated" not in fork
+    client.call("runs/get", {"runId": fork["runId"], "wait": True})
+    before = _look(client, ended["runId"])
+    again = client.call(method, {**params, "observability": None})
+    assert (again["runId"], again["deduplicated"]) == (fork["runId"], True)
+    check(client.refuse(method, {**params, "itemIndexes": [0]}), -32014, "conflict")
     assert _look(client, ended["runId"]) == before
 
 

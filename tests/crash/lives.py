@@ -1,7 +1,7 @@
 """What a runtime lives through: one workload with all that runs can do, and what must hold at its end.
 
-It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, a tree that is cancelled, a run
-that is mended by time travel, a job and a webhook.
+It has fan-out, chains, retries, an open run, sub-runs, streams, checkpoints, artifacts, a tree that is
+restarted and cancelled, a run that is mended by time travel, a job and a webhook.
 The client does what clients do: it submits again under the same idempotency keys, appends again at the same index, and
 waits. Executions are counted over all lives of the runtime.
 """
@@ -156,9 +156,9 @@ async def mend(world: World) -> RunStatus:
     """A run of which items fail, and its fork in which they do not; there is one, however often this is done."""
     broken = await insist(world.submit, BRITTLE, range(4), idempotency_key="broken")
     await world.finish(broken.run_id)
-    for record in await world.store.runs(RunFilter(forked_from=broken.run_id), None, 10):
-        return await world.get(record.spec.run_id)
-    return await insist(world.time_travel, broken.run_id, "brittle", item_indexes=[1, 3], input=10)
+    fork = await insist(world.time_travel, broken.run_id, "brittle", item_indexes=[1, 3], input=10, request_id="mended")
+    assert len(await world.store.runs(RunFilter(forked_from=broken.run_id), None, 10)) == 1
+    return fork
 
 
 async def use(world: World) -> dict[str, RunStatus]:
@@ -174,6 +174,8 @@ async def use(world: World) -> dict[str, RunStatus]:
     await insist(world.append, opened.run_id, 2, [b"2", b"3"])
     await trio.sleep(1)
     await insist(world.append, opened.run_id, 4, [b"4"], sealed=True)
+    again = await insist(world.restart, stuck.run_id, request_id="again")
+    assert again.run_id == stuck.run_id, "what went again while the run went on was forked when it had ended"
     await insist(world.cancel, stuck.run_id, reason="enough")
     asking = await insist(world.submit, ASKING, range(2), max_concurrency=1, idempotency_key="asking")
     await answer(world, asking.run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import uuid4
 
 import click
 from msgspec import UNSET, Raw, Struct
@@ -21,6 +22,9 @@ _run_argument = click.argument("run_id", metavar="RUN")
 _items_option = click.option(
     "--item", "items", multiple=True, type=click.IntRange(0), metavar="N", help="Only this item, from 0; repeatable."
 )
+_request_option = click.option(
+    "--request-id", metavar="ID", help="What is said twice under the same id is done once; default, a new one."
+)
 _wait_option = click.option("--wait", is_flag=True, help="Wait for its end; the exit code then tells how it ended.")
 
 
@@ -28,16 +32,23 @@ _wait_option = click.option("--wait", is_flag=True, help="Wait for its end; the 
 @_run_argument
 @click.option("--only", type=click.Choice(["failed"]), help="Leave items that were cancelled as they are.")
 @_items_option
+@_request_option
 @_wait_option
 @url_option
 @vocabulary_option
 @output_option()
 @common_options()
 def restart_command(
-    run_id: str, only: Literal["failed"] | None, items: tuple[int, ...], wait: bool, url: str, output: Format
+    run_id: str,
+    only: Literal["failed"] | None,
+    items: tuple[int, ...],
+    request_id: str | None,
+    wait: bool,
+    url: str,
+    output: Format,
 ) -> int | None:
     """Have the active steps of a run go again; of one that has ended, in a fork, what did not succeed."""
-    params = RestartParams(run_id, list(items) or None, only)
+    params = RestartParams(run_id, list(items) or None, only, request_id=request_id or uuid4().hex)
     code: int | None = run_async(_go_again, url, RESTART_RUN, params, wait, output)
     return code
 
@@ -51,6 +62,7 @@ def restart_command(
     "--context", multiple=True, metavar="STEP=JSON|@FILE", help="The output of a step that gave none; repeatable."
 )
 @_items_option
+@_request_option
 @_wait_option
 @url_option
 @vocabulary_option
@@ -63,6 +75,7 @@ def time_travel_command(
     resume_data: str | None,
     context: tuple[str, ...],
     items: tuple[int, ...],
+    request_id: str | None,
     wait: bool,
     url: str,
     output: Format,
@@ -76,6 +89,7 @@ def time_travel_command(
         UNSET if given is None else Raw(read_json(given, "--input")),
         UNSET if resume_data is None else Raw(read_json(resume_data, "--resume-data")),
         {name: Raw(read_json(text, "--context")) for name, text in pairs.items()} or None,
+        request_id=request_id or uuid4().hex,
     )
     code: int | None = run_async(_go_again, url, TIME_TRAVEL, params, wait, output)
     return code

@@ -120,7 +120,7 @@ def _translate_small(event: AnyEvent) -> list[Public]:
             return [("run.unpaused", None, None, None)]
         case ev.RunForked(origin=origin, travelling=travelling):
             return [("run.forked", None, None, {"forkedFrom": origin, "items": count(travelling)})]
-        case ev.StepsReused():
+        case ev.StepsReused() | ev.StepsRestarted():
             return []
         case ev.ItemParked() | ev.ItemWoken() | ev.ItemContinued() | ev.SleepBegan() | ev.SleepsStopped():
             return []

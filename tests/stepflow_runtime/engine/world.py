@@ -174,14 +174,15 @@ class FakeCaller:
             self.executor.dispatched(execution)
         reaction = self.behave(execution)
         if callable(reaction):
-            self.nursery.start_soon(self._carry_out, execution, reaction)
+            scope = self._works[execution.execution_id] = trio.CancelScope()
+            self.nursery.start_soon(self._carry_out, execution, reaction, scope)
         elif reaction is not None:
             self.answer_later(execution, reaction)
 
-    async def _carry_out(self, execution: Execution, work: Work) -> None:
+    async def _carry_out(self, execution: Execution, work: Work, scope: trio.CancelScope) -> None:
         outcome: Answer = CANCELLED
-        with trio.CancelScope() as scope:
-            self._works[execution.execution_id] = scope
+        with scope:
+            await trio.lowlevel.checkpoint_if_cancelled()
             try:
                 outcome = await work(execution)
             except RpcError as error:

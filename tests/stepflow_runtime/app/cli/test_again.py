@@ -37,6 +37,14 @@ def test_a_step_goes_again_with_another_input(failed: str, stepflow: Stepflow) -
     assert [entry["result"]["value"] for entry in results] == [2, 4]
 
 
+@pytest.mark.parametrize("command", [["restart"], ["time-travel", "double"]])
+def test_what_is_said_twice_under_one_id_is_done_once(failed: str, stepflow: Stepflow, command: list[str]) -> None:
+    args = [command[0], failed, *command[1:], "-o", "json"]
+    once = stepflow("runs", *args, "--request-id", "once").json["runId"]
+    assert stepflow("runs", *args, "--request-id", "once").json["runId"] == once
+    assert stepflow("runs", *args).json["runId"] != once
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
