@@ -608,12 +608,14 @@ ops-unclean [PROTOCOL §6; FAULTS 5] What takes the runtime down each time start
     operations/test_unclean_stops.py::test_the_innocent_sub_run_of_a_culprit_is_spared
     operations/test_unclean_stops.py::test_an_orderly_stop_blames_nobody
     operations/test_unclean_stops.py::test_a_component_that_kills_the_runtime_each_time_is_failed_and_its_parent_learns_of_it
-secrets [FAULTS G9, 40] A secret variable is given by reference, reaches components as its value, and shows in no store, log, event, result or error.
+secrets [FAULTS G9, 40] A secret variable is given by reference, reaches components as its value, and shows nowhere else: no store, log, event, result, error, page, HTTP answer, trace or metric.
     system/test_canary.py::test_a_planted_secret_shows_in_no_sink
     stepflow_runtime/connect/test_pool.py::test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_quotes_it
     stepflow_runtime/connect/test_pool.py::test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent
     stepflow_runtime/connect/test_stdio.py::test_secrets_are_scrubbed_from_the_last_words_before_they_are_cut
+    stepflow_runtime/connect/test_pool.py::test_why_a_server_was_lost_is_told_without_the_secret_that_it_quotes
     stepflow_runtime/app/test_secrets.py::test_what_was_looked_up_is_scrubbed_however_it_is_quoted
+    stepflow_runtime/app/test_secrets.py::test_what_a_cut_has_left_of_a_secret_is_scrubbed
     stepflow_runtime/model/test_secret.py::test_what_tokens_stand_for_outlives_the_runtime_and_older_journals_have_none
     stepflow_runtime/model/test_variable.py::test_a_secret_is_there_as_its_token_and_not_checked_as_a_value
     stepflow_runtime/app/test_config.py::test_secrets_say_where_they_are_and_never_what

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +29,8 @@ SHORTEST: Final = 4
 
 PREFIX: Final = "STEPFLOW_VAR_"
 SCRUBBED: Final = "[secret]"
+_CUT_MARKS: Final = "… \n"
+"""What a text begins or ends with that was cut."""
 
 
 class ConfiguredSecrets:
@@ -61,13 +63,17 @@ class ConfiguredSecrets:
         return env_var.startswith(PREFIX) or env_var in configured
 
     def scrub(self, text: str) -> str:
-        return text if self._pattern is None else self._pattern.sub(SCRUBBED, text)
+        if self._pattern is None:
+            return text
+        return _scrub_ends(self._pattern.sub(SCRUBBED, text), self._spellings)
 
     def scrub_json(self, value: Any) -> Any:
         if self._pattern is None:
             return value
         if isinstance(value, str):
             return self.scrub(value)
+        if isinstance(value, int | float):
+            return SCRUBBED if str(value) in self._spellings else value
         if is_object(value):
             return {self.scrub(key): self.scrub_json(member) for key, member in value.items()}
         if is_array(value):
@@ -94,6 +100,26 @@ class ConfiguredSecrets:
             self._spellings |= new
             longest_first = sorted(self._spellings, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+
+def _scrub_ends(text: str, spellings: Collection[str]) -> str:
+    """Takes away what a cut has left of a secret at either end of a text."""
+    body = text.strip(_CUT_MARKS)
+    first = max((_measure_overlap(spelling, body) for spelling in spellings), default=0)
+    last = max((_measure_overlap(body, spelling) for spelling in spellings), default=0)
+    if not first and not last:
+        return text
+    rest = body[first : max(first, len(body) - last)]
+    return f"{SCRUBBED if first else ''}{rest}{SCRUBBED if last else ''}"
+
+
+def _measure_overlap(left: str, right: str) -> int:
+    """How much of the end of one text begins the other, in characters; `SHORTEST` or more, else 0."""
+    start = right[:SHORTEST]
+    at = left.find(start, max(0, len(left) - len(right))) if len(start) == SHORTEST else -1
+    while at >= 0 and not right.startswith(left[at:]):
+        at = left.find(start, at + 1)
+    return 0 if at < 0 else len(left) - at
 
 
 def _find_texts(value: Any) -> list[str]:

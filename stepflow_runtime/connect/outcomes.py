@@ -11,6 +11,7 @@ from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RemoteProtocolError, 
 from protocol.messages import decode_error
 from protocol.types import BatchEntry, ExecuteResult, Suspend
 from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Reply, Suspension
+from stepflow_runtime.ports import SecretSource
 
 
 class _Results(Struct):
@@ -72,6 +73,14 @@ def read_batch_error(error: RpcError) -> Failure:
     if failure.code == ItemErrorCode.LIMIT_EXCEEDED:
         return Failure(ItemErrorCode.UNREACHABLE, failure.message, failure.data)
     return failure
+
+
+def scrub(failure: Failure, secrets: SecretSource | None) -> Failure:
+    """The failure without secrets: who quotes what it was sent must not have them stored."""
+    if secrets is None:
+        return failure
+    data = failure.data if failure.data is UNSET else secrets.scrub_json(failure.data)
+    return Failure(failure.code, secrets.scrub(failure.message), data)
 
 
 def _read_entry(raw: Raw, component: str) -> Reply:

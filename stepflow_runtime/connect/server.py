@@ -20,7 +20,7 @@ from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability, R
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
-from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results
+from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results, scrub
 from stepflow_runtime.model.outcome import NULL, Displaced, Failure, Reply
 from stepflow_runtime.model.secret import SecretMissing, fill_in
 from stepflow_runtime.ports import Execution, SecretSource
@@ -154,7 +154,7 @@ class Server:
             if error is None:
                 sink.answered(execution, read_result(answer.result or NULL, execution.component))
             else:
-                sink.answered(execution, self._scrub(read_error(error)))
+                sink.answered(execution, scrub(read_error(error), self._secrets))
 
     def _receive_batch(self, batch: BatchInFlight, answer: Answer) -> None:
         outcomes = self._read_outcomes(batch, answer)
@@ -166,7 +166,7 @@ class Server:
         for execution, outcome in zip(batch.executions, outcomes, strict=True):
             execution.place = None
             if executions.pop(execution.execution_id, None) is not None:
-                answered(execution, outcome if not isinstance(outcome, Failure) else self._scrub(outcome))
+                answered(execution, outcome if not isinstance(outcome, Failure) else scrub(outcome, self._secrets))
 
     def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Reply] | None:
         """What became of each; `None` if that cannot be known: then the connection ends, and they with it."""
@@ -181,6 +181,8 @@ class Server:
 
     def end(self, outcome: Failure | Displaced) -> None:
         """Reports what became of all that is in flight: the connection ended."""
+        if isinstance(outcome, Failure):
+            outcome = scrub(outcome, self._secrets)
         executions = list(self.connection.executions.values())
         self.connection.executions.clear()
         sink = self._answers.sink
@@ -189,14 +191,6 @@ class Server:
             sink.answered(execution, outcome)
         if executions:
             sink.end_turn()
-
-    def _scrub(self, failure: Failure) -> Failure:
-        """The failure without secrets: a component that quotes its input must not have them stored."""
-        if self._secrets is None:
-            return failure
-        scrub, scrub_json = self._secrets.scrub, self._secrets.scrub_json
-        data = failure.data if failure.data is UNSET else scrub_json(failure.data)
-        return Failure(failure.code, scrub(failure.message), data)
 
     def _read_input(self, execution: Execution) -> bytes | None:
         """The input as it is sent, with its secrets; `None` if one has no value: then the execution is answered."""

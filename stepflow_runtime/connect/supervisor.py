@@ -25,6 +25,7 @@ from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.connect.keeper import Backoff, Keeper
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
+from stepflow_runtime.connect.outcomes import scrub
 from stepflow_runtime.connect.patience import wait_until_idle, wait_until_ignored
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.roster import Presence, Roster
@@ -208,7 +209,8 @@ class ServerPlugin:
     ) -> Failure:
         """Initializes a server and lets the pool use it until its connection ends; returns why it ended."""
         with self._roster.enter(connection, peer) as presence:
-            return await self._serve_present(connection, peer, presence, max_in_flight, keeper)
+            failure = await self._serve_present(connection, peer, presence, max_in_flight, keeper)
+            return scrub(failure, self._secrets)
 
     async def _serve_present(
         self, connection: Connection, peer: Peer, presence: Presence, max_in_flight: int | None, keeper: Keeper | None

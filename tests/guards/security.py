@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.guards.guard import Guard
 
+APP: Final = "tests/stepflow_runtime/app"
 CONNECT: Final = "tests/stepflow_runtime/connect"
 MODEL: Final = "tests/stepflow_runtime/model"
 STORE: Final = "tests/stepflow_runtime/store"
@@ -137,10 +138,18 @@ SECURITY: Final = (
     Guard(
         40,
         "secrets are taken out of what a server answers as an error",
-        "stepflow_runtime/connect/server.py",
-        "return Failure(failure.code, scrub(failure.message), data)",
+        "stepflow_runtime/connect/outcomes.py",
+        "return Failure(failure.code, secrets.scrub(failure.message), data)",
         "return Failure(failure.code, failure.message, data)",
         f"{CONNECT}/test_pool.py::test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_quotes_it",
+    ),
+    Guard(
+        40,
+        "what a cut leaves of a secret is taken out",
+        "stepflow_runtime/app/secrets.py",
+        "return _scrub_ends(self._pattern.sub(SCRUBBED, text), self._spellings)",
+        "return self._pattern.sub(SCRUBBED, text)",
+        f"{APP}/test_secrets.py::test_what_a_cut_has_left_of_a_secret_is_scrubbed[12]",
     ),
     Guard(
         41,

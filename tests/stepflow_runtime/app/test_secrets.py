@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stepflow_runtime.app.config import SecretConfig
-from stepflow_runtime.app.secrets import SCRUBBED, ConfiguredSecrets
+from stepflow_runtime.app.secrets import SCRUBBED, SHORTEST, ConfiguredSecrets
 from stepflow_runtime.model.secret import SecretReference
 
 KEY = SecretReference("api-key")
@@ -82,3 +82,15 @@ def test_the_parts_of_a_structured_secret_are_scrubbed_and_short_words_are_not()
     secrets.find(SecretReference("api-key", is_text=False))
     text: Any = secrets.scrub("ab hunter22 123456 true user")
     assert text == f"ab {SCRUBBED} {SCRUBBED} true user"
+    assert secrets.scrub_json({"pin": 123456, "count": 12}) == {"pin": SCRUBBED, "count": 12}
+
+
+@pytest.mark.parametrize("length", range(4, len(VALUE)))
+def test_what_a_cut_has_left_of_a_secret_is_scrubbed(length: int) -> None:
+    secrets = ConfiguredSecrets({}, {"STEPFLOW_VAR_API_KEY": VALUE})
+    secrets.find(KEY)
+    for text in (f"bad key {VALUE[:length]}", f"bad key {VALUE[:length]}…", f"…\n{VALUE[-length:]} is no key"):
+        said = secrets.scrub(text)
+        left = said.replace(SCRUBBED, "").replace("bad key", "").replace("is no key", "").strip("… \n")
+        assert SCRUBBED in said
+        assert len(left) < SHORTEST

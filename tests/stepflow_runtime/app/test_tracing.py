@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
 import trio
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from protocol.link import Link
 from protocol.methods import PUT_BLOB, SUBMIT_RUN
@@ -21,6 +18,7 @@ from protocol.runs import RunStatus, SubmitParams
 from protocol.types import BlobType, Observability, PutBlobParams
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.opening import open_runtime
+from tests.receiver import TRACES, Receiver, open_receiver
 
 SERVER: Final = '''
 from component_sdk import ComponentServer, StepflowContext
@@ -48,52 +46,10 @@ FLOW: Final = {
 }
 
 
-class Collector:
-    """A small OTLP/HTTP collector.
-
-    Attributes:
-        spans: What came, as protobuf has it.
-        headers: Of the last request.
-    """
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.headers: dict[str, str] = {}
-        collector = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = ExportTraceServiceRequest()
-                request.ParseFromString(self.rfile.read(int(self.headers["Content-Length"])))
-                collector.headers = {name.lower(): value for name, value in self.headers.items()}
-                for resource in request.resource_spans:
-                    for scope in resource.scope_spans:
-                        collector.spans += scope.spans
-                self.send_response(200)
-                self.send_header("Content-Type", "application/x-protobuf")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Tests say nothing."""
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.endpoint = f"http://127.0.0.1:{self.http.server_port}/v1/traces"
-
-    def chain(self, above: bytes = b"") -> list[Any]:
-        """The spans from the one beneath `above` down, where each has one beneath it."""
-        found = [span for span in self.spans if span.parent_span_id == above]
-        return [*found, *self.chain(found[0].span_id)] if found else []
-
-
 @pytest.fixture
-def collector() -> Generator[Collector]:
-    collector = Collector()
-    thread = threading.Thread(target=collector.http.serve_forever)
-    thread.start()
-    yield collector
-    collector.http.shutdown()
-    collector.http.server_close()
-    thread.join()
+def collector() -> Generator[Receiver]:
+    with open_receiver() as receiver:
+        yield receiver
 
 
 @asynccontextmanager
@@ -124,19 +80,19 @@ async def nest(client: Link, levels: int, observability: Observability | None = 
     return status.run_id, msgspec.json.decode(msgspec.json.encode(status.results[0].result.value))
 
 
-async def test_three_levels_of_runs_are_one_trace_into_their_components(tmp_path: Path, collector: Collector) -> None:
-    async with traced(tmp_path, endpoint=collector.endpoint, stepSampleRatio=1, headers={"X-Key": "k"}) as client:
+async def test_three_levels_of_runs_are_one_trace_into_their_components(tmp_path: Path, collector: Receiver) -> None:
+    async with traced(tmp_path, endpoint=collector.url + TRACES, stepSampleRatio=1, headers={"X-Key": "k"}) as client:
         root, told = await nest(client, 3)
     chain = collector.chain()
     assert [span.name for span in chain] == ["run nest", "step n"] * 3
     assert {span.trace_id.hex() for span in chain} == {root.replace("-", "")}
     assert told == [f"00-{step.trace_id.hex()}-{step.span_id.hex()}-01" for step in chain[1::2]]
-    assert collector.headers["x-key"] == "k"
+    assert collector.sent[-1].headers["x-key"] == "k"
 
 
-async def test_a_trace_that_comes_with_a_submission_is_continued(tmp_path: Path, collector: Collector) -> None:
+async def test_a_trace_that_comes_with_a_submission_is_continued(tmp_path: Path, collector: Receiver) -> None:
     caller = Observability("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
-    async with traced(tmp_path, endpoint=collector.endpoint) as client:
+    async with traced(tmp_path, endpoint=collector.url + TRACES) as client:
         _, told = await nest(client, 2, caller)
     chain = collector.chain(bytes.fromhex(caller.span_id or ""))
     assert [span.name for span in chain] == ["run nest"] * 2  # by default steps have none
@@ -144,8 +100,8 @@ async def test_a_trace_that_comes_with_a_submission_is_continued(tmp_path: Path,
     assert [parent.split("-")[2] for parent in told] == [span.span_id.hex() for span in chain]
 
 
-async def test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on(tmp_path: Path, collector: Collector) -> None:
-    async with traced(tmp_path, endpoint=collector.endpoint, sampleRatio=0, stepSampleRatio=1) as client:
+async def test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on(tmp_path: Path, collector: Receiver) -> None:
+    async with traced(tmp_path, endpoint=collector.url + TRACES, sampleRatio=0, stepSampleRatio=1) as client:
         root, told = await nest(client, 2)
     assert not collector.spans
     assert all(root.replace("-", "") in parent for parent in told)

@@ -455,7 +455,7 @@ class OneSecret:
         return False
 
     def scrub(self, text: str) -> str:
-        return text.replace("hush", "-")
+        return text.replace(json.loads(self.value or b'""') or "hush", "-")
 
     def scrub_json(self, value: Any) -> Any:
         return json.loads(self.scrub(json.dumps(value)))
@@ -480,6 +480,20 @@ async def test_a_secret_is_put_in_on_the_wire_and_taken_out_of_the_error_that_qu
         await origin.servers[0].send(id=message["id"], error=error)
         (failure,) = await world.sink.wait_for(one)
         assert (failure.message, failure.data) == ("bad key -", {"stack": ["-"]})
+
+
+async def test_why_a_server_was_lost_is_told_without_the_secret_that_it_quotes() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, secrets=OneSecret(b'"memory"')) as world:
+        one = with_secret()
+        world.call(one)
+        await origin.servers[0].take()
+        await origin.servers[0].close()
+        (failure,) = await world.sink.wait_for(one)
+        assert "the - ended" in failure.message
+        await wait_until_ready(origin, 2)
+        (server,) = world.router.servers()
+        assert "the - ended" in (server.trouble or "")
 
 
 async def test_a_secret_that_has_lost_its_value_fails_the_step_and_nothing_is_sent() -> None:
