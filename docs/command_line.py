@@ -9,7 +9,7 @@ import click
 
 from stepflow_runtime.app.cli.root import PROGRAM, root
 
-COMMON: Final = ("--help", "--verbose", "--log-level")
+COMMON: Final = ("--help", "--verbose", "--log-level", "--log-format")
 """Options of nearly every command, which are told once."""
 
 
@@ -19,8 +19,8 @@ def write_cli() -> Iterator[str]:
     yield "`stepflow COMMAND --help` says the same, and `stepflow completion` completes it in your shell."
     yield (
         "Exit codes: 0 success, 1 the run failed, 2 wrong use, 3 cannot connect, 4 the run was cancelled, "
-        "130 interrupted. Every command takes `--verbose`, which shows tracebacks, and `--log-level` "
-        "(`STEPFLOW_LOG_LEVEL`)."
+        "130 interrupted. Every command takes `--verbose`, which shows tracebacks, `--log-level` "
+        "(`STEPFLOW_LOG_LEVEL`) and `--log-format` (`STEPFLOW_LOG_FORMAT`)."
     )
     context = click.Context(root, info_name=PROGRAM)
     for name in root.list_commands(context):

@@ -17,6 +17,7 @@ from docs.configuration import read_args, write_configuration
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
 from protocol.methods import METHODS, Method, Side
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
+from stepflow_runtime.app.metrics import CATALOGUE
 from tests.compatibility import COUNTERPARTS
 from tests.requirements import REQUIREMENTS
 
@@ -93,6 +94,19 @@ def _write_default(default: Any) -> str:
             return "" if default is None else str(default)
 
 
+def write_metrics() -> Iterator[str]:
+    yield "# Metrics"
+    yield (
+        "What `GET /metrics` tells, with `listen.http`, in the text format of Prometheus. Counters count since the "
+        "process began, and what is durable only. [How to watch a runtime](../how-to/watch.md)."
+    )
+    yield "| name | kind | labels | |"
+    yield "|---|---|---|---|"
+    for metric in (entry.metric for entry in CATALOGUE):
+        labels = ", ".join(f"`{label}`" for label in metric.labels)
+        yield f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |"
+
+
 def write_requirements() -> Iterator[str]:
     yield "# What is promised, and which tests show it"
     yield "| id | promise | section | tests |"
@@ -119,6 +133,7 @@ PAGES: Final[dict[str, Callable[[], Iterator[str]]]] = {
     "methods.md": write_methods,
     "errors.md": write_errors,
     "limits.md": write_limits,
+    "metrics.md": write_metrics,
     "configuration.md": write_configuration,
     "cli.md": write_cli,
     "requirements.md": write_requirements,

@@ -1035,6 +1035,14 @@ mcp-faults [FLOWS; PROTOCOL §6] Errors, time-outs, cancellation and restarts of
     stepflow_runtime/connect/mcp/test_mcp.py::test_what_is_no_mcp_server_is_told_with_its_stderr
 mcp-optional [DESIGN] MCP is an extra, which is imported only where it is configured.
     stepflow_runtime/connect/mcp/test_mcp.py::test_without_the_extra_the_configuration_says_what_to_install
+metrics-true [DESIGN] What /metrics counts is what is durable, once, also over restarts and forks; counting costs nothing per item.
+    stepflow_runtime/web/test_metrics.py::test_it_counts_what_happened_and_after_a_restart_goes_on_where_runs_are
+    stepflow_runtime/web/test_metrics.py::test_items_that_a_fork_takes_over_are_counted_once
+    stepflow_runtime/web/test_metrics.py::test_all_of_the_catalogue_is_told_with_its_kind_and_a_sentence
+    stepflow_runtime/web/test_metrics.py::test_names_are_those_that_prometheus_asks_for
+metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
+    deploy/test_monitoring.py::test_what_is_asked_for_is_measured
+    deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard
 trace-one [PROTOCOL §2] One trace goes from a submission through its sub-runs into their components.
     stepflow_runtime/app/test_tracing.py::test_three_levels_of_runs_are_one_trace_into_their_components
     stepflow_runtime/app/test_tracing.py::test_a_trace_that_comes_with_a_submission_is_continued

@@ -34,6 +34,7 @@ from stepflow_runtime.app.config import (
     McpProcessConfig,
     MockConfig,
     PluginConfig,
+    SqliteStorage,
     StdioConfig,
     TelemetryConfig,
 )
@@ -85,6 +86,7 @@ from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from stepflow_runtime.app.metrics import Metrics
     from stepflow_runtime.app.tracing import Tracing
 
 log = Logger(__name__)
@@ -373,11 +375,21 @@ class Runtime:
                 self._tokens,
                 partial(self._webhooks.sealer.derive_key, "signed links"),
                 lambda: "the runtime is stopping" if self.executor.is_draining else None,
+                self._make_metrics().read,
             ),
             tls=listen.tls,
             hosts=listen.http_hosts,
         )
         await server.run(task_status=task_status)
+
+    def _make_metrics(self) -> Metrics:
+        from stepflow_runtime.app.metrics import Metrics  # who serves no HTTP is asked for none
+
+        storage = self.config.storage
+        database = storage.path if isinstance(storage, SqliteStorage) else None
+        return Metrics(
+            self.executor, self.router, self._webhooks.delivery, database, lambda: not self.executor.is_draining
+        )
 
     async def serve_stdio(self) -> None:
         """Serves whoever started this process, over its stdin and stdout, until they close it."""

@@ -81,6 +81,9 @@ class BuiltinPlugin:
     def load(self) -> int:
         return self._working
 
+    def traffic(self) -> None:
+        return None
+
     def servers(self) -> Sequence[ServerInfo]:
         return ()
 

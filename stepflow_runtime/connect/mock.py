@@ -47,6 +47,9 @@ class MockPlugin:
     def load(self) -> int:
         return 0
 
+    def traffic(self) -> None:
+        return None
+
     def servers(self) -> Sequence[ServerInfo]:
         return ()
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import trio
+from msgspec import Struct
 
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
@@ -35,6 +36,22 @@ class Place(Protocol):
     def unpark(self, execution: Execution) -> None:
         """The wait is over; it takes its slot again, over the limit if need be."""
         ...
+
+
+class Traffic(Struct, frozen=True):
+    """What goes through the servers of a plugin.
+
+    Args:
+        plugin: Its name.
+        queued: Executions that wait for a server, or for a slot there.
+        answered: Requests that its servers have answered; a batch is one.
+        lost: Connections of servers that were ready, and ended.
+    """
+
+    plugin: str
+    queued: int
+    answered: int
+    lost: int
 
 
 class Plugin(Protocol):
@@ -62,6 +79,10 @@ class Plugin(Protocol):
     @property
     def load(self) -> int:
         """How many executions are at work: those in flight that somebody wants, and that do not wait in a request."""
+        ...
+
+    def traffic(self) -> Traffic | None:
+        """`None` for a plugin that has no servers."""
         ...
 
     def servers(self) -> Sequence[ServerInfo]:

@@ -42,6 +42,7 @@ class Pool:
 
     Attributes:
         trouble: Why there is no server.
+        answered: How many requests servers have answered.
     """
 
     def __init__(self, plugin: str, answers: AnswerQueue, *, unavailable_timeout_ms: int = 300_000) -> None:
@@ -55,6 +56,7 @@ class Pool:
         self._reserved: Server | None = None
         self._unserved: deque[tuple[float, Execution]] = deque()
         self.trouble = Failure(ItemErrorCode.UNREACHABLE, "none has connected yet")
+        self.answered = 0
         self._holding = False
         self._alarm_at = inf
         self._alarm_changed = trio.Event()
@@ -95,6 +97,11 @@ class Pool:
         """Executions in flight, less those that wait in a request; of a server where nobody wants any of them, none."""
         return sum(server.load for server in self._servers if server.connection.executions)
 
+    @property
+    def queued(self) -> int:
+        """Executions that wait for a server, or for a slot there."""
+        return sum(1 for _ in self._waiting())
+
     def flush(self) -> None:
         """Fills free slots and sends."""
         if self._alone and not self._holding:
@@ -127,6 +134,7 @@ class Pool:
 
     def receive(self, server: Server, answers: list[Answer]) -> None:
         """The answers of one chunk: one turn of the engine, then the freed slots are filled."""
+        self.answered += len(answers)
         server.receive(answers)
         if server.link.fault is not None:
             self.remove(server)

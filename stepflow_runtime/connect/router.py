@@ -15,7 +15,7 @@ from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import AnswerQueue
-from stepflow_runtime.connect.plugin import Place, Plugin
+from stepflow_runtime.connect.plugin import Place, Plugin, Traffic
 from stepflow_runtime.connect.routes import Routes
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Execution
@@ -91,6 +91,10 @@ class ComponentRouter:
     def load(self) -> int:
         """How many executions are at work, those included whose answer is not yet delivered."""
         return len(self._answers) + sum(plugin.load for plugin in self._plugins.values())
+
+    def traffic(self) -> list[Traffic]:
+        """What goes through the plugins that have servers."""
+        return [traffic for plugin in self._plugins.values() if (traffic := plugin.traffic()) is not None]
 
     def servers(self) -> list[ServerInfo]:
         """The component servers of all plugins, as they are now."""

@@ -27,6 +27,7 @@ from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
 from stepflow_runtime.connect.outcomes import scrub
 from stepflow_runtime.connect.patience import wait_until_idle, wait_until_ignored
+from stepflow_runtime.connect.plugin import Traffic
 from stepflow_runtime.connect.pool import Pool
 from stepflow_runtime.connect.roster import Presence, Roster
 from stepflow_runtime.connect.server import Server
@@ -97,6 +98,7 @@ class ServerPlugin:
             Keeper, serve=self._converse, note=self._note_trouble, backoff=backoff or Backoff(), jitter=jitter
         )
         self._keepers = [self._make_keeper(origin, label) for label, origin in zip(labels, origins, strict=True)]
+        self._lost = 0
         self._listed: list[ComponentInfo] | None = None
         self._listing = trio.Event()
         self._nursery: trio.Nursery | None = None
@@ -117,6 +119,9 @@ class ServerPlugin:
     @property
     def load(self) -> int:
         return self._pool.load
+
+    def traffic(self) -> Traffic:
+        return Traffic(self._name, self._pool.queued, self._pool.answered, self._lost)
 
     def servers(self) -> Sequence[ServerInfo]:
         return self._roster.describe()
@@ -237,6 +242,7 @@ class ServerPlugin:
         if keeper is not None and keeper.retired.is_set():
             server.end(Displaced(f"its component server was restarted: {keeper.reason}"))
             return _failure(f"another one took its place: {keeper.reason}")
+            self._lost += 1
         failure = await _explain_end(connection.link, peer)
         server.end(
             Failure(failure.code, f"The component server {connection.name} was lost: {failure.message}", failure.data)

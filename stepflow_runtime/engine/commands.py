@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Resume
 
@@ -43,12 +44,13 @@ class Interrupt(Struct, frozen=True, gc=False):
 
 
 class Wake(Struct, frozen=True, gc=False):
-    """Call `retry_due` for this attempt at `due_ms`, wall time."""
+    """Call `retry_due` for this attempt at `due_ms`, wall time; `cause` is why there is one."""
 
     item: int
     step: str
     attempt: int
     due_ms: int
+    cause: RetryCause
 
 
 class AwaitTurn(Struct, frozen=True, gc=False):

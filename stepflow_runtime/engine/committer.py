@@ -10,6 +10,7 @@ import trio
 from protocol.log import Logger
 from stepflow_runtime.engine.active_run import ActiveRun, Taken
 from stepflow_runtime.engine.patience import STORE_RETRY_S
+from stepflow_runtime.engine.tally import Tally
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Announcer, Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
 
@@ -43,13 +44,17 @@ class Committer:
         store: Where to.
         clock: Gives events their time.
         sink: Who is told.
+        tally: Counts commits.
         announcer: Whom events interest; `None` if nobody.
     """
 
-    def __init__(self, store: Store, clock: Clock, sink: CommitSink, announcer: Announcer | None = None) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, sink: CommitSink, tally: Tally, announcer: Announcer | None = None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._sink = sink
+        self._tally = tally
         self._announcer = announcer
         self._gathering: dict[RunId, ActiveRun] = {}
         self._stuck: set[RunId] = set()
@@ -63,6 +68,11 @@ class Committer:
         if self._idle.is_set():
             self._idle = trio.Event()
         self._work.set()
+
+    @property
+    def gathered(self) -> int:
+        """How many runs the next group has."""
+        return len(self._gathering)
 
     async def wait_idle(self) -> None:
         """Waits until nothing is gathered or on its way."""
@@ -102,9 +112,11 @@ class Committer:
         """
         refusal: StoreUnavailable | None = None
         while group:
+            began = self._clock.monotonic()
             try:
                 results = await self._store.commit([taken.write for taken in group])
             except StoreUnavailable as error:
+                self._tally.failed_commits += 1
                 self._refuse_gathering(error)
                 kept = await self._refuse_new(group, error)
                 if refusal is None:
@@ -115,6 +127,7 @@ class Committer:
                 if group:
                     await trio.sleep(STORE_RETRY_S)
                 continue
+            self._tally.commits.observe(self._clock.monotonic() - began)
             if refusal is not None:
                 log.info("store available again: what waited is committed")
                 self._stuck = set()

@@ -9,7 +9,7 @@ Above: `services` and `app`. Below: the pure engine and the ports. It knows neit
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 
 import trio
@@ -29,6 +29,7 @@ from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
 from stepflow_runtime.engine.salvage import describe_damage
 from stepflow_runtime.engine.taking_up import read_reuses_of
+from stepflow_runtime.engine.tally import Tally
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
 from stepflow_runtime.engine.waking import Waking
@@ -65,6 +66,7 @@ class Executor:
     Attributes:
         caller: Who executes steps; set once, before `run`.
         is_draining: Whether nothing new begins, because the runtime is about to stop.
+        tally: What was committed, in numbers.
     """
 
     caller: ComponentCaller
@@ -89,7 +91,8 @@ class Executor:
         self._turns = Turns()
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
-        self._committer = Committer(store, clock, self, announcer)
+        self.tally = Tally()
+        self._committer = Committer(store, clock, self, self.tally, announcer)
         self._in_turn = False
         self.is_draining = False
         self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]
@@ -177,6 +180,15 @@ class Executor:
     def active(self, run_id: RunId) -> ActiveRun | None:
         """The run, if it has not durably ended."""
         return self._runs.get(run_id)
+
+    def active_runs(self) -> Iterable[ActiveRun]:
+        """All runs that have not durably ended."""
+        return self._runs.values()
+
+    @property
+    def uncommitted(self) -> int:
+        """How many runs have recorded something that is part of no commit yet."""
+        return self._committer.gathered
 
     def awaits_store(self, run_id: RunId) -> bool:
         """Whether the run waits for a store that is unavailable."""
@@ -317,7 +329,8 @@ class Executor:
                     self.caller.cancel(execution)
                 case Interrupt(execution=execution):
                     self.caller.interrupt(execution)
-                case Wake(due_ms=due_ms):
+                case Wake(due_ms=due_ms, cause=cause):
+                    self.tally.retries[cause] += 1
                     self.timers.at_ms(due_ms, partial(self._retry_due, run, command))
                 case AwaitTurn(item=index, stops=stops):
                     self._turns.add(run, index, stops)
@@ -437,6 +450,7 @@ class Executor:
 
     def durable(self, taken: Taken) -> None:
         run, write = taken.run, taken.write
+        self.tally.note(run.committed, write, run.spec.created_at_ms)
         run.committed = write.progress
         if run.awaiting:
             run.tell()

@@ -336,7 +336,7 @@ class RunState:
         """Ends the current attempt of a step; the next one begins at `due_ms`, wall time."""
         attempt = record.attempt + 1
         self.record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
-        self.after.append(Wake(item.index, step, attempt, due_ms))
+        self.after.append(Wake(item.index, step, attempt, due_ms, cause))
 
     def repeat(self, item: ItemRecord, now_ms: int) -> None:
         """What was at work in an item when the runtime stopped goes again."""

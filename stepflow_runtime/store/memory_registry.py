@@ -58,6 +58,9 @@ class MemoryDeliveries:
     async def next_due_ms(self, busy: Collection[str]) -> int | None:
         return min((delivery.due_ms for delivery in self._pending(busy)), default=None)
 
+    async def count_pending(self) -> int:
+        return sum(1 for _ in self._pending(()))
+
     async def find(self, delivery_id: str) -> Delivery | None:
         return copy.copy(self._deliveries.get(delivery_id))
 

@@ -294,6 +294,9 @@ ORDER BY due_ms, delivery_no LIMIT ?;
 SELECT min(due_ms) FROM deliveries
 WHERE state = 'pending' AND delivery_id NOT IN (SELECT value FROM json_each(?));
 
+-- name: count_pending
+SELECT count(*) FROM deliveries WHERE state = 'pending';
+
 -- === blobs that nothing can reach ===
 
 -- name: flows_of_runs

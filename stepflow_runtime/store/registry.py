@@ -61,6 +61,10 @@ class SqliteDeliveries:
         due_ms: int | None = self._reader.rows("next_due", _encode(busy))[0][0]
         return due_ms
 
+    async def count_pending(self) -> int:
+        count: int = self._reader.rows("count_pending")[0][0]
+        return count
+
     async def find(self, delivery_id: str) -> Delivery | None:
         return _only(self._find("delivery", delivery_id))
 

@@ -18,7 +18,7 @@ from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.health import Health
 from stepflow_runtime.web.hooks import Hooks
 from stepflow_runtime.web.leaving import Gone, dismiss
-from stepflow_runtime.web.metrics import Metrics
+from stepflow_runtime.web.metrics import MetricsEndpoint, ReadMetrics
 from stepflow_runtime.web.refusal import Refused
 from stepflow_runtime.web.rpc import RpcEndpoint
 from stepflow_runtime.web.sessions import Sessions
@@ -33,12 +33,14 @@ class Surroundings(Struct, frozen=True):
         tokens: Those that are asked for; `None` for none.
         find_key: The key that signed links are made with.
         find_hindrance: Why no work is taken now, or `None`.
+        read_metrics: Tells what is measured now.
     """
 
     clock: Clock
     tokens: TokenFile | None
     find_key: Callable[[], bytes]
     find_hindrance: Callable[[], str | None]
+    read_metrics: ReadMetrics
 
 
 def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Starlette:
@@ -52,7 +54,7 @@ def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Star
             *console.routes,
             Route("/healthz", health.live),
             Route("/readyz", health.ready),
-            Route("/metrics", Metrics(gateway, around.find_hindrance).get),
+            Route("/metrics", MetricsEndpoint(around.read_metrics).get),
             Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
             Route("/runs/{run_id}/events", following.events),
             Route("/runs/{run_id}/streams/{namespace:path}", following.stream),

@@ -89,6 +89,7 @@ async def test_what_became_of_a_delivery_is_kept(store: AnyStore) -> None:
     assert await store.deliveries.find("d2") == failed
     assert await store.deliveries.find("d9") is None
     assert [d.delivery_id for d in await store.deliveries.due(100, set(), set(), 10)] == ["d3"]
+    assert await store.deliveries.count_pending() == 2
 
 
 async def test_deliveries_are_listed_newest_first_and_narrowed(store: AnyStore) -> None:

@@ -170,7 +170,7 @@ def trust_the_clock() -> AbstractContextManager[None]:
         due_ms: int,
     ) -> None:
         if cause is RetryCause.RECOVERY and record.due_ms == due_ms:
-            self.after.append(Wake(item.index, step, record.attempt, due_ms))
+            self.after.append(Wake(item.index, step, record.attempt, due_ms, cause))
         else:
             real(self, item, step, record, error, cause, due_ms)
 

@@ -26,18 +26,30 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    JSON = "json"
+    PRETTY = "pretty"
+
+
 def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and isinstance(ctx.obj, Settings):
         ctx.obj.verbose = True
 
 
-def _set_log_level(ctx: click.Context, _: click.Parameter, value: str) -> None:
+def _set_logging(ctx: click.Context, option: click.Parameter, value: str) -> None:
+    """Sets up logs with what is known until now; the other option has its say when it is read."""
     if not ctx.resilient_parsing:
-        configure_logging(LogLevel(value))
+        ctx.meta[option.name or ""] = value
+        wanted = ctx.meta.get("log_format", LogFormat.AUTO)
+        pretty = None if wanted == LogFormat.AUTO else wanted == LogFormat.PRETTY
+        configure_logging(LogLevel(ctx.meta.get("log_level", LogLevel.WARNING)), pretty=pretty)
 
 
 def common_options(log_level: LogLevel = LogLevel.WARNING) -> Callable[[F], F]:
-    """`--verbose` and `--log-level`.
+    """`--verbose`, `--log-level` and `--log-format`.
 
     Args:
         log_level: What is logged by default.
@@ -61,10 +73,22 @@ def common_options(log_level: LogLevel = LogLevel.WARNING) -> Callable[[F], F]:
             show_envvar=True,
             expose_value=False,
             is_eager=True,
-            callback=_set_log_level,
+            callback=_set_logging,
             help="What is logged on stderr.",
         )
-        return verbose(level(function))
+        form = click.option(
+            "--log-format",
+            type=click.Choice([form.value for form in LogFormat]),
+            default=LogFormat.AUTO.value,
+            show_default=True,
+            envvar="STEPFLOW_LOG_FORMAT",
+            show_envvar=True,
+            expose_value=False,
+            is_eager=True,
+            callback=_set_logging,
+            help="How: for people, or a JSON object a line; auto asks whether stderr is a terminal.",
+        )
+        return verbose(level(form(function)))
 
     return add
 

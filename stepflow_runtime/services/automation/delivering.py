@@ -77,6 +77,9 @@ class DeliveryService:
         clock: The world.
         policy: When, and how many.
         jitter: Between 0 and 1.
+
+    Attributes:
+        tries: How often something was sent, by what became of it; `PENDING` is tried again.
     """
 
     def __init__(
@@ -98,7 +101,17 @@ class DeliveryService:
         self._jitter = jitter
         self._busy: dict[str, str] = {}
         """The webhook of each delivery that is under way."""
+        self.tries: Counter[DeliveryState] = Counter()
         self._news = trio.Event()
+
+    @property
+    def under_way(self) -> int:
+        """Deliveries that are being sent."""
+        return len(self._busy)
+
+    async def count_pending(self) -> int:
+        """Deliveries that are to be sent yet, those under way included."""
+        return await self._deliveries.count_pending()
 
     def wake(self) -> None:
         """There may be something to deliver."""
@@ -158,6 +171,7 @@ class DeliveryService:
         else:
             delay_ms = self._policy.retry_delays_ms[delivery.attempts - 1]
             delivery.due_ms = now_ms + round(delay_ms * (1 + JITTER * self._jitter()))
+        self.tries[delivery.state] += 1
         await self._note(delivery)
         del self._busy[delivery.delivery_id]
         self.wake()

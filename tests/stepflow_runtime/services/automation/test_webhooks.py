@@ -240,6 +240,8 @@ async def test_a_delivery_that_never_arrives_is_given_up_and_kept(autojump_clock
         await world.submit(ONE, [1], wait=True)
         await trio.sleep(1000)
         (dead,) = await listed(world, status=DeliveryState.DEAD)
+        assert world.delivery.tries == {DeliveryState.PENDING: 2, DeliveryState.DEAD: 1}
+        assert await world.delivery.count_pending() == world.delivery.under_way == 0
         assert (dead.attempts, dead.due_at) == (3, None)
         await trio.sleep(12 * DAY_S)
         assert len(world.sender.sent) == 3
