@@ -62,7 +62,7 @@ CRASH: Final = (
     Guard(
         4,
         "pauses between starts grow",
-        "stepflow_runtime/connect/supervisor.py",
+        "stepflow_runtime/connect/keeper.py",
         "self._backoff.delay_s(failures, self._jitter())",
         "self._backoff.delay_s(1, self._jitter())",
         f"{CONNECT}/test_supervisor.py::test_pauses_between_attempts_grow_up_to_a_limit",
