@@ -4,8 +4,8 @@ A block whose first line is `# NAME` is a file of that name. A block marked `sh`
 page, and must end with 0, or as the mark says: `sh exit=1`. A `text` block after it, or one without a mark, is what it
 prints; `…` there stands for anything. A block marked `sh elsewhere` is shown only.
 
-A command that serves (`stepflow serve &`) is waited for, and listens on a socket of its own, so that pages can be
-played at once.
+A command that serves (`stepflow serve &`, or `dev`) is waited for, and listens on a socket of its own, so that pages can
+be played at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRINTED: Final = "stdout.log"
 COMPLAINTS: Final = "stderr.log"
 END: Final = "-- end of block "
 AWAIT_SERVER: Final = "until stepflow runs list > /dev/null 2>&1; do :; done"
-SERVES: Final = re.compile(r"^stepflow serve .*&$", re.MULTILINE)
+SERVES: Final = re.compile(r"^stepflow (serve|dev) .*&$", re.MULTILINE)
 _FENCE: Final = re.compile(r"^( *)```([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NAME: Final = re.compile(r"# (\S+\.\w+)\n(.*)", re.DOTALL)
 
@@ -133,6 +133,7 @@ def _type(script: str, folder: Path) -> str:
     """Runs the script; its output goes to a file, as a server that it leaves behind would keep a pipe open."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STEPFLOW_")}
     environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ["PATH"]))
+    environ["STEPFLOW_LISTEN_HTTP"] = "127.0.0.1:0"
     environ["STEPFLOW_URL"] = environ["STEPFLOW_LISTEN_RPC"] = f"unix:{folder}/rpc"
     with (folder / PRINTED).open("w") as stdout, (folder / COMPLAINTS).open("w") as stderr:
         shell = subprocess.Popen(

@@ -1061,6 +1061,10 @@ dev-reload [DESIGN] `stepflow dev` starts a component server anew when its files
 dev-reload-broken [DESIGN] Code that does not start is shown with its error, and the server that was there goes on.
     stepflow_runtime/app/cli/test_reload.py::test_code_that_does_not_start_is_shown_and_the_old_goes_on
     stepflow_runtime/connect/test_keeper.py::test_the_old_server_goes_on_when_the_new_one_does_not_start
+new-project [DESIGN] `stepflow new` makes a component server with a flow, tests and types that pass; it overwrites nothing.
+    stepflow_runtime/app/cli/test_new.py::test_what_it_makes_passes_what_its_readme_says
+    stepflow_runtime/app/cli/test_new.py::test_what_it_makes_is_in_good_form
+    stepflow_runtime/app/cli/test_new.py::test_a_folder_that_holds_something_is_left_alone
 schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
     protocol/test_schema_files.py::test_a_file_is_current
     protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema

@@ -21,9 +21,19 @@ if TYPE_CHECKING:
 
 @click.command("dev")
 @config_option
-@click.option("--listen", metavar="HOST:PORT", help="For clients and component servers; port 0 takes any that is free.")
 @click.option(
-    "--http", metavar="HOST:PORT", help=f"For the console.  [default: listen.http, or {DEFAULT_HTTP_ADDRESS}]"
+    "--listen",
+    envvar="STEPFLOW_LISTEN_RPC",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help="For clients and component servers; port 0 takes any that is free.",
+)
+@click.option(
+    "--http",
+    envvar="STEPFLOW_LISTEN_HTTP",
+    show_envvar=True,
+    metavar="HOST:PORT",
+    help=f"For the console.  [default: listen.http, or {DEFAULT_HTTP_ADDRESS}]",
 )
 @click.option("--no-reload", is_flag=True, help="Leave component servers alone when their files change.")
 @storage_option

@@ -14,9 +14,10 @@ from stepflow_runtime import __version__
 PROGRAM: Final = "stepflow"
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "new": "Make a component server with a flow, tests and a configuration.",
     "run": "Run a flow in this process and print its results.",
     "serve": "Run a runtime that clients and component servers connect to.",
-    "dev": "Run a runtime to work with, with its console in the browser.",
+    "dev": "Run a runtime to work with: a console, and component servers that follow their files.",
     "submit": "Submit a run to a runtime that serves.",
     "runs": "Look at runs of a runtime that serves, resume, pause, cancel or delete them.",
     "jobs": "Submit jobs: several runs, one after the other.",
