@@ -138,10 +138,12 @@ async def test_active_steps_go_again_once() -> None:
         await settle_down()
         assert (await restart(world, run.run_id)).deduplicated is None
         assert (await restart(world, run.run_id)).deduplicated
+        await settle_down()
         assert [execution.attempt for execution in world.caller.calls] == [1, 2]
         with pytest.raises(RpcError, match="was used for another"):
             await restart(world, run.run_id, item_indexes=[0])
         await restart(world, run.run_id, "another")
+        await settle_down()
         assert [execution.attempt for execution in world.caller.calls] == [1, 2, 3]
 
 
@@ -152,6 +154,7 @@ async def test_active_steps_go_again_once_also_if_many_say_so_at_once() -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(restart, world, run.run_id)
+        await settle_down()
         assert [execution.attempt for execution in world.caller.calls] == [1, 2]
 
 
@@ -188,4 +191,5 @@ async def test_the_next_runtime_knows_which_steps_went_again() -> None:
         async with open_world(store, hold, boot=2) as world:
             await settle_down()
             assert (await restart(world, run.run_id)).deduplicated
-            assert [execution.attempt for execution in world.caller.calls] == [3]
+            await settle_down()
+        assert [execution.attempt for execution in world.caller.calls] == [3]
