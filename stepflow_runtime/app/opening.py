@@ -7,17 +7,18 @@ come up while this process imports the composition root.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import trio
 
-from stepflow_runtime.app.config import Config, MemoryStorage, SqliteStorage
+from stepflow_runtime.app.config import Config, SqliteStorage
 from stepflow_runtime.app.processes import ServerProcesses
+from stepflow_runtime.app.storage import open_store
 from stepflow_runtime.connect import leftovers
 
 if TYPE_CHECKING:
-    from stepflow_runtime.app.runtime import RunsAndBlobs, Runtime
+    from stepflow_runtime.app.runtime import Runtime
 
 
 @asynccontextmanager
@@ -31,7 +32,7 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
 
     Cancellation: Component servers are stopped; what was in flight is taken up at the next start.
     """
-    async with _open_store(config) as store:
+    async with open_store(config) as store:
         if isinstance(config.storage, SqliteStorage):
             await leftovers.sweep(config.storage.path)
         processes = ServerProcesses(config)
@@ -49,15 +50,3 @@ async def open_runtime(config: Config) -> AsyncGenerator[Runtime]:
                 if runtime.tracing is not None:
                     with trio.CancelScope(shield=True):
                         await trio.to_thread.run_sync(runtime.tracing.close)
-
-
-def _open_store(config: Config) -> AbstractAsyncContextManager[RunsAndBlobs]:
-    match config.storage:
-        case SqliteStorage(path=path):
-            from stepflow_runtime.store.sqlite import open_sqlite
-
-            return open_sqlite(path)
-        case MemoryStorage():
-            from stepflow_runtime.store.memory import open_memory
-
-            return open_memory()

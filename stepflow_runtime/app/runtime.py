@@ -6,18 +6,15 @@ the executor; the listener last. `opening` is above, and says in what order a ru
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import trio
 
 from protocol.dispatch import Dispatcher
 from protocol.handling import HandlingLimits
-from protocol.heartbeat import Heartbeat
 from protocol.link import Link
 from protocol.log import Logger
 from protocol.methods import Side
@@ -27,62 +24,36 @@ from protocol.types import ComponentInfo, Limits
 from stepflow_runtime import __version__
 from stepflow_runtime.app.config import (
     AcceptConfig,
-    BuiltinConfig,
     Config,
-    DialConfig,
-    McpAddressConfig,
-    McpProcessConfig,
-    MockConfig,
     PluginConfig,
     SqliteStorage,
-    StdioConfig,
     TelemetryConfig,
 )
-from stepflow_runtime.app.mcp import make_mcp_address, make_mcp_process
+from stepflow_runtime.app.plugins import PluginMaker
 from stepflow_runtime.app.processes import ServerProcesses
+from stepflow_runtime.app.services import make_services
+from stepflow_runtime.app.storage import RunsAndBlobs
 from stepflow_runtime.app.system import SystemClock, SystemIds
 from stepflow_runtime.app.upkeep import Upkeep
 from stepflow_runtime.app.webhooks import make_webhooks
 from stepflow_runtime.connect.answers import AnswerQueue
-from stepflow_runtime.connect.builtins import BuiltinPlugin
 from stepflow_runtime.connect.connection import Connection, Connections
-from stepflow_runtime.connect.files import FileLoader
 from stepflow_runtime.connect.introduction import Acceptor, Introduction
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.listener import Listener
-from stepflow_runtime.connect.mock import MockPlugin
-from stepflow_runtime.connect.origin import Origin
 from stepflow_runtime.connect.plugin import Plugin
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.connect.routes import Routes
 from stepflow_runtime.connect.supervisor import ServerPlugin
-from stepflow_runtime.connect.tcp import SocketOrigin
-from stepflow_runtime.connect.tokens import TokenFile, read_token
+from stepflow_runtime.connect.tokens import TokenFile
 from stepflow_runtime.engine.effects import deliver_effects
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.recovery import Stop, recover_runs
-from stepflow_runtime.model.loader import load_document
 from stepflow_runtime.model.outcome import Failure
-from stepflow_runtime.ports import BlobStore, ByproductStore, Clock, Deliveries, Ids, Registry, Store
-from stepflow_runtime.services.automation.jobs import JobService
-from stepflow_runtime.services.automation.schedules import ScheduleService
-from stepflow_runtime.services.blobs import BlobService
-from stepflow_runtime.services.byproducts.additions import ByproductLimits
-from stepflow_runtime.services.byproducts.service import ByproductService
+from stepflow_runtime.ports import Clock, Ids
 from stepflow_runtime.services.callbacks import ServiceCallbacks
-from stepflow_runtime.services.compat import CompatService
-from stepflow_runtime.services.events.service import EventService
-from stepflow_runtime.services.flows import FlowService
-from stepflow_runtime.services.forking import ForkService
 from stepflow_runtime.services.handlers import make_handlers
-from stepflow_runtime.services.listing import ListingService
-from stepflow_runtime.services.observing import ObservingService
-from stepflow_runtime.services.runs import ANSWER_MARGIN, RunService
-from stepflow_runtime.services.sleeping import SleepService
-from stepflow_runtime.services.submission import SubmitLimits
-from stepflow_runtime.services.suspensions import SuspensionService
-from stepflow_runtime.services.visibility import Visibility
 from stepflow_runtime.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -90,22 +61,6 @@ if TYPE_CHECKING:
     from stepflow_runtime.app.tracing import Tracing
 
 log = Logger(__name__)
-
-
-class RunsAndBlobs(Store, BlobStore, Protocol):
-    """All that is stored, as the stores offer it, and how the runtime before ended, and this one will."""
-
-    after_clean_stop: bool
-    stops_cleanly: bool
-
-    @property
-    def byproducts(self) -> ByproductStore: ...
-
-    @property
-    def registry(self) -> Registry: ...
-
-    @property
-    def deliveries(self) -> Deliveries: ...
 
 
 class Runtime:
@@ -131,7 +86,6 @@ class Runtime:
         wire_limits = Limits(limits.max_frame_bytes, limits.max_in_flight, limits.max_batch, limits.max_run_depth)
         self._connections, self._answers = Connections(), AnswerQueue()
         self._processes = processes or ServerProcesses(config)
-        self._secrets = self._processes.secrets
         self.has_failed = False
 
         self.tracing = None if config.telemetry is None else _make_tracing(config.telemetry, self._clock)
@@ -146,90 +100,25 @@ class Runtime:
             open_run_timeout_s=limits.open_run_timeout_ms / 1000,
             announcer=webhooks.subscriptions if self.tracing is None else self.tracing.hear(webhooks.subscriptions),
         )
-        submit_limits = SubmitLimits(
-            limits.max_concurrency,
-            limits.max_items_per_submit,
-            limits.max_run_depth,
-            limits.max_descendants,
-            limits.max_job_runs,
-        )
-        runs = RunService(
-            self.executor,
+        acceptors: dict[str, Acceptor] = {}
+        services = make_services(
+            config,
             store,
+            self.executor,
             self.programs,
             self._connections,
             self._clock,
             ids,
-            submit_limits,
-            limits.max_frame_bytes,
-            self._secrets,
             webhooks.service,
-            is_traced=self.tracing is not None,
+            self._processes.secrets,
+            lambda: self.router.servers(),
         )
         collector = store.collector if isinstance(store, SqliteStore) else None
-        self.upkeep = Upkeep(config.retention, store, collector, runs, self._clock, lambda: self.programs.flow_ids)
-        blobs = BlobService(store, self._connections)
-        byproducts = ByproductService(
-            self.executor,
-            store,
-            store.byproducts,
-            blobs,
-            self._connections,
-            Visibility(self._connections),
-            self._clock,
-            ByproductLimits(
-                limits.max_stream_chunk_bytes,
-                limits.max_stream_write_chunks,
-                limits.max_stream_bytes,
-                limits.max_streams,
-                limits.max_checkpoint_bytes,
-                limits.max_checkpoints,
-                limits.max_artifacts,
-            ),
-            limits.max_frame_bytes - ANSWER_MARGIN,
+        self.upkeep = Upkeep(
+            config.retention, store, collector, services.runs, self._clock, lambda: self.programs.flow_ids
         )
-        self._callbacks = ServiceCallbacks(runs, blobs)
-        visibility = Visibility(self._connections)
-        self.jobs = JobService(
-            self.executor, store, store.registry, runs.creator, self._connections, self._clock, ids, submit_limits
-        )
-        self.schedules = ScheduleService(
-            self.executor,
-            store,
-            store.registry,
-            runs.creator,
-            self._connections,
-            self._clock,
-            ids,
-            limits.max_schedules,
-        )
-        acceptors: dict[str, Acceptor] = {}
-        handlers = make_handlers(
-            Introduction(acceptors, runtime_version=__version__, limits=wire_limits),
-            runs,
-            ListingService(self.executor, store, self.programs, visibility),
-            EventService(self.executor, store, visibility),
-            blobs,
-            byproducts,
-            FlowService(self.programs, self.executor),
-            CompatService(runs, self.programs, limits.max_frame_bytes),
-            self.jobs,
-            webhooks.service,
-            self.schedules,
-            SuspensionService(self.executor, store, self._connections, runs.suspensions),
-            SleepService(self.executor, store, self._connections, self._clock, runs.suspensions),
-            ForkService(
-                self.executor,
-                store,
-                self.programs,
-                self._connections,
-                self._clock,
-                ids,
-                runs.creator,
-                runs.suspensions,
-            ),
-            ObservingService(self.executor, store, visibility, lambda: self.router.servers()),
-        )
+        self.jobs, self.schedules = services.jobs, services.schedules
+        handlers = make_handlers(Introduction(acceptors, runtime_version=__version__, limits=wire_limits), services)
         self._links = RuntimeLinks(
             Dispatcher(handlers, Side.RUNTIME),
             wire_limits,
@@ -237,6 +126,10 @@ class Runtime:
             limits.max_queued_bytes,
         )
 
+        callbacks = ServiceCallbacks(services.runs, services.blobs)
+        self._plugin_maker = PluginMaker(
+            limits, self._processes, self._links, self._connections, self._answers, callbacks, self._clock
+        )
         plugins = {name: self._make_plugin(name, plugin) for name, plugin in config.plugins.items()}
         self._plugins = plugins
         for name, plugin in config.plugins.items():
@@ -258,48 +151,7 @@ class Runtime:
             self.executor.caller = self.tracing.stand_between(self.executor, self.router, self._answers)
 
     def _make_plugin(self, name: str, config: PluginConfig) -> Plugin:
-        match config:
-            case BuiltinConfig(load_file=folders):
-                loader = FileLoader(folders, _read_yaml, max_bytes=self.config.limits.max_frame_bytes)
-                return BuiltinPlugin(name, self._callbacks, self._answers, loader, self._clock)
-            case MockConfig(components=components):
-                return MockPlugin(name, components, self._answers)
-            case StdioConfig():
-                origin = self._processes.origins[name]
-                return self._make_server_plugin(name, [origin] * config.processes, are_processes=True)
-            case McpProcessConfig(process=process):
-                tools = make_mcp_process(self._processes.origins[name], self._links.limits)
-                return self._make_server_plugin(name, [tools] * process.processes, are_processes=True)
-            case McpAddressConfig(url=url, token_file=token_file):
-                return self._make_server_plugin(name, [make_mcp_address(url, token_file, self._links.limits)])
-            case DialConfig(url=url, tls=tls, token_file=token_file):
-                return self._make_server_plugin(name, [SocketOrigin(url, tls)], token_file)
-            case AcceptConfig():
-                return self._make_server_plugin(name, [])
-
-    def _make_server_plugin(
-        self,
-        name: str,
-        origins: Sequence[Origin],
-        token_file: Path | None = None,
-        *,
-        are_processes: bool = False,
-    ) -> ServerPlugin:
-        limits = self.config.limits
-        return ServerPlugin(
-            name,
-            origins,
-            answers=self._answers,
-            connections=self._connections,
-            links=self._links,
-            jitter=random.random,
-            unavailable_timeout_ms=limits.unavailable_timeout_ms,
-            initialize_timeout_ms=limits.initialize_timeout_ms,
-            heartbeat=None if are_processes else Heartbeat(limits.ping_after_ms / 1000, limits.ping_timeout_ms / 1000),
-            cancel_timeout_ms=limits.cancel_timeout_ms if are_processes else None,
-            secrets=self._secrets,
-            read_token=None if token_file is None else partial(read_token, token_file),
-        )
+        return self._plugin_maker.make(name, config)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs plugins and executor, and takes up what a runtime before left unfinished, until cancelled."""
@@ -417,7 +269,3 @@ def _make_tracing(config: TelemetryConfig, clock: Clock) -> Tracing:
     except ImportError:
         raise ValueError('"telemetry" needs the extra "otel": pip install "stepflow-runtime[otel]".') from None
     return Tracing(config, clock)
-
-
-def _read_yaml(text: bytes) -> object:
-    return load_document(text).value
