@@ -4,8 +4,8 @@ A block whose first line is `# NAME` is a file of that name. A block marked `sh`
 page, and must end with 0, or as the mark says: `sh exit=1`. A `text` block after it, or one without a mark, is what it
 prints; `…` there stands for anything. A block marked `sh elsewhere` is shown only.
 
-A command that serves (`stepflow serve &`, or `dev`) is waited for, and listens on a socket of its own, so that pages can
-be played at once.
+A command that serves (`stepflow serve &`, or `dev`) is waited for, and listens on a socket of its own, so that pages
+can be played at once.
 """
 
 from __future__ import annotations
