@@ -1043,9 +1043,15 @@ metrics-true [DESIGN] What /metrics counts is what is durable, once, also over r
 metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
     deploy/test_monitoring.py::test_what_is_asked_for_is_measured
     deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard
+http-openapi [DESIGN] /openapi.json is a valid OpenAPI 3.1 document of every route and, for /rpc, of every method.
+    stepflow_runtime/web/test_openapi.py::test_it_is_valid_and_the_one_that_is_served
+    stepflow_runtime/web/test_openapi.py::test_each_route_is_in_it_and_nothing_else
+    stepflow_runtime/web/test_openapi.py::test_each_method_can_be_called_with_its_params_and_says_its_result
 trace-one [PROTOCOL §2] One trace goes from a submission through its sub-runs into their components.
     stepflow_runtime/app/test_tracing.py::test_three_levels_of_runs_are_one_trace_into_their_components
     stepflow_runtime/app/test_tracing.py::test_a_trace_that_comes_with_a_submission_is_continued
+    stepflow_runtime/app/test_tracing.py::test_a_trace_that_comes_with_an_http_request_is_continued
+    stepflow_runtime/app/test_tracing.py::test_a_traceparent_is_read_as_w3c_says
     stepflow_runtime/app/test_tracing.py::test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on
 trace-off [DESIGN] Telemetry is an extra: without it nothing is told, and a collector that is away hinders nobody.
     stepflow_runtime/app/test_tracing.py::test_without_telemetry_components_are_told_of_no_trace

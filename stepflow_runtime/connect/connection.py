@@ -14,6 +14,7 @@ from protocol.peer import Answer
 from protocol.types import Observability
 from stepflow_runtime.connect.tokens import Grant, Role
 from stepflow_runtime.model.ids import ExecutionId
+from stepflow_runtime.model.trace import SpanContext
 from stepflow_runtime.ports import Execution
 
 
@@ -34,13 +35,14 @@ class Connection:
         grant: What its token is for; `None` if it was asked for none.
         plugin: The plugin that this is a server of; `None` for a client.
         client: What a client calls itself. It is told, and opens nothing.
+        trace: Where the peer stands in a trace, if its way here says so.
         link: Set when the link is made, before its first message.
         executions: What is in flight on it, by execution id.
         server: Whose load it is when a request on it waits; `None` until the server is ready, and for a client.
         receive: What takes the answers to executions; set before the first is sent.
     """
 
-    __slots__ = ("client", "executions", "grant", "link", "name", "plugin", "receive", "role", "server")
+    __slots__ = ("client", "executions", "grant", "link", "name", "plugin", "receive", "role", "server", "trace")
 
     link: Link
     receive: Callable[[list[Answer]], None]
@@ -51,6 +53,7 @@ class Connection:
         self.grant: Grant | None = None
         self.plugin = plugin
         self.client: str | None = None
+        self.trace: SpanContext | None = None
         self.server: Loaded | None = None
         self.executions: dict[ExecutionId, Execution] = {}
 

@@ -16,6 +16,7 @@ from stepflow_runtime.model.ids import ExecutionId, RunId
 
 _TRACE_ID: Final = re.compile(r"(?!0{32})[0-9a-f]{32}")
 _SPAN_ID: Final = re.compile(r"(?!0{16})[0-9a-f]{16}")
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(?:-.*)?")
 
 
 class SpanContext(Struct, frozen=True, array_like=True):
@@ -35,6 +36,13 @@ def read_trace(trace_id: str | None, span_id: str | None) -> SpanContext | None:
     if trace_id is None or not _TRACE_ID.fullmatch(trace_id):
         return None
     return SpanContext(trace_id, span_id if span_id is not None and _SPAN_ID.fullmatch(span_id) else None)
+
+
+def read_traceparent(header: str | None) -> SpanContext | None:
+    """The span that a header `traceparent` names, of this version or a later one; what is none is as if not there."""
+    found = None if header is None else _TRACEPARENT.fullmatch(header.strip())
+    trace = None if found is None else read_trace(found[1], found[2])
+    return None if trace is None or trace.span_id is None else trace
 
 
 def span_of_run(trace: SpanContext, run_id: RunId) -> SpanContext:

@@ -189,6 +189,7 @@ class RunCreator:
                 make_id=self._ids.execution_id,
             ),
             is_traced=self._is_traced,
+            caller=None if connection is None else connection.trace,
         )
 
     async def freeze(

@@ -57,6 +57,7 @@ def make_spec(
     limits: SubmitLimits,
     secrets: Secrets,
     is_traced: bool = False,
+    caller: SpanContext | None = None,
 ) -> RunSpec:
     """Resolves a submission into what the run is.
 
@@ -68,6 +69,7 @@ def make_spec(
         child_key: Under which the execution finds it again.
         secrets: What its tokens stand for, see `issue_tokens`.
         is_traced: Whether a run that comes without a trace begins one.
+        caller: Where whoever submits stands in a trace, if the way that it came says so.
 
     Raises:
         RpcError: `VALIDATION_FAILED` for variables, `LIMIT_EXCEEDED` for the depth.
@@ -101,16 +103,18 @@ def make_spec(
         created_by=principal or None,
         submitted_by=client,
         created_at_ms=created_at_ms,
-        trace=_find_trace(params, parent, execution) or (begin_trace(run_id) if is_traced else None),
+        trace=_find_trace(params, parent, execution, caller) or (begin_trace(run_id) if is_traced else None),
     )
 
 
-def _find_trace(params: SubmitParams, parent: RunSpec | None, execution: Execution | None) -> SpanContext | None:
-    """The span that submits: the execution's, or what the submission names, or its parent's."""
+def _find_trace(
+    params: SubmitParams, parent: RunSpec | None, execution: Execution | None, caller: SpanContext | None
+) -> SpanContext | None:
+    """The span that submits: the execution's, or what the submission names, or its caller's, or its parent's."""
     if execution is not None and execution.trace is not None:
         return execution.trace
     named = params.observability
-    trace = None if named is None else read_trace(named.trace_id, named.span_id)
+    trace = (None if named is None else read_trace(named.trace_id, named.span_id)) or caller
     if trace is None and parent is not None and parent.trace is not None:
         return span_of_run(parent.trace, parent.run_id)
     return trace

@@ -19,6 +19,7 @@ from stepflow_runtime.web.health import Health
 from stepflow_runtime.web.hooks import Hooks
 from stepflow_runtime.web.leaving import Gone, dismiss
 from stepflow_runtime.web.metrics import MetricsEndpoint, ReadMetrics
+from stepflow_runtime.web.openapi import OpenApi
 from stepflow_runtime.web.refusal import Refused
 from stepflow_runtime.web.rpc import RpcEndpoint
 from stepflow_runtime.web.sessions import Sessions
@@ -49,21 +50,23 @@ def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Star
     following = Following(gateway)
     artifacts = Artifacts(gateway, Signer(around.find_key), around.clock)
     console = Console(gateway, around.clock, around.tokens, sessions)
+    routes = [
+        *console.routes,
+        Route("/healthz", health.live),
+        Route("/readyz", health.ready),
+        Route("/metrics", MetricsEndpoint(around.read_metrics).get),
+        Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
+        Route("/runs/{run_id}/events", following.events),
+        Route("/runs/{run_id}/streams/{namespace:path}", following.stream),
+        Route("/runs/{run_id}/artifacts", artifacts.list_all),
+        Route("/runs/{run_id}/artifacts/{name:path}", artifacts.get, methods=["GET"]),
+        Route("/runs/{run_id}/artifacts/{name:path}", artifacts.put, methods=["PUT"]),
+        Route("/runs/{run_id}/artifacts/{name:path}", artifacts.sign, methods=["POST"]),
+        Route("/signed/{run_id}/{artifact_id}", artifacts.get_signed, methods=["GET"]),
+        Route("/hooks/{token:path}", Hooks(gateway).resume, methods=["POST"]),
+    ]
+    routes.append(Route("/openapi.json", OpenApi(routes).get))
     return Starlette(
-        routes=[
-            *console.routes,
-            Route("/healthz", health.live),
-            Route("/readyz", health.ready),
-            Route("/metrics", MetricsEndpoint(around.read_metrics).get),
-            Route("/rpc", RpcEndpoint(gateway).answer, methods=["POST"]),
-            Route("/runs/{run_id}/events", following.events),
-            Route("/runs/{run_id}/streams/{namespace:path}", following.stream),
-            Route("/runs/{run_id}/artifacts", artifacts.list_all),
-            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.get, methods=["GET"]),
-            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.put, methods=["PUT"]),
-            Route("/runs/{run_id}/artifacts/{name:path}", artifacts.sign, methods=["POST"]),
-            Route("/signed/{run_id}/{artifact_id}", artifacts.get_signed, methods=["GET"]),
-            Route("/hooks/{token:path}", Hooks(gateway).resume, methods=["POST"]),
-        ],
+        routes=routes,
         exception_handlers={Refused: console.refuse, RpcError: console.refuse, Gone: dismiss},
     )

@@ -15,6 +15,7 @@ from protocol.streams import ByteStream, memory_stream_pair
 from stepflow_runtime.connect.connection import Connection
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.tokens import Role
+from stepflow_runtime.model.trace import SpanContext
 
 ROLES: Final[tuple[Role, ...]] = ("client", "read-only")
 
@@ -42,17 +43,20 @@ class Gateway:
         """
         return await self._callers[role].call(method, params)
 
-    async def exchange(self, line: bytes, role: Role) -> bytes:
+    async def exchange(self, line: bytes, role: Role, trace: SpanContext | None = None) -> bytes:
         """Hands in one line, a message or a batch, as it came, and gives the line that answers it.
 
         Args:
             line: Without its end; it wants an answer.
+            trace: Where the caller stands in a trace: runs that it submits go on there.
 
         Cancellation: what the line asked for is cancelled.
         """
         ours, theirs = memory_stream_pair(self.max_frame_bytes)
+        connection = Connection("http", role)
+        connection.trace = trace
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._links.make(theirs, Connection("http", role)).run)
+            nursery.start_soon(self._links.make(theirs, connection).run)
             nursery.start_soon(ours.wait_send_all, line + b"\n")
             answer = await _read_line(ours)
             nursery.cancel_scope.cancel()

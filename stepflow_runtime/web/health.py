@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec import Struct
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
+
+from stepflow_runtime.web.refusal import answer_json
+
+
+class HealthStatus(Struct, omit_defaults=True):
+    """`ok`, or `unavailable` and why."""
+
+    status: str
+    reason: str | None = None
 
 
 class Health:
@@ -20,11 +30,11 @@ class Health:
 
     async def live(self, _: Request) -> Response:
         """200 as long as the process answers at all."""
-        return JSONResponse({"status": "ok"})
+        return answer_json(HealthStatus("ok"))
 
     async def ready(self, _: Request) -> Response:
         """200 if work is taken, else 503 and why not."""
         hindrance = self._find_hindrance()
         if hindrance is None:
-            return JSONResponse({"status": "ok"})
-        return JSONResponse({"status": "unavailable", "reason": hindrance}, 503)
+            return answer_json(HealthStatus("ok"))
+        return answer_json(HealthStatus("unavailable", hindrance), 503)

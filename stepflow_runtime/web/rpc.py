@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from protocol.messages import is_batch
+from stepflow_runtime.model.trace import read_traceparent
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.leaving import answer_unless_gone
 
@@ -22,12 +23,15 @@ class RpcEndpoint:
         self._gateway = gateway
 
     async def answer(self, request: Request) -> Response:
-        """`POST /rpc`."""
+        """`POST /rpc`. Runs that are submitted here continue the trace of a header `traceparent`."""
         body = await request.body()
         line = _put_on_one_line(body)
         if not _wants_answer(line):
             return Response(status_code=204)
-        answer = await answer_unless_gone(request.receive, self._gateway.exchange(line, request.scope["role"]))
+        exchange = self._gateway.exchange(
+            line, request.scope["role"], read_traceparent(request.headers.get("traceparent"))
+        )
+        answer = await answer_unless_gone(request.receive, exchange)
         return Response(answer, media_type="application/json")
 
 

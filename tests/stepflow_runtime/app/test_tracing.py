@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import msgspec
 import pytest
 import trio
@@ -16,9 +17,12 @@ from protocol.link import Link
 from protocol.methods import PUT_BLOB, SUBMIT_RUN
 from protocol.runs import RunStatus, SubmitParams
 from protocol.types import BlobType, Observability, PutBlobParams
+from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.opening import open_runtime
+from stepflow_runtime.model.trace import SpanContext, read_traceparent
 from tests.receiver import TRACES, Receiver, open_receiver
+from tests.stepflow_runtime.web.kit import ask, submit
 
 SERVER: Final = '''
 from component_sdk import ComponentServer, StepflowContext
@@ -52,19 +56,23 @@ def collector() -> Generator[Receiver]:
         yield receiver
 
 
-@asynccontextmanager
-async def traced(folder: Path, **telemetry: Any) -> AsyncGenerator[Link]:
-    """A runtime; spans have been sent when it is left."""
+def configure(folder: Path, telemetry: dict[str, Any]) -> Config:
     (folder / "server.py").write_text(SERVER)
     parts = {
         "plugins": {"python": {"type": "stepflow", "command": sys.executable, "args": ["server.py"]}},
         "routes": {"/python": [{"plugin": "python"}]},
         "storage": {"type": "memory"},
+        "listen": {"http": "127.0.0.1:0"},
         **({"telemetry": telemetry} if telemetry else {}),
     }
-    config = parse_config(msgspec.json.encode(parts), "stepflow-config.json", folder, {})
+    return parse_config(msgspec.json.encode(parts), "stepflow-config.json", folder, {})
+
+
+@asynccontextmanager
+async def traced(folder: Path, **telemetry: Any) -> AsyncGenerator[Link]:
+    """A runtime; spans have been sent when it is left."""
     with trio.fail_after(60):
-        async with open_runtime(config) as runtime, runtime.connect_local() as client:
+        async with open_runtime(configure(folder, telemetry)) as runtime, runtime.connect_local() as client:
             yield client
 
 
@@ -98,6 +106,43 @@ async def test_a_trace_that_comes_with_a_submission_is_continued(tmp_path: Path,
     assert [span.name for span in chain] == ["run nest"] * 2  # by default steps have none
     assert {span.trace_id.hex() for span in chain} == {caller.trace_id}
     assert [parent.split("-")[2] for parent in told] == [span.span_id.hex() for span in chain]
+
+
+async def test_a_trace_that_comes_with_an_http_request_is_continued(tmp_path: Path, collector: Receiver) -> None:
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    with trio.fail_after(60):
+        config = configure(tmp_path, {"endpoint": collector.url + TRACES})
+        async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
+            address: str = await nursery.start(runtime.serve_http)
+            async with httpx.AsyncClient(base_url=address, timeout=60) as web:
+                web.headers["traceparent"] = f"00-{trace_id}-{span_id}-01"
+                run_id = await submit(web, FLOW, [2], wait=True)
+                run = await ask(web, "runs/get", runId=run_id, includeResults=True)
+            nursery.cancel_scope.cancel()
+    chain = collector.chain(bytes.fromhex(span_id))
+    assert [span.name for span in chain] == ["run nest"] * 2
+    told = run["results"][0]["result"]["value"]
+    assert told == [f"00-{trace_id}-{span.span_id.hex()}-01" for span in chain]
+
+
+@pytest.mark.parametrize(
+    ("header", "is_read"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        (" 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00 ", True),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", True),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", False),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", False),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_traceparent_is_read_as_w3c_says(header: str | None, is_read: bool) -> None:
+    found = SpanContext("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    assert read_traceparent(header) == (found if is_read else None)
 
 
 async def test_a_trace_that_is_not_sampled_sends_nothing_and_is_passed_on(tmp_path: Path, collector: Receiver) -> None:
