@@ -14,11 +14,11 @@ from typing import Any, Literal, TypedDict, Unpack
 from msgspec import Raw
 from msgspec.structs import replace
 
-from component_sdk.caller import Caller
+from component_sdk.caller import Caller, ask_about_run
 from component_sdk.codec import convert, encode
 from component_sdk.errors import SdkError
 from component_sdk.flow_file import FlowSource, is_flow_id, load_flow
-from component_sdk.following import WaitForName, ask_about_run, to_ms
+from component_sdk.following import WaitForName, to_ms
 from component_sdk.inputs import chunk_inputs
 from component_sdk.run import Run
 from protocol import methods

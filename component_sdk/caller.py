@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import trio
 from msgspec import Struct
 
+from component_sdk.errors import RunNotFoundError
 from protocol.errors import ErrorCode, RpcError
 from protocol.methods import Method
 
@@ -54,3 +55,17 @@ class LinkCaller:
                     raise
                 delay_ms = error.data.get("retryAfterMs", DEFAULT_RETRY_AFTER_MS)
             await trio.sleep(delay_ms / 1000)
+
+
+async def ask_about_run(caller: Caller, run_id: str, method: Method, params: Struct) -> Any:
+    """Send a request about one run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    try:
+        return await caller.call(method, params)
+    except RpcError as error:
+        if error.code != ErrorCode.RUN_NOT_FOUND:
+            raise
+        raise RunNotFoundError(error.message, run_id, error) from error

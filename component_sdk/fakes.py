@@ -23,6 +23,7 @@ from protocol.byproducts import (
     WriteStreamParams,
 )
 from protocol.errors import ErrorCode, RpcError
+from protocol.methods import LIST_ARTIFACTS, Method
 from protocol.runs import RunParams
 
 
@@ -40,9 +41,10 @@ class FakeByproducts:
         self.checkpoints: dict[str, Any] = {}
         self.artifacts: list[Artifact] = []
         self._closed: set[str] = set()
+        self._written: set[tuple[str, str]] = set()
         self._now = now
 
-    def answer(self, params: Struct) -> Any:
+    def answer(self, method: Method, params: Struct) -> Any:
         """Answers a request, or `None` if it is about something else."""
         match params:
             case WriteStreamParams():
@@ -59,8 +61,8 @@ class FakeByproducts:
                 return CheckpointResult(self.checkpoints.get(params.key), params.key in self.checkpoints)
             case PutArtifactParams():
                 return self._put(params)
-            case RunParams():
-                return ListArtifactsResult(self.artifacts)
+            case RunParams(run_id=run_id) if method is LIST_ARTIFACTS:
+                return ListArtifactsResult([artifact for artifact in self.artifacts if artifact.run_id == run_id])
             case _:
                 return None
 
@@ -70,6 +72,10 @@ class FakeByproducts:
             raise RpcError(ErrorCode.STREAM_CLOSED, f"The stream {namespace} is closed.", kind="stream")
         type_: Any = bytes if params.encoding is Encoding.BASE64 else Any
         chunks = self.streams.setdefault(namespace, [])
+        if params.write_key is not None:
+            if (namespace, params.write_key) in self._written:
+                return len(chunks)
+            self._written.add((namespace, params.write_key))
         chunks.extend(msgspec.json.decode(chunk, type=type_) for chunk in params.chunks)
         return len(chunks)
 

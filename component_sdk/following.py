@@ -13,9 +13,9 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from msgspec import Struct
 
-from component_sdk.caller import Caller
+from component_sdk.caller import Caller, ask_about_run
 from component_sdk.codec import convert
-from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, RunNotFoundError, SdkError
+from component_sdk.errors import RunCancelledError, RunFailedError, RunNotCompletedError, SdkError
 from component_sdk.paging import Paged
 from component_sdk.results import TERMINAL, EventPages, ResultPages
 from component_sdk.run_facts import RunFacts
@@ -28,7 +28,6 @@ from protocol.byproducts import (
     ReadStreamParams,
     ReadStreamResult,
 )
-from protocol.errors import ErrorCode, RpcError
 from protocol.runs import (
     EventsParams,
     EventsResult,
@@ -234,20 +233,6 @@ class FollowedRun(RunFacts):
         return RunFailedError(
             f"{count} of {status.items.total} items of the run {self.id} failed{detail}", self.id, cause
         )
-
-
-async def ask_about_run(caller: Caller, run_id: str, method: methods.Method, params: Struct) -> Any:
-    """Send a request about one run.
-
-    Raises:
-        RunNotFoundError: There is no such run.
-    """
-    try:
-        return await caller.call(method, params)
-    except RpcError as error:
-        if error.code != ErrorCode.RUN_NOT_FOUND:
-            raise
-        raise RunNotFoundError(error.message, run_id, error) from error
 
 
 def to_ms(duration_s: float | None) -> int | None:

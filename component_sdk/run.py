@@ -10,7 +10,9 @@ from msgspec import UNSET, Raw, Struct
 
 from component_sdk.codec import encode
 from component_sdk.following import FollowedRun, to_ms
+from component_sdk.streams import StreamWriter
 from protocol import methods
+from protocol.byproducts import DEFAULT_NAMESPACE
 from protocol.forking import RestartParams, TimeTravelParams
 from protocol.runs import (
     CancelRunParams,
@@ -103,6 +105,14 @@ class Run(FollowedRun):
         ids = None if correlation_ids is None else list(correlation_ids)
         result: WakeUpResult = await self._ask(methods.WAKE_UP_RUN, WakeUpParams(self.id, ids, self._observability))
         return result.stopped_count
+
+    def writer(self, namespace: str = DEFAULT_NAMESPACE) -> StreamWriter:
+        """A writer for a stream of the run, besides those that its components have, until the run has ended.
+
+        Args:
+            namespace: Which of the run's streams; it is made by the first write.
+        """
+        return StreamWriter(self._caller, self.id, namespace, self._observability)
 
     async def pause(self) -> RunStatus:
         """Begin no step of the run any more; what is in flight may end."""

@@ -1,4 +1,4 @@
-"""Streams of a run: a writer for components, and a reader that follows.
+"""Streams of a run: a writer for components and clients, and a reader that follows.
 
 A write returns when its chunk is durable, which throttles a fast writer; what is written at the same time goes in one
 request. A reader asks for what comes after what it has, so a lost connection costs nothing and doubles nothing.
@@ -7,18 +7,19 @@ request. A reader asks for what comes after what it has, so a lost connection co
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
-from msgspec import Raw
+from msgspec import Raw, Struct
 
-from component_sdk.caller import Caller
+from component_sdk.caller import Caller, ask_about_run
 from component_sdk.codec import convert, encode
 from component_sdk.errors import SdkError
 from component_sdk.paging import Paged
 from protocol import methods
-from protocol.byproducts import Encoding, ReadStreamResult, StreamParams, WriteStreamParams
+from protocol.byproducts import Encoding, ReadStreamResult, StreamParams, TailResult, WriteStreamParams
 from protocol.types import Observability
 
 if TYPE_CHECKING:
@@ -48,15 +49,16 @@ class _Pending:
 
 
 class StreamWriter:
-    """Writes to one stream of a run; see `StepflowContext.stream`.
+    """Writes to one stream of a run; see `StepflowContext.stream` and `Run.writer`.
 
-    A step that is executed again may write as before: what an earlier attempt wrote is there, and is not doubled.
+    A step that is executed again may write as before: what an earlier attempt wrote is there, and is not doubled. Nor
+    is what a client writes again because its connection was lost: each of its requests has a key of its own.
 
     Args:
         caller: Takes requests to the runtime.
         run_id: Whose stream it is.
         namespace: Which of its streams.
-        observability: Goes with every request.
+        observability: Goes with every request; `None` for a client.
     """
 
     def __init__(self, caller: Caller, run_id: str, namespace: str, observability: Observability | None) -> None:
@@ -72,13 +74,15 @@ class StreamWriter:
 
         Args:
             chunk: JSON, or what can be written as JSON; or `bytes`.
-            key: The step writes once under it, in whatever attempt, even if the chunk is another one then.
+            key: The step writes once under it, in whatever attempt, even if the chunk is another one then; so do all
+                clients together.
 
         Returns:
             How many chunks the stream has: the index of the next one.
 
         Raises:
             RpcError: `STREAM_CLOSED`, `LIMIT_EXCEEDED`, `NOT_CURRENT`.
+            RunNotFoundError: There is no such run.
 
         Cancellation:
             The chunk may be written nevertheless.
@@ -113,8 +117,7 @@ class StreamWriter:
             How many chunks it has.
         """
         params = StreamParams(self._run_id, self.namespace, observability=self._observability)
-        tail: int = (await self._caller.call(methods.CLOSE_STREAM, params)).tail_index
-        return tail
+        return await self._ask(methods.CLOSE_STREAM, params)
 
     async def _lead(self) -> None:
         """Writes what waits, as far as it goes in one request; the leader's own chunk is the first."""
@@ -152,6 +155,8 @@ class StreamWriter:
             self._waiting[0].turn.set()
 
     async def _send(self, chunks: list[bytes], encoding: Encoding, key: str | None) -> int:
+        if key is None and self._observability is None:
+            key = uuid.uuid4().hex
         params = WriteStreamParams(
             self._run_id,
             [Raw(chunk) for chunk in chunks],
@@ -160,8 +165,11 @@ class StreamWriter:
             key,
             self._observability,
         )
-        tail: int = (await self._caller.call(methods.WRITE_STREAM, params)).tail_index
-        return tail
+        return await self._ask(methods.WRITE_STREAM, params)
+
+    async def _ask(self, method: methods.Method, params: Struct) -> int:
+        result: TailResult = await ask_about_run(self._caller, self._run_id, method, params)
+        return result.tail_index
 
 
 def _make_event() -> trio.Event | asyncio.Event:

@@ -122,6 +122,10 @@ class Run(Face[trio_run.Run], RunFacts):
     stream = _blocking_iterator(trio_run.Run.stream)
     artifacts = _blocking(trio_run.Run.artifacts)
 
+    def writer(self, namespace: str = DEFAULT_NAMESPACE) -> StreamWriter:
+        """A writer for a stream of the run, as the trio handle gives it."""
+        return StreamWriter(self.portal, self.inner.writer(namespace))
+
     @property
     def has_ended(self) -> bool:
         """Whether the run was seen to have ended, without asking."""

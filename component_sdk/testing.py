@@ -4,14 +4,13 @@
         assert run_component(double, {"item": 2}) == {"doubled": 4}
 
 Input and output are JSON, and go through the component's types as they would on the wire. What the component asks of
-the runtime is answered by a `FakeRuntime`: blobs in memory, and sub-runs whose items are computed by plain functions.
-It executes no flows: that is what a real runtime is for.
+the runtime is answered by a `FakeRuntime`: blobs in memory, and sub-runs whose items are computed by plain functions;
+these can be read, restarted and travelled. It executes no flows: that is what a real runtime is for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
@@ -27,26 +26,14 @@ from component_sdk.codec import decode, encode, make_decoder
 from component_sdk.component import make_component
 from component_sdk.context import NoActionTaken, StepflowContext
 from component_sdk.failure import iterate_leaves
+from component_sdk.fake_runs import FakeRuns, RunItem
 from component_sdk.fakes import FakeByproducts
 from component_sdk.suspension import Resumes, Suspended
-from protocol.errors import ErrorCode, ItemErrorCode, RpcError
+from protocol.errors import ErrorCode, RpcError
 from protocol.methods import Method
 from protocol.runs import (
-    AppendParams,
-    AppendResult,
-    EventsParams,
-    EventsResult,
-    GetRunParams,
-    ItemCounts,
-    ItemEntry,
-    ItemError,
-    ItemResult,
-    Outcome,
-    RunState,
-    RunStatus,
     SleepParams,
     SleepResult,
-    SubmitParams,
 )
 from protocol.types import (
     BlobType,
@@ -58,9 +45,6 @@ from protocol.types import (
     PutBlobResult,
     Resume,
 )
-
-RunItem = Callable[[Mapping[str, Any], Any], Any]
-"""Computes an item of a sub-run: (flow, input) → value. It may be an `async def`; what it raises fails the item."""
 
 _NOW = "2025-01-15T10:30:00.000Z"
 
@@ -78,6 +62,7 @@ class FakeRuntime:
     Attributes:
         blobs: JSON by blob id.
         submissions: What was submitted, in order.
+        controls: What was asked of runs besides reading them, in order: restarts, travels, cancellations, …
         sleeps: How long components slept; none of it takes time here.
         runs: The runs by id, with all results.
         byproducts: The streams, checkpoints and artifacts.
@@ -87,10 +72,10 @@ class FakeRuntime:
         self, run_item: RunItem | None = None, *, flows: Mapping[str, Callable[[Any], Any]] | None = None
     ) -> None:
         self.blobs: dict[str, tuple[Any, BlobType]] = {}
-        self.submissions: list[SubmitParams] = []
         self.sleeps: list[SleepParams] = []
-        self.runs: dict[str, RunStatus] = {}
         self.byproducts = FakeByproducts(_NOW)
+        self._runs = FakeRuns(lambda flow_id: self._find_blob(flow_id)[0], self._compute, _NOW)
+        self.submissions, self.controls, self.runs = self._runs.submissions, self._runs.controls, self._runs.runs
         self._run_item = run_item
         self._flows = dict(flows or {})
 
@@ -113,19 +98,13 @@ class FakeRuntime:
                 return PutBlobResult(self.put_blob(msgspec.json.decode(params.data), params.blob_type or BlobType.DATA))
             case GetBlobParams():
                 return GetBlobResult(*self._find_blob(params.blob_id))
-            case SubmitParams():
-                return await self._submit(params)
-            case AppendParams():
-                return await self._append(params)
-            case GetRunParams():
-                return self._show(params)
             case SleepParams():
                 self.sleeps.append(params)
                 return SleepResult(woken=False)
-            case EventsParams():
-                return EventsResult([], next_cursor="end", done=True)
+            case _ if method.name in self._runs.answers:
+                return await self._runs.answers[method.name](params)
             case _:
-                answer = self.byproducts.answer(params)
+                answer = self.byproducts.answer(method, params)
                 if answer is None:
                     raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"FakeRuntime does not know {method.name}.")
                 return answer
@@ -134,57 +113,6 @@ class FakeRuntime:
         if blob_id not in self.blobs:
             raise RpcError(ErrorCode.NOT_FOUND, f"There is no blob {blob_id}; put it first.", kind="blob")
         return self.blobs[blob_id]
-
-    async def _submit(self, params: SubmitParams) -> RunStatus:
-        flow, _ = self._find_blob(params.flow_id)
-        self.submissions.append(params)
-        entries = await self._run_items(flow, params.inputs, 0)
-        run_id = f"run-{len(self.runs)}"
-        status = self.runs[run_id] = RunStatus(
-            run_id=run_id,
-            flow_id=params.flow_id,
-            flow_name=flow.get("name"),
-            status=_conclude(entries),
-            items=_count(entries),
-            created_at=_NOW,
-            completed_at=_NOW,
-            results=entries,
-        )
-        return _copy(status, with_results=bool(params.wait))
-
-    async def _append(self, params: AppendParams) -> AppendResult:
-        run = self._find_run(params.run_id)
-        assert run.results is not None
-        flow, _ = self._find_blob(run.flow_id)
-        run.results += await self._run_items(flow, params.inputs, params.at_index)
-        run.items, run.status = _count(run.results), _conclude(run.results)
-        return AppendResult(len(run.results))
-
-    def _show(self, params: GetRunParams) -> RunStatus:
-        status = _copy(self._find_run(params.run_id), with_results=bool(params.include_results))
-        if status.results is not None:
-            start = params.result_offset or 0
-            status.results = status.results[start : start + (params.result_limit or len(status.results))]
-        return status
-
-    def _find_run(self, run_id: str) -> RunStatus:
-        if run_id not in self.runs:
-            raise RpcError(ErrorCode.RUN_NOT_FOUND, f"There is no run {run_id}.", runId=run_id)
-        return self.runs[run_id]
-
-    async def _run_items(self, flow: Mapping[str, Any], inputs: Iterable[Raw], first: int) -> list[ItemEntry]:
-        decoded = [msgspec.json.decode(raw) for raw in inputs]
-        return [ItemEntry(i, await self._run_one(flow, value), _NOW) for i, value in enumerate(decoded, first)]
-
-    async def _run_one(self, flow: Mapping[str, Any], value: Any) -> ItemResult:
-        try:
-            output = self._compute(flow, value)
-            if inspect.isawaitable(output):
-                output = await output
-            return ItemResult(Outcome.SUCCESS, msgspec.json.decode(encode(output)))
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            return ItemResult(Outcome.FAILED, error=ItemError(ItemErrorCode.COMPONENT_FAILED, message))
 
     def _compute(self, flow: Mapping[str, Any], value: Any) -> Any:
         function = self._flows.get(flow.get("name", ""))
@@ -292,19 +220,3 @@ async def execute_batch(
     with closing(Backends()) as backends:
         outputs = await call_together(backends.prepare(signature), values, contexts)
     return [output if isinstance(output, BaseException) else msgspec.json.decode(encode(output)) for output in outputs]
-
-
-def _conclude(entries: list[ItemEntry]) -> RunState:
-    return RunState.SUCCESS if all(e.result.outcome == Outcome.SUCCESS for e in entries) else RunState.FAILED
-
-
-def _count(entries: list[ItemEntry]) -> ItemCounts:
-    success = sum(entry.result.outcome == Outcome.SUCCESS for entry in entries)
-    return ItemCounts(len(entries), success=success, failed=len(entries) - success)
-
-
-def _copy(status: RunStatus, with_results: bool) -> RunStatus:
-    copied = msgspec.convert(msgspec.to_builtins(status), RunStatus)
-    if not with_results:
-        copied.results = None
-    return copied

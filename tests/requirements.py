@@ -807,6 +807,12 @@ stream-once [PROTOCOL §4; FAULTS 1] A step that is executed again doubles no ch
     stepflow_runtime/services/byproducts/test_streams.py::test_a_keyed_write_is_found_again_while_it_is_on_its_way_and_after_the_end
     contracts/test_store_byproducts.py::test_byproducts_that_are_written_again_because_their_answer_was_lost_are_there_once
     crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once
+stream-clients [PROTOCOL §4] Clients write to the streams of a run that goes on, trio and blocking; what is sent again is not doubled.
+    component_sdk/test_run.py::test_a_client_writes_to_its_streams_beside_its_components
+    component_sdk/test_run.py::test_a_blocking_client_writes_too
+    component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
+fake-runs [INTERFACES] All that a handle on a run can do can be done to a run of FakeRuntime.
+    component_sdk/test_testing.py::test_all_that_a_handle_can_do_can_be_done_to_a_fake_run
 stream-end [PROTOCOL §4] A run's streams close when it ends; afterwards reading replays, then is done.
     stepflow_runtime/services/byproducts/test_streams.py::test_the_end_of_a_run_ends_its_streams_for_readers_then_and_afterwards
     stepflow_runtime/services/byproducts/test_streams.py::test_nothing_is_written_to_a_closed_stream_or_an_ended_run

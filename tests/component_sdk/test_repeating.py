@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 from component_sdk import Client, Run
+from protocol.byproducts import TailResult
 from protocol.runs import ItemCounts, RunState, RunStatus
 from tests.component_sdk.runtimes import open_both
 
@@ -22,6 +23,7 @@ ASKS: Final[dict[str, tuple[str, Ask]]] = {
     "runs/resume": ("request_id", lambda client, run: run.resume(1)),
     "runs/restart": ("request_id", lambda client, run: run.restart()),
     "runs/timeTravel": ("request_id", lambda client, run: run.time_travel("a")),
+    "runs/streams/write": ("write_key", lambda client, run: run.writer().write("chunk")),
 }
 
 
@@ -30,11 +32,11 @@ async def test_a_request_that_is_repeated_says_that_it_is_the_same(method: str) 
     name, ask = ASKS[method]
     said: list[str] = []
 
-    async def answer(params: Any, context: object) -> RunStatus:
+    async def answer(params: Any, context: object) -> Any:
         said.append(getattr(params, name))
         if len(said) == 1:
             await runtime.cut()
-        return STATUS
+        return TailResult(1) if method == "runs/streams/write" else STATUS
 
     async with open_both({method: answer}) as (client, runtime):
         await ask(client, client.get_run("r-1"))

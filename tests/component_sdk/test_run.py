@@ -232,6 +232,36 @@ async def test_its_stream_is_read_from_any_index_live_and_afterwards(client: Cli
     assert [chunk async for chunk in run.stream(start_index=-1)] == [{"doubling": 4}]
 
 
+async def test_a_client_writes_to_its_streams_beside_its_components(client: Client) -> None:
+    run = await client.start(flow("/ask"), [1])
+    words = run.writer("words")
+    assert [await words.write("one"), await words.write(b"two"), await words.write("one")] == [1, 2, 3]
+    assert [await words.write(n, key="turn 1") for n in (3, 4)] == [4, 4]
+    assert await words.close() == 4
+    with pytest.raises(RpcError) as caught:
+        await words.write("more")
+    assert caught.value.code == ErrorCode.STREAM_CLOSED
+    await run.writer().write({"said": "by default"})
+    await run.cancel(grace_s=0)
+    assert [chunk async for chunk in run.stream("words")] == ["one", b"two", "one", 3]
+    assert [chunk async for chunk in run.stream()] == [{"said": "by default"}]
+    with pytest.raises(RpcError) as caught:
+        await run.writer().write("too late")
+    assert caught.value.code == ErrorCode.STREAM_CLOSED
+
+
+async def test_a_blocking_client_writes_too(address: str) -> None:
+    def script() -> None:
+        with connect(address) as client:
+            run = client.start(flow("/ask"), [1])
+            writer = run.writer("words")
+            assert [writer.write("one"), writer.write("two"), writer.close()] == [1, 2, 2]
+            assert list(run.stream("words")) == ["one", "two"]
+            run.cancel(grace_s=0)
+
+    await trio.to_thread.run_sync(script)
+
+
 async def consume(pages: Any) -> None:
     async for _ in pages:
         pass
@@ -245,6 +275,7 @@ ASKED: Final[dict[str, Callable[[Run], Awaitable[Any]]]] = {
     "events": lambda run: consume(run.events()),
     "stream": lambda run: consume(run.stream()),
     "artifacts": Run.artifacts,
+    "writer": lambda run: run.writer().write("chunk"),
     "cancel": Run.cancel,
     "resume": Run.resume,
     "wake_up": Run.wake_up,

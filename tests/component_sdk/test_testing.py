@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+from collections.abc import AsyncIterable, Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from component_sdk import BlockingContext, RpcError, StepflowContext, Unfit
+from component_sdk import BlockingContext, RpcError, RunError, RunFailedError, StepflowContext, Unfit
+from component_sdk.run import Run
 from component_sdk.testing import FakeRuntime, execute_component, run_component
-from protocol.types import NoAction
+from protocol.errors import ErrorCode
+from protocol.forking import RestartParams, TimeTravelParams
+from protocol.types import NoAction, Observability
 
 
 class Item(msgspec.Struct):
@@ -96,3 +101,74 @@ async def test_handles_work_on_the_fake_runtime() -> None:
         return [indexes, await run.return_value()]
 
     assert await execute_component(component, runtime=FakeRuntime(lambda flow, value: value * 3)) == [[0, 1], [3, 6]]
+
+
+async def collect(items: AsyncIterable[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+async def control_all(ctx: StepflowContext) -> Any:
+    """All that a component may do to a sub-run, by the method of its handle; what is refused by its code."""
+    run = await ctx.start({"name": "sub", "steps": [{"id": "invert"}]}, inputs=[4, 0, 2])
+    again = await run.restart(only="failed", request_id="again")
+    controls: dict[str, Callable[[], Awaitable[Any]]] = {
+        "refresh": run.refresh,
+        "wait": run.wait,
+        "return_value": run.return_value,
+        "results": lambda: collect(run.results()),
+        "events": lambda: collect(run.events(["run.completed"])),
+        "stream": lambda: collect(run.stream()),
+        "artifacts": run.artifacts,
+        "writer": lambda: run.writer().write("a chunk"),
+        "cancel": run.cancel,
+        "resume": run.resume,
+        "wake_up": run.wake_up,
+        "pause": run.pause,
+        "unpause": run.unpause,
+        "restart": run.restart,
+        "time_travel": lambda: run.time_travel("invert", item_indexes=[0, 1]),
+    }
+    told: dict[str, Any] = {}
+    for name, control in controls.items():
+        try:
+            answer = await control()
+        except (RpcError, RunError) as error:
+            told[name] = getattr(error, "code", None) or type(error)
+        else:
+            told[name] = answer.id if isinstance(answer, Run) else answer
+    assert (await run.restart(only="failed", request_id="again")).id == again.id
+    with pytest.raises(RpcError, match="has no step 'other'"):
+        await run.time_travel("other")
+    with pytest.raises(RpcError, match="must name items of the run, 0 to 2"):
+        await run.restart(item_indexes=[3])
+    return told
+
+
+async def test_all_that_a_handle_can_do_can_be_done_to_a_fake_run() -> None:
+    fortunate = False
+
+    def invert(value: int) -> float:
+        return 0 if fortunate and not value else 1 / value
+
+    runtime = FakeRuntime(flows={"sub": invert})
+    caller = StepflowContext(runtime, Observability(run_id="r-1"))
+    told = await control_all(caller)
+    methods = {name for name, _ in inspect.getmembers(Run, inspect.isfunction) if not name.startswith("_")}
+    assert told.keys() == methods
+    assert told["return_value"] is RunFailedError
+    assert [entry.item_index for entry in told["results"]] == [0, 1, 2]
+    assert [event.data for event in told["events"]] == [{"status": "failed"}]
+    assert (told["stream"], told["artifacts"], told["writer"], told["wake_up"]) == ([], [], 1, 0)
+    assert told["cancel"].outcome == "notCancellable"
+    assert (told["resume"], told["pause"], told["unpause"]) == (
+        ErrorCode.NOT_SUSPENDED,
+        ErrorCode.CONFLICT,
+        ErrorCode.CONFLICT,
+    )
+    assert [type(params) for params in runtime.controls[-3:]] == [RestartParams, TimeTravelParams, RestartParams]
+    fork = runtime.runs[told["time_travel"]]
+    assert (fork.forked_from, fork.items.failed, fork.items.success) == (told["refresh"].run_id, 1, 2)
+    fortunate = True
+    mended = await caller.start({"name": "sub"}, inputs=[0])
+    assert await mended.return_value() == 0
+    assert await (await Run(runtime, told["refresh"].run_id).restart()).return_value() == [0.25, 0, 0.5]
