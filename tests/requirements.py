@@ -944,6 +944,10 @@ suspend-status [PROTOCOL §4] A run of which nothing goes on and something waits
 suspend-restart [PROTOCOL §4] What waits, sleeps, is delayed or paused survives restarts.
     stepflow_runtime/engine/test_waiting_runs.py::test_what_waits_survives_restarts
     stepflow_runtime/engine/test_waiting_runs.py::test_a_pause_outlives_the_runtime
+waiting-cancelled [PROTOCOL §4] What items did that were cancelled while they waited is known afterwards, and re-used when they go again, however many there are.
+    stepflow_runtime/services/test_cancelled_while_waiting.py::test_steps_of_cancelled_items_are_listed
+    stepflow_runtime/services/test_cancelled_while_waiting.py::test_what_had_succeeded_is_not_executed_again
+    stepflow_runtime/engine/test_suspension.py::test_many_parked_items_are_cancelled_by_one_event
 resume-once [PROTOCOL §4; FAULTS 27] Of two resumes one wins and the other is -32016; the same requestId is done once.
     stepflow_runtime/engine/test_suspension.py::test_of_two_resumes_one_wins
     stepflow_runtime/engine/test_waiting_runs.py::test_of_two_resumes_at_once_one_wins_and_the_other_is_told_so

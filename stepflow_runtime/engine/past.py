@@ -15,7 +15,7 @@ from stepflow_runtime.engine.loading import read_events
 from stepflow_runtime.engine.plan import Plan
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.events import AnyEvent, decode_events, find_parking
 from stepflow_runtime.ports import Store
 
 ROWS_PER_READ: Final = 64
@@ -71,10 +71,10 @@ async def _find_spans(store: Store, lineage: Lineage, indexes: Collection[int]) 
     places = await find_places(store, (home,), [index for index in indexes if index not in spans])
     ends = {index: seq_of(place.ref) for index, place in places.items() if seq_of(place.ref) <= until}
     events = await read_events(store, home.run_id, ends.values())
-    parked = {seq: event.since for seq, event in events.items() if isinstance(event, ev.ItemCancelled) and event.parked}
-    events.update(await read_events(store, home.run_id, parked.values()))
+    parkings = {index: parking for index, seq in ends.items() if (parking := find_parking(events[seq], index))}
+    events.update(await read_events(store, home.run_id, parkings.values()))
     for index, seq in ends.items():
-        since = getattr(events[parked.get(seq, seq)], "since", 0)  # of many that were parked nobody knows
+        since = getattr(events[parkings.get(index, seq)], "since", 0)
         if since:
             spans[index] = since, seq
     return spans

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from heapq import heapify, heappop, heappush
+from operator import sub
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -23,13 +24,13 @@ from stepflow_runtime.engine.whole import Whole
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, Nap, Parked
 from stepflow_runtime.model.outcome import NULL, Failure, Resume, Suspension
-from stepflow_runtime.ports import SLEEPS
+from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS
 
 INDEX_BITS: Final = 32
 _INDEX: Final = (1 << INDEX_BITS) - 1
 
 FEW: Final = 64
-"""Parked items in a row, up to so many, are cancelled by an event each, which leads to what they did; more by one."""
+"""Parked items in a row, up to so many, are cancelled by an event each; of more, a segment of items by one."""
 
 
 class LoadedItem(Struct, frozen=True):
@@ -316,12 +317,15 @@ class Suspensions:
             stretches = _find_stretches(list(facts.results.iterate_parked()))
         for stretch in stretches:
             cancelled += [index for index, _ in stretch]
-            if len(stretch) > FEW:
-                how = _how(stretch[0][1])
-                self._state.record(ev.ItemsCancelled(stretch[0][0], stretch[-1][0], reason, how))
+            if len(stretch) <= FEW:
+                for index, ref in stretch:
+                    self._state.record(ev.ItemCancelled(index, reason, seq_of(ref), _how(ref)))
                 continue
-            for index, ref in stretch:
-                self._state.record(ev.ItemCancelled(index, reason, seq_of(ref), _how(ref)))
+            for at in range(0, len(stretch), SEGMENT_ITEMS):
+                part = stretch[at : at + SEGMENT_ITEMS]
+                seqs = [seq_of(ref) for _, ref in part]
+                distances = tuple(map(sub, seqs, [0, *seqs]))
+                self._state.record(ev.ItemsCancelled(part[0][0], part[-1][0], reason, _how(part[0][1]), distances))
         return cancelled
 
 

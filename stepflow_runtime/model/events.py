@@ -170,12 +170,16 @@ class ItemCancelled(Event, frozen=True, tag=11):
 
 
 class ItemsCancelled(Event, frozen=True, tag=12):
-    """Items `first` to `last` inclusive were cancelled. None of them had started, or all of them were `parked`."""
+    """Items `first` to `last` inclusive were cancelled. None of them had started, or all of them were `parked`.
+
+    `distances` lead to the events that parked them: each is so far behind that of the item before it.
+    """
 
     first: int
     last: int
     reason: str | None
     parked: Parked = Parked.NO
+    distances: tuple[int, ...] = ()
 
 
 class CancelRequested(Event, frozen=True, tag=13):
@@ -404,6 +408,17 @@ encode_events = _encoder.encode
 def decode_events(data: bytes) -> list[AnyEvent]:
     """The events of one journal row. Their `Raw` fields keep `data` alive."""
     return _decoder.decode(data)
+
+
+def find_parking(event: AnyEvent, item: int) -> int:
+    """The sequence number of the event that parked an item which was cancelled by this one; 0 if it was not parked."""
+    match event:
+        case ItemCancelled(since=since, parked=parked):
+            return since if parked else 0
+        case ItemsCancelled(first=first, distances=distances):
+            return sum(distances[: item + 1 - first])
+        case _:
+            return 0
 
 
 def completions(event: AnyEvent) -> int:

@@ -12,7 +12,7 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.lineage import Lineage, Place, find_home, find_places, read_lineage
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, decode_events
+from stepflow_runtime.model.events import AnyEvent, decode_events, find_parking
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import RunRecord, Store
 from stepflow_runtime.services.results import Journal, make_result
@@ -90,19 +90,17 @@ class HistoryReader:
         run_id = home[0].run_id
         place = (await find_places(self._store, home[:1], [index])).get(index)
         if place is not None:
-            return await self._find_since(run_id, place), seq_of(place.ref)
+            return await self._find_since(run_id, index, place), seq_of(place.ref)
         run = self._executor.active(run_id)
         item = run.state.facts.find(index) if run is not None else None
         return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
 
-    async def _find_since(self, run_id: RunId, place: Place) -> int:
+    async def _find_since(self, run_id: RunId, index: int, place: Place) -> int:
         journal = Journal(self._store, run_id)
         event, _ = await journal.event(seq_of(place.ref))
-        since: int = getattr(event, "since", 0)
-        if isinstance(event, ev.ItemCancelled) and event.parked:
-            parked, _ = await journal.event(since)
-            since = getattr(parked, "since", 0)
-        return since
+        if parking := find_parking(event, index):
+            event, _ = await journal.event(parking)
+        return getattr(event, "since", 0)
 
 
 class ItemHistory(Struct):
@@ -139,12 +137,17 @@ class ItemHistory(Struct):
             case ev.StepFailed(item=item, step=step) if item == index:
                 self._end(step, StepState.FAILED, event, at_ms)
             case ev.ItemFailed(item=item) | ev.ItemCancelled(item=item) | ev.ItemSucceeded(item=item) if item == index:
-                for info in self.steps.values():
-                    if info.completed_at is None:
-                        info.status, info.completed_at = StepState.CANCELLED, format_time(at_ms)
-                        info.suspension = None
+                self._end_item(at_ms)
+            case ev.ItemsCancelled(first=first, last=last) if first <= index <= last:
+                self._end_item(at_ms)
             case _:
                 pass
+
+    def _end_item(self, at_ms: int) -> None:
+        for info in self.steps.values():
+            if info.completed_at is None:
+                info.status, info.completed_at = StepState.CANCELLED, format_time(at_ms)
+                info.suspension = None
 
     def _begin(self, step: str, attempt: int, at_ms: int) -> None:
         info = self._find(step, at_ms)
