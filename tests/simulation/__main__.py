@@ -60,10 +60,14 @@ def _report(reports: Iterable[Report]) -> int:
     started, done = time.monotonic(), 0
     for report in reports:
         done += 1
+        if sys.stderr.isatty() and done % BATCH == 0:
+            print(f"\r{done:,} seeds, {len(bad)} found something ", end="", file=sys.stderr, flush=True)
         counts.update(report.counts)
         if report.violations:
             print(report if not bad else f"seed {report.seed}: {report.violations[0][:300]}", flush=True)
             bad.append(report)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     seconds = time.monotonic() - started
     print(f"{done:,} seeds in {seconds:.0f} s: {done / seconds:.0f} a second.")
     print("; ".join(f"{name}: {number:,}" for name, number in sorted(counts.items())))
