@@ -982,6 +982,11 @@ travel-given [PROTOCOL §4] input is what the step is executed with, context giv
     stepflow_runtime/services/test_forking.py::test_context_gives_results_that_were_never_recorded
     stepflow_runtime/services/test_forking.py::test_resume_data_answers_the_last_suspension_of_the_step
     stepflow_runtime/services/test_forking.py::test_a_suspended_run_can_be_travelled_and_goes_on_itself
+travel-checks [PROTOCOL §4] Before a travel only items are looked at of which it is not known that they can; others have their turn meanwhile.
+    stepflow_runtime/services/test_forking.py::test_items_that_succeeded_are_not_read_again_before_a_travel
+    stepflow_runtime/services/test_forking.py::test_others_have_their_turn_while_a_long_travel_is_checked
+    stepflow_runtime/services/test_fork_properties.py::test_what_is_not_looked_at_before_a_travel_would_not_be_refused
+    stepflow_runtime/engine/test_plan.py::test_a_plan_is_plain_if_no_data_decides_which_steps_are_needed
 travel-refused [PROTOCOL §4] An unknown run, step or item, a missing predecessor, a run that still runs: refused before anything happens.
     stepflow_runtime/services/test_forking.py::test_what_cannot_be_is_refused_and_changes_nothing
     stepflow_runtime/services/test_forking.py::test_a_run_that_still_runs_is_not_travelled

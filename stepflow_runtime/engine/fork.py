@@ -7,7 +7,7 @@ changes any more (`past` reads it), and from the rules here; so another runtime 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from typing import Final
 
 from msgspec import UNSET, Struct
@@ -86,18 +86,43 @@ def find_dependants(plan: Plan, steps: Iterable[str]) -> set[str]:
     return found
 
 
-def choose(plan: Plan, fork: Fork, past: Past) -> Reuse:
-    """What an item that goes again re-uses: every recorded step that is neither meant nor depends on one that is."""
-    supplied = {step: bytes(value) for step, value in fork.context.items() if _lacks_output(past, step)}
-    if fork.step is not None:
-        meant = {fork.step}
-    else:
-        meant = {step for step, ended in past.steps.items() if not ended.succeeded}
-    again = meant | find_dependants(plan, (*meant, *supplied))
-    kept = {step: ended for step, ended in past.steps.items() if step not in again and step in plan.steps}
-    outcomes: dict[str, Outcome] = {step: ended.outcome for step, ended in kept.items()}
-    acted = sum(ended.acted for ended in kept.values())
-    return Reuse({**outcomes, **supplied}, acted + len(supplied.keys() - kept.keys()), _choose_resumes(fork, past))
+class Choice:
+    """Chooses what items that go again re-use: every recorded step that is neither meant nor depends on one that is.
+
+    Args:
+        plan: Of the run.
+        fork: What is meant.
+    """
+
+    def __init__(self, plan: Plan, fork: Fork) -> None:
+        self._plan = plan
+        self._fork = fork
+        self._again: dict[tuple[frozenset[str], frozenset[str]], Set[str]] = {}
+        """What is not re-used, by what is meant and what is given: of many items it is the same."""
+
+    def of(self, past: Past) -> Reuse:
+        """What an item with this past re-uses."""
+        plan, fork = self._plan, self._fork
+        supplied = {step: bytes(value) for step, value in fork.context.items() if _lacks_output(past, step)}
+        if fork.step is not None:
+            meant = {fork.step}
+        else:
+            meant = {step for step, ended in past.steps.items() if not ended.succeeded}
+        again = self._find_again(meant, supplied)
+        outcomes: dict[str, Outcome] = {}
+        acted = 0
+        for step, ended in past.steps.items():
+            if step not in again and step in plan.steps:
+                outcomes[step] = ended.outcome
+                acted += ended.acted
+        acted += len(supplied.keys() - outcomes.keys())
+        return Reuse({**outcomes, **supplied}, acted, _choose_resumes(fork, past))
+
+    def _find_again(self, meant: Set[str], supplied: Collection[str]) -> Set[str]:
+        key = frozenset(meant), frozenset(supplied)
+        if key not in self._again:
+            self._again[key] = meant | find_dependants(self._plan, (*meant, *supplied))
+        return self._again[key]
 
 
 def _lacks_output(past: Past, step: str) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
-from typing import Final
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from contextlib import aclosing
+from typing import Any, ClassVar, Final
 
 import trio
 from msgspec import Raw
 
-from stepflow_runtime.engine.fork import Past, PastStep, Reuse, choose
+from stepflow_runtime.engine.fork import Choice, Past, PastStep, Reuse
 from stepflow_runtime.engine.items import read_outcome, read_resume
 from stepflow_runtime.engine.lineage import Generation, Lineage, find_home, find_places
 from stepflow_runtime.engine.loading import read_events
@@ -20,6 +21,9 @@ from stepflow_runtime.ports import Store
 
 ROWS_PER_READ: Final = 64
 
+EVENTS_AT_ONCE: Final = 256
+"""Events that are folded before others have their turn."""
+
 Span = tuple[int, int]
 """The first and the last sequence number between which the events of an item are."""
 
@@ -28,8 +32,8 @@ async def read_reuses(store: Store, plan: Plan, lineage: Lineage, indexes: Colle
     """What travelling items of a fork, the youngest of the lineage, begin with."""
     fork = lineage[0].fork
     assert fork is not None
-    pasts = await read_pasts(store, plan, lineage, indexes)
-    return {index: choose(plan, fork, pasts[index]) for index in indexes}
+    pasts, choice = await read_pasts(store, plan, lineage, indexes), Choice(plan, fork)
+    return {index: choice.of(pasts[index]) for index in indexes}
 
 
 async def read_pasts(store: Store, plan: Plan, lineage: Lineage, indexes: Collection[int]) -> dict[int, Past]:
@@ -49,10 +53,13 @@ async def _read_home(store: Store, plan: Plan, lineage: Lineage, indexes: Collec
     spans = await _find_spans(store, lineage, indexes)
     pasts = {index: Past() for index in indexes}
     if spans:
-        async for seq, event in _iterate(store, home, list(spans.values())):
-            for index in _items_of(event):
-                if index in spans and spans[index][0] <= seq <= spans[index][1]:
-                    _fold(pasts[index], plan, event)
+        fold = _Fold(plan, pasts, spans)
+        async with aclosing(_iterate(store, home, list(spans.values()))) as rows:
+            async for first_seq, events in rows:
+                for seq, event in enumerate(events, first_seq):
+                    fold.take(seq, event)
+                    if seq % EVENTS_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
     again = [index for index, past in pasts.items() if past.reused]
     if again and home.fork is not None:
         older = await read_pasts(store, plan, lineage[1:], again)
@@ -80,54 +87,86 @@ async def _find_spans(store: Store, lineage: Lineage, indexes: Collection[int]) 
     return spans
 
 
-async def _iterate(store: Store, home: Generation, spans: Collection[Span]) -> AsyncIterator[tuple[int, AnyEvent]]:
-    """The events of all rows in which a span has any, in order."""
+async def _iterate(
+    store: Store, home: Generation, spans: Collection[Span]
+) -> AsyncGenerator[tuple[int, list[AnyEvent]]]:
+    """The rows in which a span has events, in order: the first sequence number of each, and its events."""
     seq = 1
     for first, last in sorted(spans):
         seq, wanted = max(seq, first), 1
         while seq <= last and (rows := await store.journal(home.run_id, seq, wanted)):
             for row in rows:
-                for pair in enumerate(decode_events(row.events), row.first_seq):
-                    yield pair
+                yield row.first_seq, decode_events(row.events)
             seq, wanted = rows[-1].last_seq + 1, min(wanted * 2, ROWS_PER_READ)
             await trio.lowlevel.checkpoint()
 
 
-def _items_of(event: AnyEvent) -> Collection[int]:
-    match event:
-        case ev.ItemsStarted(first=first, last=last) | ev.StepsReused(first=first, last=last):
-            return range(first, last + 1)
-        case (
-            ev.StepStarted(item=item)
-            | ev.StepSucceeded(item=item)
-            | ev.StepFailed(item=item)
-            | ev.StepSuspended(item=item)
-            | ev.StepResumed(item=item)
-        ):
-            return (item,)
-        case _:
-            return ()
+class _Fold:
+    """Folds events into what the items did whose spans they are in.
 
+    Args:
+        plan: Of the run.
+        pasts: By item.
+        spans: By item, if it began at all.
+    """
 
-def _fold(past: Past, plan: Plan, event: AnyEvent) -> None:
-    match event:
-        case ev.ItemsStarted(steps=steps):
-            past.begun.update(steps)
-        case ev.StepsReused(steps=steps):
-            past.reused = steps
-        case ev.StepStarted(step=step):
-            past.begun.add(step)
-        case ev.StepSucceeded(step=step, attempt=attempt):
-            outcome = read_outcome(plan, step, event)
-            past.steps[step] = PastStep(outcome, attempt, acted=not isinstance(event, ev.StepIdled))
-        case ev.StepFailed(step=step, attempt=attempt):
-            past.steps[step] = PastStep(read_outcome(plan, step, event), attempt, succeeded=False)
-        case ev.StepSuspended(step=step, sleeps=False):
-            past.suspended[step] = event
-        case ev.StepResumed(step=step):
-            past.resumes.setdefault(step, []).append(read_resume(event))
-        case _:
-            pass
+    def __init__(self, plan: Plan, pasts: Mapping[int, Past], spans: Mapping[int, Span]) -> None:
+        self._plan = plan
+        self._pasts = pasts
+        self._spans = spans
+
+    def take(self, seq: int, event: AnyEvent) -> None:
+        """Takes in an event."""
+        fold = self._FOLDS.get(type(event))
+        if fold is not None:
+            fold(self, seq, event)
+
+    def _find(self, seq: int, item: int) -> Past | None:
+        span = self._spans.get(item)
+        return self._pasts[item] if span is not None and span[0] <= seq <= span[1] else None
+
+    def _items_started(self, seq: int, event: ev.ItemsStarted) -> None:
+        for item in range(event.first, event.last + 1):
+            if (past := self._find(seq, item)) is not None:
+                past.begun.update(event.steps)
+
+    def _steps_reused(self, seq: int, event: ev.StepsReused) -> None:
+        for item in range(event.first, event.last + 1):
+            if (past := self._find(seq, item)) is not None:
+                past.reused = event.steps
+
+    def _step_started(self, seq: int, event: ev.StepStarted) -> None:
+        if (past := self._find(seq, event.item)) is not None:
+            past.begun.add(event.step)
+
+    def _step_succeeded(self, seq: int, event: ev.StepSucceeded) -> None:
+        if (past := self._find(seq, event.item)) is not None:
+            acted = type(event) is not ev.StepIdled
+            past.steps[event.step] = PastStep(bytes(event.value), event.attempt, acted=acted)
+
+    def _step_failed(self, seq: int, event: ev.StepFailed) -> None:
+        if (past := self._find(seq, event.item)) is not None:
+            outcome = read_outcome(self._plan, event.step, event)
+            past.steps[event.step] = PastStep(outcome, event.attempt, succeeded=False)
+
+    def _step_suspended(self, seq: int, event: ev.StepSuspended) -> None:
+        if not event.sleeps and (past := self._find(seq, event.item)) is not None:
+            past.suspended[event.step] = event
+
+    def _step_resumed(self, seq: int, event: ev.StepResumed) -> None:
+        if (past := self._find(seq, event.item)) is not None:
+            past.resumes.setdefault(event.step, []).append(read_resume(event))
+
+    _FOLDS: ClassVar[dict[type[AnyEvent], Callable[[_Fold, int, Any], None]]] = {
+        ev.ItemsStarted: _items_started,
+        ev.StepsReused: _steps_reused,
+        ev.StepStarted: _step_started,
+        ev.StepSucceeded: _step_succeeded,
+        ev.StepIdled: _step_succeeded,
+        ev.StepFailed: _step_failed,
+        ev.StepSuspended: _step_suspended,
+        ev.StepResumed: _step_resumed,
+    }
 
 
 def _inherit(past: Past, older: Past, context: Mapping[str, Raw]) -> None:

@@ -81,6 +81,7 @@ class Plan:
         "doubtful",
         "first",
         "initial_steps",
+        "is_plain",
         "is_single_step",
         "must_execute",
         "output",
@@ -108,12 +109,13 @@ class Plan:
         self.doubtful = tuple(consumer for consumer in consumers if consumer.needs and consumer.expression.is_fallible)
         """What may fail when an item starts, so that what it looks at need not run."""
 
-        is_certain = not any(consumer.is_eager for consumer in consumers)
-        self.initial_steps = tuple(step.id for step in self.first if step is not output) if is_certain else None
+        self.is_plain = not any(consumer.is_eager for consumer in consumers)
+        """Whether no data decides what is needed: an item that succeeded has an output of each `demanded` step then."""
+        self.initial_steps = tuple(step.id for step in self.first if step is not output) if self.is_plain else None
         """The steps that start at once for every item that has what inputs refer to; `None`: it depends on its data."""
         self.output_step = _find_output_step(output.expression)
         """The step whose output, unchanged, is the flow's."""
-        self.is_single_step = is_certain and tuple(self.demanded) == (self.output_step,)
+        self.is_single_step = self.is_plain and tuple(self.demanded) == (self.output_step,)
         """Whether an item is over with its one step, whose outcome is the item's."""
 
 

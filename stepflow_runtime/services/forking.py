@@ -7,7 +7,6 @@ What a fork keeps is not copied, see `engine.lineage`; what it re-uses is decide
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 import trio
 from msgspec import UNSET, Struct
@@ -20,10 +19,9 @@ from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.fork import count, holds, make_stretches
-from stepflow_runtime.engine.lineage import Generation, find_ordinals, find_places, read_chunk, read_lineage
-from stepflow_runtime.engine.loading import read_events, read_inputs
-from stepflow_runtime.engine.past import read_pasts
-from stepflow_runtime.engine.programs import Program, Programs
+from stepflow_runtime.engine.lineage import find_ordinals, find_places, read_chunk, read_lineage
+from stepflow_runtime.engine.loading import read_events
+from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model.events import ItemParked, RunForked, Stretches
 from stepflow_runtime.model.ids import RunId
@@ -41,16 +39,13 @@ from stepflow_runtime.ports import (
     WatchFor,
 )
 from stepflow_runtime.services.creation import RunCreator
-from stepflow_runtime.services.fork_checks import SHOWN, check_item, check_steps, conflict, read_items
+from stepflow_runtime.services.fork_checks import SHOWN, check_steps, check_travel, conflict, read_items
 from stepflow_runtime.services.fork_requests import ForkRequest, ForkRequests, read_request
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import refuse_unstored
 from stepflow_runtime.services.status import make_status
 from stepflow_runtime.services.suspensions import SuspensionReader
 from stepflow_runtime.services.visibility import Visibility
-
-ITEMS_AT_ONCE: Final = 64
-"""Items that are looked at before others have their turn."""
 
 
 class Origin(Struct, frozen=True):
@@ -228,7 +223,10 @@ class ForkService:
         program = await self._programs.of(spec)
         forked = await self._describe_fork(origin, travelling)
         if rule:
-            forked = await self._check_travel(origin, spec, program, forked)
+            assert spec.fork is not None
+            check_steps(spec.fork, program.plan, origin.record.spec.run_id)
+            idle = await check_travel(self._store, program, spec, forked, origin.record)
+            forked = replace(forked, no_action=max(forked.no_action - idle, 0))
         try:
             result = await self._executor.submit(
                 spec, (), sealed=True, program=program, forked=forked, total=origin.record.progress.total
@@ -296,25 +294,6 @@ class ForkService:
             ordinals=make_stretches(await find_ordinals(self._store, lineage, ended)),
             begun=begun,
         )
-
-    async def _check_travel(self, origin: Origin, spec: RunSpec, program: Program, forked: RunForked) -> RunForked:
-        """Looks at every item that is to travel; tells what the fork keeps besides."""
-        fork, plan = spec.fork, program.plan
-        assert fork is not None
-        check_steps(fork, plan, origin.record.spec.run_id)
-        lineage = (Generation(spec.run_id, fork, forked), *await read_lineage(self._store, origin.record.spec))
-        idle = 0
-        for first, last in forked.travelling:
-            for start in range(first, last + 1, SEGMENT_ITEMS):
-                indexes = range(start, min(start + SEGMENT_ITEMS, last + 1))
-                pasts = await read_pasts(self._store, plan, lineage, indexes)
-                inputs = await read_inputs(self._store, spec, indexes)
-                for index in indexes:
-                    check_item(index, pasts[index], fork, plan, spec, inputs[index], origin.record)
-                    idle += pasts[index].took_no_action and index not in origin.begun
-                    if index % ITEMS_AT_ONCE == 0:
-                        await trio.lowlevel.checkpoint()
-        return replace(forked, no_action=max(forked.no_action - idle, 0))
 
     async def _require(self, run_id: str, observability: Observability | None, connection: Connection) -> RunRecord:
         """The run as it is when all that it has decided is durable."""

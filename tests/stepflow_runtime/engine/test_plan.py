@@ -251,6 +251,23 @@ def test_a_plan_tells_what_is_certain_of_every_item() -> None:
     assert chain(3).steps["s0"].dependents == ("s1",)
 
 
+@pytest.mark.parametrize(
+    ("output", "is_plain"),
+    [
+        (ref("b"), True),
+        ({"both": [ref("a", "$.x"), ref("b")]}, True),
+        ({"$if": ref("a"), "then": ref("b"), "else": 1}, False),
+        ({"$coalesce": [ref("a"), ref("b")]}, False),
+        ({"$if": {"$input": "$"}, "then": 1, "else": 2}, True),
+    ],
+)
+def test_a_plan_is_plain_if_no_data_decides_which_steps_are_needed(output: Any, is_plain: bool) -> None:
+    steps = step("a", onError=USE_SEVEN), step("b", ref("a"))
+    assert plan_of(*steps, output=output).is_plain is is_plain
+    assert plan_of(*steps, step("c", output), output=ref("c")).is_plain is is_plain
+    assert plan_of(*steps, step("c", output, mustExecute=True), output=ref("a")).is_plain is is_plain
+
+
 def test_a_flow_that_can_never_run_has_no_plan() -> None:
     with pytest.raises(RpcError) as caught:
         plan_of(step("a", ref("b")), step("b", ref("a")), output=ref("a"))

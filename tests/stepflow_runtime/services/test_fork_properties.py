@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from stepflow_runtime.engine.plan import compile_plan
 from stepflow_runtime.model.flow import parse_flow
 from stepflow_runtime.model.outcome import Answer
 from stepflow_runtime.ports import Execution
+from stepflow_runtime.services import fork_checks
 from stepflow_runtime.store.memory import open_memory
 from tests.invariants import Executions, audit_store
 from tests.stepflow_runtime.engine.world import BOOM, World, flow, open_world, ref, step
@@ -64,11 +66,25 @@ def test_forks_that_change_nothing_give_the_same(seed: int) -> None:
     trio.run(_try_forks, seed, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-async def _try_forks(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(60, 90))
+def test_what_is_not_looked_at_before_a_travel_would_not_be_refused(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = trio.run(_try_forks, seed, clock=trio.testing.MockClock(autojump_threshold=0))
+
+    async def find_all(check: object, lineage: object, indexes: Collection[int]) -> Collection[int]:
+        return indexes
+
+    monkeypatch.setattr(fork_checks._TravelCheck, "find_doubtful", find_all)
+    monkeypatch.setattr(fork_checks._TravelCheck, "_comes_surely", lambda check, reused: False)
+    assert trio.run(_try_forks, seed, clock=trio.testing.MockClock(autojump_threshold=0)) == quick
+
+
+async def _try_forks(seed: int) -> list[tuple[str, list[int], bool]]:
+    """Tells which travels were tried, and whether they were refused."""
     chance = Random(seed)
     described = make_flow(chance)
     plan = compile_plan(parse_flow(described))
     component = Component(seed)
+    tried: list[tuple[str, list[int], bool]] = []
     async with open_memory() as store, open_world(store, component) as world:
         inputs = [{"odd": bool(number % 2), "n": number} for number in range(ITEMS)]
         status = await world.finish((await world.submit(described, inputs)).run_id)
@@ -77,6 +93,7 @@ async def _try_forks(seed: int) -> None:
             component.executed = set()
             name, items = chance.choice(list(plan.steps)), sorted(chance.sample(range(ITEMS), chance.randint(1, ITEMS)))
             fork = await _travel(world, status.run_id, name, items)
+            tried.append((name, items, fork is None))
             if fork is None:
                 assert not component.executed
                 continue
@@ -94,6 +111,7 @@ async def _try_forks(seed: int) -> None:
         assert {entry["outcome"] for entry in results_of(mended).values()} == {"success"}
         assert {item for item, _ in component.executed} <= {i for i in first if first[i]["outcome"] != "success"}
         assert await audit_store(store, component.executions) == []
+    return tried
 
 
 async def _travel(world: World, run_id: str, name: str, items: list[int]) -> RunStatus | None:

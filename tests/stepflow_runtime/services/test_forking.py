@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,14 @@ from protocol.runs import (
     RunState,
     RunStatus,
 )
+from stepflow_runtime.engine import past
+from stepflow_runtime.engine.fork import Past
+from stepflow_runtime.engine.lineage import Lineage
+from stepflow_runtime.engine.plan import Plan
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Answer, NoAction, Suspension
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.ports import Execution, Store
+from stepflow_runtime.services import fork_checks
 from stepflow_runtime.store.memory import open_memory
 from stepflow_runtime.store.sqlite import open_sqlite
 from tests.stepflow_runtime.engine.world import (
@@ -422,6 +427,37 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(case: str) -> None:
             await attempt(world, run.run_id)
         assert await snapshot(world, run.run_id) == before
         assert world.store.writes == writes
+
+
+async def test_items_that_succeeded_are_not_read_again_before_a_travel(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    async def read_pasts(store: Store, plan: Plan, lineage: Lineage, indexes: Collection[int]) -> dict[int, Past]:
+        read.extend(indexes)
+        return await past.read_pasts(store, plan, lineage, indexes)
+
+    monkeypatch.setattr(fork_checks, "read_pasts", read_pasts)
+    async with memory_world(Script(store={7})) as world:
+        run = await world.finish((await world.submit(CHAIN, range(20))).run_id)
+        await world.time_travel(run.run_id, "store")
+        assert read == [7]
+
+
+async def test_others_have_their_turn_while_a_long_travel_is_checked() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with memory_world(Script(store=set(range(3000)))) as world, trio.open_nursery() as nursery:
+        run = await world.finish((await world.submit(CHAIN, range(3000))).run_id)
+        nursery.start_soon(count_turns)
+        await world.time_travel(run.run_id, "store")
+        assert turns > 3000 / 64
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_run_that_still_runs_is_not_travelled() -> None:
