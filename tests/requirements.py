@@ -1058,6 +1058,11 @@ metrics-true [DESIGN] What /metrics counts is what is durable, once, also over r
 metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
     deploy/test_monitoring.py::test_what_is_asked_for_is_measured
     deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard
+deploy-image [DESIGN] The image and the compose file name what there is, and what they start works, not as root, and drains on SIGTERM.
+    deploy/test_image.py::test_what_the_image_is_made_of_is_there_and_sent_to_the_builder
+    deploy/test_image.py::test_the_image_runs_as_nobody_in_particular_and_is_stopped_and_watched_as_it_should_be
+    deploy/test_image.py::test_a_container_has_longer_to_stop_than_a_runtime_takes_to_drain
+    deploy/test_image.py::test_what_the_compose_file_starts_works_together_and_stops_on_sigterm
 http-openapi [DESIGN] /openapi.json is a valid OpenAPI 3.1 document of every route and, for /rpc, of every method.
     stepflow_runtime/web/test_openapi.py::test_it_is_valid_and_the_one_that_is_served
     stepflow_runtime/web/test_openapi.py::test_each_route_is_in_it_and_nothing_else
