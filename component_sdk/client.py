@@ -27,7 +27,9 @@ from component_sdk.following import WaitForName
 from component_sdk.paging import Paged
 from component_sdk.run import Run
 from protocol import methods
+from protocol.observing import ListServersResult, ServerInfo
 from protocol.runs import ListRunsParams, ListRunsResult, RunState, RunStatus
+from protocol.types import Empty
 
 PATIENCE_S = 60.0
 
@@ -106,6 +108,11 @@ class Client(AutomationAccess):
             created_before=_format_time(created_before),
         )
         return Paged(_RunPages(self._caller, params).fetch)
+
+    async def list_servers(self) -> list[ServerInfo]:
+        """The component servers of the runtime, and how they are: their load, their pid, the end of their stderr."""
+        result: ListServersResult = await self._caller.call(methods.LIST_SERVERS, Empty())
+        return result.servers
 
 
 class _RunPages:

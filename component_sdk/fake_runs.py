@@ -17,6 +17,7 @@ from component_sdk.codec import encode
 from protocol import methods as m
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.forking import RestartParams, TimeTravelParams
+from protocol.observing import STATE_LETTERS, ItemStatesParams, ItemStatesResult
 from protocol.runs import (
     AppendParams,
     AppendResult,
@@ -30,6 +31,7 @@ from protocol.runs import (
     ItemEntry,
     ItemError,
     ItemResult,
+    ItemState,
     Outcome,
     ResumeParams,
     RunEvent,
@@ -72,6 +74,7 @@ class FakeRuns:
             m.SUBMIT_RUN.name: self._submit,
             m.APPEND_RUN.name: self._append,
             m.GET_RUN.name: self._get,
+            m.ITEM_STATES.name: self._list_states,
             m.LIST_EVENTS.name: self._list_events,
             m.CANCEL_RUN.name: self._cancel,
             m.RESUME_RUN.name: self._resume,
@@ -116,6 +119,12 @@ class FakeRuns:
             if params.types is None or type in params.types
         ]
         return EventsResult(events, next_cursor="end", done=True)
+
+    async def _list_states(self, params: ItemStatesParams) -> ItemStatesResult:
+        results, start = self._find(params.run_id).results or [], params.start_index or 0
+        letters = [STATE_LETTERS[ItemState(entry.result.outcome)] for entry in results]
+        end = len(letters) if params.limit is None else start + params.limit
+        return ItemStatesResult("".join(letters[start:end]), start, len(letters))
 
     # --- what is done to them ---
 

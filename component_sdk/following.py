@@ -28,12 +28,14 @@ from protocol.byproducts import (
     ReadStreamParams,
     ReadStreamResult,
 )
+from protocol.observing import MAX_STATES, STATES, ItemStatesParams, ItemStatesResult
 from protocol.runs import (
     EventsParams,
     EventsResult,
     GetRunParams,
     ItemEntry,
     ItemError,
+    ItemState,
     Outcome,
     ResultOrder,
     RunEvent,
@@ -183,6 +185,26 @@ class FollowedRun(RunFacts):
             An asynchronous iterator; it ends when the stream is closed, or the run has ended.
         """
         return StreamReader(StreamPages(partial(self._read_stream, namespace), start_index, type))
+
+    async def item_states(self, start_index: int = 0, limit: int | None = None) -> list[ItemState]:
+        """How each item is, by index: what is drawn of a run of a million, where `results` would be too much.
+
+        Args:
+            start_index: The first item that is meant.
+            limit: How many of them; default, all that follow.
+
+        Raises:
+            RunNotFoundError: There is no such run.
+        """
+        states: list[ItemState] = []
+        while limit is None or len(states) < limit:
+            left = MAX_STATES if limit is None else min(limit - len(states), MAX_STATES)
+            params = ItemStatesParams(self.id, start_index + len(states), left, self._observability)
+            page: ItemStatesResult = await self._ask(methods.ITEM_STATES, params)
+            states += map(STATES.__getitem__, page.states)
+            if page.start_index + len(page.states) >= page.total:
+                break
+        return states
 
     async def artifacts(self) -> list[Artifact]:
         """What the run has put so far, in that order; `get_blob(artifact.blob_id)` gives the content.

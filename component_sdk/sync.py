@@ -120,6 +120,7 @@ class Run(Face[trio_run.Run], RunFacts):
     results = _blocking_iterator(trio_run.Run.results)
     events = _blocking_iterator(trio_run.Run.events)
     stream = _blocking_iterator(trio_run.Run.stream)
+    item_states = _blocking(trio_run.Run.item_states)
     artifacts = _blocking(trio_run.Run.artifacts)
 
     def writer(self, namespace: str = DEFAULT_NAMESPACE) -> StreamWriter:
@@ -201,6 +202,7 @@ class Client(Face[trio_client.Client]):
     submit_run = _blocking(trio_client.Client.submit_run)
     start = _blocking_run(trio_client.Client.start)
     list_runs = _blocking_iterator(trio_client.Client.list_runs)
+    list_servers = _blocking(trio_client.Client.list_servers)
     submit_job = _blocking(trio_client.Client.submit_job)
     get_job = _blocking(trio_client.Client.get_job)
     list_jobs = _blocking_iterator(trio_client.Client.list_jobs)

@@ -22,6 +22,9 @@ STATE_LETTERS: Final = {
 }
 """One letter for each state of an item."""
 
+STATES: Final = {letter: state for state, letter in STATE_LETTERS.items()}
+"""The state that each letter stands for."""
+
 
 class ItemStatesParams(CamelWire):
     """From `startIndex` on, 0 by default; 10,000 of them by default."""

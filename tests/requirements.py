@@ -1058,6 +1058,12 @@ metrics-true [DESIGN] What /metrics counts is what is durable, once, also over r
 metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
     deploy/test_monitoring.py::test_what_is_asked_for_is_measured
     deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard
+watch-terminal [DESIGN] A run can be watched in a terminal of any size, with or without colours, at a cost that does not grow with the run.
+    stepflow_runtime/app/cli/test_run_screen.py::test_it_fits_every_terminal
+    stepflow_runtime/app/cli/test_run_screen.py::test_what_colours_say_marks_say_too_and_ascii_is_enough
+    stepflow_runtime/app/cli/test_run_screen.py::test_only_what_may_have_changed_is_asked_for_and_little_at_a_time
+    stepflow_runtime/app/cli/test_run_screen.py::test_failures_are_looked_up_once_and_no_more_than_are_shown
+    component_sdk/test_observing.py::test_states_of_items_and_component_servers_are_told
 deploy-image [DESIGN] The image and the compose file name what there is, and what they start works, not as root, and drains on SIGTERM.
     deploy/test_image.py::test_what_the_image_is_made_of_is_there_and_sent_to_the_builder
     deploy/test_image.py::test_the_image_runs_as_nobody_in_particular_and_is_stopped_and_watched_as_it_should_be

@@ -119,6 +119,7 @@ async def control_all(ctx: StepflowContext) -> Any:
         "events": lambda: collect(run.events(["run.completed"])),
         "stream": lambda: collect(run.stream()),
         "artifacts": run.artifacts,
+        "item_states": run.item_states,
         "writer": lambda: run.writer().write("a chunk"),
         "cancel": run.cancel,
         "resume": run.resume,
@@ -158,6 +159,7 @@ async def test_all_that_a_handle_can_do_can_be_done_to_a_fake_run() -> None:
     assert told["return_value"] is RunFailedError
     assert [entry.item_index for entry in told["results"]] == [0, 1, 2]
     assert [event.data for event in told["events"]] == [{"status": "failed"}]
+    assert told["item_states"] == ["success", "failed", "success"]
     assert (told["stream"], told["artifacts"], told["writer"], told["wake_up"]) == ([], [], 1, 0)
     assert told["cancel"].outcome == "notCancellable"
     assert (told["resume"], told["pause"], told["unpause"]) == (

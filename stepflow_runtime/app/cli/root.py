@@ -26,6 +26,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "flows": "Check flows, show them, draw them, tell their ids.",
     "blobs": "Store and read content by its hash.",
     "components": "List the components that flows can call.",
+    "servers": "List the component servers of a runtime that serves.",
     "test": "Run the test cases that flows bring with them.",
     "db": "Check, copy and migrate the database in which a runtime keeps its state.",
     "doctor": "Check whether everything is there that a runtime needs.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 import msgspec
 
@@ -24,12 +26,13 @@ from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
 from stepflow_runtime.app.cli.output import print_lines, stderr
-from stepflow_runtime.app.cli.progress import show_progress
 from stepflow_runtime.app.cli.results import Tally, print_results, print_summary
 from stepflow_runtime.app.cli.retention import delete_older
+from stepflow_runtime.app.cli.run_watching import watch_live
 from stepflow_runtime.app.cli.runs_again import restart_command, time_travel_command
 from stepflow_runtime.app.cli.runs_control import pause_command, resume_command, unpause_command, wake_command
 from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
+from stepflow_runtime.app.cli.runs_states import states_command
 from stepflow_runtime.app.cli.runs_view import make_run_value, print_runs, print_status
 from stepflow_runtime.app.cli.watch import exit_code, follow_run, read_results
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
@@ -52,6 +55,7 @@ for more in (
     events_command,
     stream_command,
     artifacts_command,
+    states_command,
 ):
     command.add_command(more)
 
@@ -160,7 +164,7 @@ async def _get(
 @output_option()
 @common_options()
 def watch_command(run_id: str, url: str, output: Format) -> int:
-    """Watch a run until it ends; Ctrl-C leaves it running.
+    """Watch a run until it ends: its items, sub-runs and failures, live; Ctrl-C leaves it running.
 
     With -o jsonl its status is printed a few times a second, a line each.
     """
@@ -174,8 +178,7 @@ async def _watch(url: str, run_id: str, output: Format) -> ExitCode:
         if output is Format.JSONL:
             status = await follow_run(link, run_id, _print_line)
             return exit_code(status)
-        with show_progress(status.flow_label or status.flow_name or run_id, None) as on_status:
-            status = await follow_run(link, run_id, on_status)
+        status = await (watch_live(link, run_id, stderr()) if sys.stderr.isatty() else follow_run(link, run_id))
         tally = Tally()
         if status.items.failed:
             async for page in read_results(link, run_id):

@@ -220,6 +220,24 @@ def test_a_watched_run_tells_how_it_ended(address: str, stepflow: Stepflow) -> N
     assert stepflow("runs", "watch", submit(stepflow, "--input", '{"n": 1}'), "-o", "jsonl").code == 0
 
 
+def test_states_of_items_are_told_in_letters_or_in_words(address: str, stepflow: Stepflow, tmp_path: Path) -> None:
+    (tmp_path / "inputs.jsonl").write_text('{"n": 1}\n{"n": 7}\n{"n": 2}\n')
+    run_id = submit(stepflow, "--inputs", str(tmp_path / "inputs.jsonl"))
+    stepflow("runs", "get", run_id, "--wait")
+    assert stepflow("runs", "states", run_id).out == "0  sfs\n"
+    assert stepflow("runs", "states", run_id, "--start", "1", "--limit", "1", "-o", "json").json == {
+        "startIndex": 1,
+        "states": "f",
+    }
+    words = stepflow("runs", "states", run_id, "--start", "1", "-o", "jsonl").lines
+    assert words == [{"itemIndex": 1, "status": "failed"}, {"itemIndex": 2, "status": "success"}]
+
+
+def test_component_servers_are_listed(address: str, stepflow: Stepflow) -> None:
+    assert stepflow("servers", "list").err == "This runtime has no component servers.\n"
+    assert stepflow("servers", "list", "-o", "json").json == []
+
+
 def test_a_cancelled_run_is_waited_for(address: str, stepflow: Stepflow) -> None:
     run_id = stepflow("submit", "stuck.yaml", "-o", "json").json["runId"]
     (run,) = stepflow("runs", "cancel", run_id, "--reason", "no need", "--grace", "0", "-o", "json").json
