@@ -65,6 +65,7 @@ class ActiveRun:
         segments: Inputs that the next commit brings.
         tickets: Who waits for the next commit.
         awaiting: Who waits until it is durable up to which sequence number.
+        commit_at: When what it records is committed at the latest, in trio's time.
         idle: The timer that seals it, if it is open.
         timeout: The timer that stops it, if it has a time-out.
         byproducts: What it makes beside its results; `None` until it makes any.
@@ -81,6 +82,7 @@ class ActiveRun:
         "alarm",
         "awaiting",
         "byproducts",
+        "commit_at",
         "committed",
         "delay",
         "idle",
@@ -101,6 +103,7 @@ class ActiveRun:
         self.segments: list[InputSegment] = []
         self.tickets: list[Ticket] = []
         self.awaiting: list[tuple[int, trio.Event]] = []
+        self.commit_at = 0.0
         self.idle: Timer | None = None
         self.timeout: Timer | None = None
         self.byproducts: RunByproducts | None = None
@@ -120,6 +123,15 @@ class ActiveRun:
     def has_been_taken(self) -> bool:
         """Whether it was part of a commit, be it under way."""
         return bool(self._taken.seq)
+
+    def has_recorded(self, count: int) -> bool:
+        """Whether so many events wait for the next commit."""
+        return len(self.state.events) >= count
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody, or what it does next, waits for its next commit; or it is the last."""
+        return bool(self.tickets or self.awaiting or self.state.after) or self.state.facts.is_terminal
 
     @property
     def record(self) -> RunRecord:

@@ -1,9 +1,13 @@
-"""Group commit: what runs record is committed together; while one group is on its way, the next one gathers."""
+"""Group commit: what runs record is committed together; while one group is on its way, the next one gathers.
+
+A run that records much all the time is not in every group, so that the commits of others need not wait for its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from math import inf
+from typing import Final, Protocol
 
 import trio
 
@@ -15,6 +19,12 @@ from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Announcer, Clock, CommitResult, Committed, Conflict, Fenced, Store, StoreUnavailable
 
 log = Logger(__name__)
+
+MUCH: Final = 64
+"""A run that has recorded fewer events is committed with the next group."""
+
+PAUSE_S: Final = 0.005
+"""What recorded more, and was committed less than so long ago, gathers on, unless somebody waits for it."""
 
 
 class Superseded(Exception):
@@ -88,9 +98,12 @@ class Committer:
             await self._work.wait()
             self._work = trio.Event()
             while self._gathering:
-                runs, self._gathering = self._gathering, {}
+                runs = self._take_due()
+                if not runs:
+                    await self._wait_until_due()
+                    continue
                 wall_ms = self._clock.wall_ms()
-                group = [run.take(wall_ms) for run in runs.values()]
+                group = [run.take(wall_ms) for run in runs]
                 if self._announcer is not None:
                     for taken in group:
                         write = taken.write
@@ -99,6 +112,24 @@ class Committer:
                         )
                 await self._commit(group)
             self._idle.set()
+
+    def _take_due(self) -> list[ActiveRun]:
+        now = trio.current_time()
+        gathering, self._gathering = self._gathering, {}
+        due: list[ActiveRun] = []
+        for run_id, run in gathering.items():
+            if run.commit_at > now and run.has_recorded(MUCH) and not run.is_awaited:
+                self._gathering[run_id] = run
+            else:
+                run.commit_at = now + PAUSE_S
+                due.append(run)
+        return due
+
+    async def _wait_until_due(self) -> None:
+        """Waits until something that gathers is due, or more has come."""
+        with trio.move_on_at(min((run.commit_at for run in self._gathering.values()), default=inf)):
+            await self._work.wait()
+        self._work = trio.Event()
 
     def is_stuck(self, run_id: RunId) -> bool:
         """Whether what this run has recorded waits for a store that is unavailable."""
