@@ -55,15 +55,17 @@ class BatchInFlight:
 
     Attributes:
         request_id: Set when the request is queued.
+        root_run_id: The tree of runs that they belong to.
         parked: How many wait in requests to the runtime; while one does, the batch holds no slot.
     """
 
-    __slots__ = ("_server", "_unwanted", "executions", "parked", "request_id")
+    __slots__ = ("_server", "_unwanted", "executions", "parked", "request_id", "root_run_id")
 
     request_id: RequestId
 
     def __init__(self, server: Host, executions: Sequence[Execution]) -> None:
         self.executions = executions
+        self.root_run_id = executions[0].root_run_id
         self.parked = 0
         self._server = server
         self._unwanted: set[ExecutionId] = set()

@@ -8,7 +8,7 @@ over the limit if need be. Nothing per call touches trio: only waiting for a ser
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final, NoReturn
 
@@ -19,6 +19,7 @@ from protocol.errors import ItemErrorCode, LinkClosed
 from protocol.peer import Answer
 from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
 from stepflow_runtime.connect.batch import Batch, Batches
+from stepflow_runtime.connect.inbox import Inbox
 from stepflow_runtime.connect.queue import FairQueue
 from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import UNAVAILABLE, Failure
@@ -60,6 +61,7 @@ class Pool:
         self._holding = False
         self._alarm_at = inf
         self._alarm_changed = trio.Event()
+        self._inbox = Inbox(self._handle)
 
     # --- executions --------------------------------------------------------------------------------------------------
 
@@ -132,17 +134,30 @@ class Pool:
             self._queue_again()
         self.flush()
 
-    def receive(self, server: Server, answers: list[Answer]) -> None:
-        """The answers of one chunk: one turn of the engine, then the freed slots are filled."""
+    def receive(self, server: Server, answers: Sequence[Answer]) -> None:
+        """The answers of one chunk."""
+        if answers[0].lost:
+            return  # they all are; `Server.end` reports them, with the cause
         self.answered += len(answers)
+        if server in self._servers:
+            self._inbox.put(server, answers)
+        else:
+            self._handle(server, answers)
+
+    def remove(self, server: Server) -> None:
+        """What a server has answered is handled, and it is sent nothing more; what is in flight is its own matter."""
+        self._drop(server)
+        self._inbox.empty(server)
+
+    def _handle(self, server: Server, answers: Sequence[Answer]) -> None:
+        """Answers make one turn of the engine; then the freed slots are filled."""
         server.receive(answers)
         if server.link.fault is not None:
-            self.remove(server)
+            self._drop(server)
         self._answers.sink.end_turn()
         self.flush()
 
-    def remove(self, server: Server) -> None:
-        """A server is sent nothing more; what is in flight on it is its own matter."""
+    def _drop(self, server: Server) -> None:
         if server not in self._servers:
             return
         self._servers.remove(server)
@@ -153,7 +168,13 @@ class Pool:
                 self._await_server(execution)
 
     async def run(self) -> NoReturn:
-        """Ends waits that lasted too long, until it is cancelled."""
+        """Handles what is answered, and ends waits that lasted too long, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._inbox.run)
+            nursery.start_soon(self._watch_alarm)
+            await trio.sleep_forever()
+
+    async def _watch_alarm(self) -> NoReturn:
         while True:
             with trio.move_on_at(self._alarm_at):
                 await self._alarm_changed.wait()
@@ -206,7 +227,7 @@ class Pool:
         try:
             return server.send(execution, path)
         except LinkClosed:
-            self.remove(server)
+            self._drop(server)
             self.call(execution, path)
             return False
 
@@ -217,7 +238,7 @@ class Pool:
         try:
             del batch.calls[: server.send_batch(batch.calls, batch.path)]
         except LinkClosed:
-            self.remove(server)
+            self._drop(server)
             for execution in batch.calls:
                 self.call(execution, batch.path)
         else:

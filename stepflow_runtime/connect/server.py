@@ -134,8 +134,6 @@ class Server:
 
     def receive(self, answers: Sequence[Answer]) -> None:
         """Reports the answers of one chunk to the engine and frees their slots; the caller ends the turn."""
-        if answers[0].lost:
-            return  # they all are; `end` reports them, with the cause
         sink = self._answers.sink
         executions = self.connection.executions
         for answer in answers:
