@@ -13,10 +13,10 @@ from msgspec import NODEFAULT, Raw, Struct, UnsetType
 
 from docs import schema
 from docs.command_line import write_cli
-from docs.configuration import read_args, write_configuration
+from docs.configuration import write_configuration
+from docs.limits import write_limits
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode
 from protocol.methods import METHODS, Method, Side
-from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
 from stepflow_runtime.app.metrics import CATALOGUE
 from tests.compatibility import COUNTERPARTS
 from tests.requirements import REQUIREMENTS
@@ -64,34 +64,6 @@ def write_errors() -> Iterator[str]:
         if item_code is ItemErrorCode.COMPONENT_FAILED:
             answers = "any other"
         yield f"| `{item_code}` | {answers} |"
-
-
-def write_limits() -> Iterator[str]:
-    yield "# Limits"
-    yield "In the configuration under `limits`; the one that is hit is named in an error's `data.limit`."
-    yield from _write_section(RuntimeLimits)
-    yield "## Webhooks"
-    yield "In the configuration under `webhooks`; see [how to use them](../how-to/webhooks.md)."
-    yield from _write_section(WebhookConfig)
-
-
-def _write_section(section: type[Struct]) -> Iterator[str]:
-    """The fields of a part of the configuration."""
-    meanings = read_args(section)
-    yield "| name | default | |"
-    yield "|---|---|---|"
-    for field in msgspec.structs.fields(section):
-        yield f"| `{field.encode_name}` | {_write_default(field.default)} | {meanings[field.name]} |"
-
-
-def _write_default(default: Any) -> str:
-    match default:
-        case int():
-            return f"{default:,}"
-        case tuple():
-            return ", ".join(map(_write_default, default)) or "none"  # pyright: ignore[reportUnknownArgumentType]
-        case _:
-            return "" if default is None else str(default)
 
 
 def write_metrics() -> Iterator[str]:

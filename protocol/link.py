@@ -27,6 +27,9 @@ from protocol.types import CancelRequestParams, Limits
 if TYPE_CHECKING:
     from protocol.dispatch import Dispatcher  # a mere client needs no jsonrpcserver
 
+FULL_SHARE: Final = 4
+"""A peer that has a quarter unread of what may wait for it at most is sent nothing new (PROTOCOL §7)."""
+
 DRAIN_TIMEOUT_S: Final = 2.0
 """How long a connection that ends goes on sending what is queued."""
 
@@ -70,6 +73,7 @@ class Link:
     Attributes:
         peer_capabilities: What the peer said that it understands; `$/cancelRequest` is sent with `cancel`.
         fault: Why the connection broke; `None` while it is open and after a normal end.
+        full_bytes: When so much waits to be sent, nothing new should be begun that sends more (PROTOCOL §7).
     """
 
     def __init__(
@@ -98,6 +102,7 @@ class Link:
         self.context = context
         self.peer_capabilities = frozenset(peer_capabilities)
         self.fault: Exception | None = None
+        self.full_bytes = max_queued_bytes // FULL_SHARE
         self._stream = stream
         self._peer = Peer(
             limits,
@@ -116,8 +121,9 @@ class Link:
         self._linger_s = linger_s
         self._nursery: trio.Nursery | None = None
         self._ended = trio.Event()
-        self._sender = Sender(stream, self._peer, self._break)
+        self._sender = Sender(stream, self._peer, self._break, self.full_bytes)
         self._send_soon = self._sender.send_soon
+        self.call_when_room = self._sender.call_when_room
         self._is_ending = False
         self._heard_at = 0.0
 

@@ -25,15 +25,18 @@ class Sender:
         stream: Where to.
         peer: Whose queue it is.
         on_fault: Called when the stream breaks, or the peer broke by what was queued last.
+        full_bytes: When so much waits, nothing new should be begun that sends more.
 
     Attributes:
         progressed_at: When the stream last took a piece of `SEND_BYTES` that had to wait, in trio's time.
     """
 
-    def __init__(self, stream: ByteStream, peer: Peer, on_fault: Callable[[Exception], None]) -> None:
+    def __init__(self, stream: ByteStream, peer: Peer, on_fault: Callable[[Exception], None], full_bytes: int) -> None:
         self._stream = stream
         self._peer = peer
         self._on_fault = on_fault
+        self._full_bytes = full_bytes
+        self._on_room: Callable[[], None] | None = None
         self._unsent = memoryview(b"")
         self._wake = trio.Event()
         self._is_woken = False
@@ -64,6 +67,11 @@ class Sender:
             self._is_woken = True
             self._wake.set()
 
+    def call_when_room(self, on_room: Callable[[], None]) -> None:
+        """Has something called once, by the task, when less than `full_bytes` wait."""
+        self._on_room = on_room
+        self._wake.set()
+
     def end_soon(self, timeout_s: float) -> None:
         """Lets `run` end when all is sent, or when the time for that is over."""
         self._is_ending = True
@@ -84,6 +92,7 @@ class Sender:
                         self._wake = trio.Event()
                     self._is_woken = False
                     self.flush()
+                    self._tell_room()
                     await self._send_rest()
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 self._on_fault(error)
@@ -98,3 +107,9 @@ class Sender:
             self._unsent = self._unsent[len(part) :]
             if not self._unsent:
                 self.flush()
+            self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self._on_room is not None and self._peer.queued_bytes < self._full_bytes:
+            on_room, self._on_room = self._on_room, None
+            on_room()

@@ -104,6 +104,13 @@ wire-frame-limit [PROTOCOL §7; FAULTS 9] A call that would not fit a frame fail
     protocol/test_framing.py::test_a_line_that_is_too_long_names_the_limit
     system/test_memory.py::test_a_line_without_end_is_refused_at_the_limit_and_takes_no_more_memory_than_that
     protocol/test_framing.py::test_a_line_without_end_takes_no_more_memory_than_the_limit
+limits [DESIGN, Limits] Every limit is told, and what is configured is what holds.
+    test_limits.py::test_every_limit_that_nobody_sets_is_told
+    test_limits.py::test_every_limit_of_the_configuration_is_used
+    stepflow_runtime/app/test_config.py::test_what_cannot_be_used_is_refused_with_its_place
+    stepflow_runtime/services/automation/test_schedules.py::test_times_beyond_those_that_may_queue_up_are_left_out
+wire-room [PROTOCOL §7] Nothing new goes to a peer that has much unread, and it goes as soon as there is room.
+    stepflow_runtime/connect/test_pool.py::test_nothing_new_goes_to_a_server_that_has_much_unsent_until_it_has_read_on
 wire-throttle [PROTOCOL §7; FAULTS 20] Beyond what is handled at once, requests are -32024; parked waits do not count.
     protocol/test_handling.py::test_requests_beyond_the_limit_are_throttled_and_those_within_are_answered
     protocol/test_handling.py::test_requests_that_hold_too_many_bytes_are_throttled
@@ -650,6 +657,7 @@ one-connection [FAULTS 10] No bytes of one peer, and no defect that they find, e
     stepflow_runtime/connect/test_sockets.py::test_a_defect_that_one_connection_meets_ends_that_one_alone
 hostile-schemas [FAULTS 39] A check against a schema that could go on for ever is not begun, and the error names `maxSchemaSteps`; patterns are bounded.
     stepflow_runtime/model/test_schema.py::test_a_check_that_would_not_end_is_not_begun
+    test_limits.py::test_what_checking_against_a_schema_may_take_is_configured_and_named_wherever_it_is_hit
     stepflow_runtime/model/test_schema.py::test_what_ends_soon_is_checked
     stepflow_runtime/model/test_schema.py::test_what_is_wrong_is_told_briefly_where_telling_it_would_take_long
     stepflow_runtime/model/test_schema.py::test_a_schema_that_never_goes_into_the_value_is_refused

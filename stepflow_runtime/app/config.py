@@ -208,6 +208,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_descendants: Sub-runs of one root, at all depths.
         max_job_runs: Runs of one job.
         max_schedules: Schedules at once.
+        max_queued_times: Times of one schedule that may wait for the run before, with `overlap: queue`.
         max_stream_chunk_bytes: Of one chunk of a stream, as it is written.
         max_stream_write_chunks: Chunks in one write to a stream.
         max_stream_bytes: Of one stream.
@@ -218,11 +219,15 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
         max_handled_requests: Requests of one connection that are worked on at once.
         max_parked_requests: Requests of one connection that only wait.
         max_handled_bytes: Of the params of both together.
-        max_queued_bytes: What may wait to be sent on a connection before it is given up.
+        max_queued_bytes: What may wait to be sent on a connection before it is given up; above a quarter of it nothing
+            new goes to a component server. At least twice `maxFrameBytes`.
+        max_connecting: Connections that may be at the handshake of TLS, or at their first line, at once.
+        max_schema_steps: Of one check against a schema, counted before it begins; 100,000,000 take a second or two.
         max_unclean_stops: How often the runtime may die under an item before the item fails.
         unavailable_timeout_ms: How long a step waits while no server of its plugin is there.
         initialize_timeout_ms: How long a server may take to answer `initialize`.
         cancel_timeout_ms: How long a component may go on after it was cancelled; then its process is stopped.
+        stop_timeout_ms: How long a process that is to stop has after the end of its stdin, and again after SIGTERM.
         ping_after_ms: So long without a sign of life, and a server on a socket that declared `ping` is pinged.
         ping_timeout_ms: So long after a ping a server that gave no sign of life is lost.
         open_run_timeout_ms: After so long without an append an open run is sealed.
@@ -238,6 +243,7 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_descendants: _Count = 100_000
     max_job_runs: _Positive = 1000
     max_schedules: _Count = 1000
+    max_queued_times: _Count = 100
     max_stream_chunk_bytes: _Positive = 1024 * 1024
     max_stream_write_chunks: _Positive = 1000
     max_stream_bytes: _Positive = 256 * 1024 * 1024
@@ -249,14 +255,29 @@ class RuntimeLimits(_Section, frozen=True, kw_only=True):
     max_parked_requests: _Positive = 10_000
     max_handled_bytes: _Positive = 64 * 1024 * 1024
     max_queued_bytes: _Positive = 64 * 1024 * 1024
+    max_connecting: _Positive = 256
+    max_schema_steps: _Positive = 100_000_000
     max_unclean_stops: _Positive = 5
     unavailable_timeout_ms: _Count = 300_000
     initialize_timeout_ms: _Positive = 10_000
     cancel_timeout_ms: _Positive = 30_000
+    stop_timeout_ms: _Count = 2000
     ping_after_ms: _Positive = 15_000
     ping_timeout_ms: _Positive = 30_000
     open_run_timeout_ms: _Positive = 3_600_000
     drain_timeout_ms: _Count = 30_000
+
+    def check(self) -> None:
+        """Refuses a queue in which a frame may have no room.
+
+        Raises:
+            ValueError: The message says what to change.
+        """
+        if self.max_queued_bytes < 2 * self.max_frame_bytes:
+            raise ValueError(
+                f"maxQueuedBytes is {self.max_queued_bytes}, and must be at least twice maxFrameBytes, which is "
+                f"{self.max_frame_bytes}; else a connection is given up for one large message."
+            )
 
 
 class SecretConfig(_Section, frozen=True, kw_only=True):

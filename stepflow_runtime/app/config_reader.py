@@ -108,7 +108,7 @@ class _Reader:
             storage=self.read_storage(value),
             listen=self.read_listen(self.section(value, "listen")),
             retry=self.read_retry(self.section(value, "retry")),
-            limits=self.convert(self.section(value, "limits"), RuntimeLimits, "/limits"),
+            limits=self.read_limits(self.section(value, "limits")),
             secrets=self.read_secrets(self.section(value, "secrets")),
             webhooks=self.read_webhooks(self.section(value, "webhooks")),
             retention=self.convert(self.section(value, "retention"), Retention, "/retention"),
@@ -259,6 +259,11 @@ class _Reader:
         listen = self.convert(fields, Listen, "/listen")
         self.check("/listen", listen.check)
         return listen
+
+    def read_limits(self, fields: Mapping[str, Any]) -> RuntimeLimits:
+        limits = self.convert(fields, RuntimeLimits, "/limits")
+        self.check("/limits", limits.check)
+        return limits
 
     def read_retry(self, fields: Mapping[str, Any]) -> RetryPolicy:
         findings = Findings()

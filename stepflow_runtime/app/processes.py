@@ -15,7 +15,7 @@ from protocol.log import Logger
 from stepflow_runtime.app.config import Config, McpProcessConfig, SqliteStorage, StdioConfig
 from stepflow_runtime.app.secrets import ConfiguredSecrets
 from stepflow_runtime.connect import leftovers
-from stepflow_runtime.connect.stdio import GRACE_S, StdioOrigin
+from stepflow_runtime.connect.stdio import StdioOrigin
 
 log = Logger(__name__)
 
@@ -37,7 +37,7 @@ class ServerProcesses:
 
     def __init__(self, config: Config) -> None:
         self.secrets = ConfiguredSecrets(config.secrets, os.environ)
-        self.grace_s = GRACE_S
+        self.grace_s = config.limits.stop_timeout_ms / 1000
         mark = leftovers.mark(config.storage.path) if isinstance(config.storage, SqliteStorage) else {}
         self._plugins = {
             name: plugin.process if isinstance(plugin, McpProcessConfig) else plugin

@@ -89,7 +89,7 @@ class Runtime:
         self.has_failed = False
 
         self.tracing = None if config.telemetry is None else _make_tracing(config.telemetry, self._clock)
-        self.programs = Programs(store)
+        self.programs = Programs(store, limits.max_schema_steps)
         webhooks = make_webhooks(config, store, store.registry, store.deliveries, self._connections, self._clock, ids)
         self._webhooks = webhooks
         self.executor = Executor(
@@ -143,6 +143,7 @@ class Runtime:
             self._links,
             tokens=self._tokens,
             tls=None if listen.tls is None else make_server_context(listen.tls),
+            max_connecting=limits.max_connecting,
         )
         self.router = ComponentRouter(Routes(config.routes), plugins, self._answers)
         self.executor.caller = self.router

@@ -59,6 +59,7 @@ def make_services(
         limits.max_run_depth,
         limits.max_descendants,
         limits.max_job_runs,
+        limits.max_schema_steps,
     )
     byproduct_limits = ByproductLimits(
         limits.max_stream_chunk_bytes,
@@ -107,7 +108,15 @@ def make_services(
         flows=FlowService(programs, executor),
         jobs=JobService(executor, store, store.registry, creator, connections, clock, ids, submit_limits),
         schedules=ScheduleService(
-            executor, store, store.registry, creator, connections, clock, ids, limits.max_schedules
+            executor,
+            store,
+            store.registry,
+            creator,
+            connections,
+            clock,
+            ids,
+            limits.max_schedules,
+            limits.max_queued_times,
         ),
         webhooks=webhooks,
         compat=CompatService(runs, programs, limits.max_frame_bytes),

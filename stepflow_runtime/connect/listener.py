@@ -33,9 +33,7 @@ log = Logger(__name__)
 
 BACKLOG: Final = 128
 
-MAX_AT_DOOR: Final = 256
-"""Connections that may be at the handshake of TLS or at their first line at once; what they can cost is bounded."""
-
+MAX_CONNECTING: Final = 256
 
 TOKEN_CHECK_S: Final = 2.0
 """How often it is looked whether tokens were taken back."""
@@ -49,6 +47,8 @@ class Listener:
         links: Makes the connections' links.
         tokens: Who may come in; `None` asks for no token.
         tls: Spoken by all who come over TCP; `None` for plain text.
+        max_connecting: Connections that may be at the handshake of TLS or at their first line at once; what they can
+            cost is bounded.
 
     Raises:
         ValueError: The address cannot be read, or other machines can reach it and tokens or TLS are missing.
@@ -61,13 +61,15 @@ class Listener:
         *,
         tokens: TokenFile | None = None,
         tls: ssl.SSLContext | None = None,
+        max_connecting: int = MAX_CONNECTING,
     ) -> None:
         check_protection(address, has_tokens=tokens is not None, has_tls=tls is not None)
         self._address = parse_address(address)
         self._links = links
         self._tokens = tokens
         self._tls = tls
-        self._at_door = 0
+        self._max_connecting = max_connecting
+        self._connecting = 0
         self._inside: set[Connection] = set()
 
     async def run(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
@@ -117,15 +119,16 @@ class Listener:
             await trio.aclose_forcefully(stream)
 
     async def _attend(self, stream: trio.SocketStream, connection: Connection) -> None:
-        if self._at_door >= MAX_AT_DOOR:
-            log.info("connection refused", peer=connection.name, reason="too many others have shown no token yet")
+        if self._connecting >= self._max_connecting:
+            reason = f"{self._connecting} others have not introduced themselves yet (maxConnecting)"
+            log.info("connection refused", peer=connection.name, reason=reason)
             await trio.aclose_forcefully(stream)
             return
-        self._at_door += 1
+        self._connecting += 1
         try:
             opened = await self._open(stream, connection)
         finally:
-            self._at_door -= 1
+            self._connecting -= 1
         if opened is not None:
             link = self._links.make(opened, connection, check_first_line=True)
             self._inside.add(connection)

@@ -25,9 +25,6 @@ from stepflow_runtime.connect.server import Server
 from stepflow_runtime.model.outcome import UNAVAILABLE, Failure
 from stepflow_runtime.ports import Execution
 
-MAX_QUEUED_BYTES: Final = 16 * 1024 * 1024
-"""Nothing new goes to a server that has so much unsent (PROTOCOL §7)."""
-
 ALONE_S: Final = 30.0
 """For so long an execution that goes alone keeps others away, before and after it is sent; a component may be polling
 for a run that needs this very server."""
@@ -190,14 +187,11 @@ class Pool:
         found, least = None, inf
         for server in self._servers:
             load = server.load
-            if (
-                load < server.slots
-                and load < least
-                and server is not self._reserved
-                and self._shares(server)
-                and server.link.queued_bytes < MAX_QUEUED_BYTES
-            ):
-                found, least = server, load
+            if load < server.slots and load < least and server is not self._reserved and self._shares(server):
+                if server.link.queued_bytes < server.link.full_bytes:
+                    found, least = server, load
+                else:
+                    server.link.call_when_room(self.flush)
         return found
 
     def _shares(self, server: Server) -> bool:

@@ -15,7 +15,7 @@ from stepflow_runtime.model.canonical import canonical_json, parse_json
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId
 from stepflow_runtime.model.override import apply_overrides
-from stepflow_runtime.model.schema import compile_input_checker
+from stepflow_runtime.model.schema import MAX_SCHEMA_STEPS, compile_input_checker
 from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.ports import BlobStore, StoreCorrupt
 
@@ -32,10 +32,16 @@ class Program(Struct, frozen=True):
 
 
 class Programs:
-    """Finds the program of a flow id."""
+    """Finds the program of a flow id.
 
-    def __init__(self, blobs: BlobStore) -> None:
+    Args:
+        blobs: Where flows are.
+        max_schema_steps: What checking an input may take.
+    """
+
+    def __init__(self, blobs: BlobStore, max_schema_steps: int = MAX_SCHEMA_STEPS) -> None:
         self._blobs = blobs
+        self._max_schema_steps = max_schema_steps
         self._kept: OrderedDict[tuple[BlobId, bytes], Program] = OrderedDict()
 
     @property
@@ -79,7 +85,7 @@ class Programs:
             raise RpcError(ErrorCode.NOT_FOUND, f"there is no blob {flow_id}: put the flow first", kind="flow")
         flow = parse_flow(apply_overrides(parse_json(blob[0]), overrides))
         plan = compile_plan(flow)
-        checker = compile_input_checker(flow.input_schema)
+        checker = compile_input_checker(flow.input_schema, self._max_schema_steps)
         program = Program(flow, plan, checker.check if checker is not None else None)
         self._kept[key] = program
         if len(self._kept) > KEPT:

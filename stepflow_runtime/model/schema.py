@@ -13,14 +13,16 @@ import jsonschema_rs
 import msgspec
 from msgspec import UNSET
 
-from protocol.errors import ItemErrorCode
+from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from stepflow_runtime.model.json_value import count_values
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema_cost import Costs
 
 MAX_SCHEMA_STEPS: Final = 100_000_000
-"""What one check may take: a second or two. `maxSchemaSteps` in errors."""
+"""What one check may take unless something else is said: a second or two. `limits.maxSchemaSteps`."""
+
+LIMIT_NAME: Final = "maxSchemaSteps"
 
 MAX_DESCRIBED_STEPS: Final = 200_000
 """A check of more is not repeated to say what is wrong where."""
@@ -60,30 +62,45 @@ class Schema:
             raise SchemaError(f"The schema cannot be used: {_shorten(message)}") from None
         self._steps_per_value = self._costs.steps_per_value
 
-    def is_valid(self, value: Any, size: int | None = None) -> bool:
-        """Whether a JSON value fits; the fast question. What would take over `MAX_SCHEMA_STEPS` does not.
+    def is_valid(self, value: Any, size: int | None = None, max_steps: int = MAX_SCHEMA_STEPS) -> bool:
+        """Whether a JSON value fits; the fast question. What would take over `max_steps` does not.
 
         Args:
             value: What is checked.
             size: How many values there are in it, or more; by default they are counted.
+            max_steps: What the check may take.
         """
-        return self.can_check(value, size) and self._validator.is_valid(value)
+        return self.can_check(value, size, max_steps) and self._validator.is_valid(value)
 
-    def can_check(self, value: Any, size: int | None = None) -> bool:
-        """Whether a check surely ends within `MAX_SCHEMA_STEPS`."""
+    def can_check(self, value: Any, size: int | None = None, max_steps: int = MAX_SCHEMA_STEPS) -> bool:
+        """Whether a check surely ends within `max_steps`."""
         each = self._steps_per_value
         if each is not None:
-            if size is not None and each * size <= MAX_SCHEMA_STEPS:
+            if size is not None and each * size <= max_steps:
                 return True
-            if each * count_values(value) <= MAX_SCHEMA_STEPS:
+            if each * count_values(value) <= max_steps:
                 return True
         steps = self._costs.count(value)
-        return steps is not None and steps <= MAX_SCHEMA_STEPS
+        return steps is not None and steps <= max_steps
 
-    def find_misfits(self, value: Any) -> list[tuple[list[str | int], str]]:
+    def require_budget(self, what: str, value: Any, max_steps: int) -> None:
+        """Refuses a check that could take more than `max_steps`.
+
+        Args:
+            what: Is checked, for people.
+            value: It.
+            max_steps: What the check may take.
+
+        Raises:
+            RpcError: `LIMIT_EXCEEDED`.
+        """
+        if not self.can_check(value, max_steps=max_steps):
+            raise RpcError(ErrorCode.LIMIT_EXCEEDED, _explain_cost(what, max_steps), limit=LIMIT_NAME, value=max_steps)
+
+    def find_misfits(self, value: Any, max_steps: int = MAX_SCHEMA_STEPS) -> list[tuple[list[str | int], str]]:
         """Where a JSON value does not fit, as keys from its root, and why."""
-        if not self.can_check(value):
-            return [([], f"checking it could take more than {MAX_SCHEMA_STEPS} steps (maxSchemaSteps)")]
+        if not self.can_check(value, max_steps=max_steps):
+            return [([], f"checking it could take more than {max_steps} steps ({LIMIT_NAME})")]
         if not self._can_describe(value):
             return [] if self._validator.is_valid(value) else [([], "something in it does not fit")]
         return [(list(error.instance_path), _shorten(error.message)) for error in self._validator.iter_errors(value)]
@@ -108,6 +125,13 @@ def _refuse_retrieval(uri: str) -> Any:
     raise ValueError(f"{uri} is outside of the flow, and schemas are not fetched; copy it into $defs")
 
 
+def _explain_cost(what: str, max_steps: int) -> str:
+    return (
+        f"Checking {what} against the schema could take more than {max_steps} steps ({LIMIT_NAME}); make it smaller, "
+        "or have the schema send each value down one branch."
+    )
+
+
 def _shorten(message: str) -> str:
     return message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "…"
 
@@ -115,10 +139,11 @@ def _shorten(message: str) -> str:
 class InputChecker:
     """Checks items against a flow's input schema; compiled once."""
 
-    __slots__ = ("_schema",)
+    __slots__ = ("_max_steps", "_schema")
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, max_steps: int = MAX_SCHEMA_STEPS) -> None:
         self._schema = schema
+        self._max_steps = max_steps
 
     def check(self, input: bytes) -> Failure | None:
         """Why an item fails before it starts: `INVALID_INPUT`, or `None` if its input fits.
@@ -133,30 +158,31 @@ class InputChecker:
                 ItemErrorCode.INVALID_INPUT, f"The input cannot be checked against the flow's schema: {error}."
             )
         size = len(input) // 2 + 1
-        if self._schema.is_valid(value, size):
+        max_steps = self._max_steps
+        if self._schema.is_valid(value, size, max_steps):
             return None
-        if not self._schema.can_check(value, size):
-            message = (
-                f"Checking the input against the flow's schema could take more than {MAX_SCHEMA_STEPS} steps; make the "
-                "input smaller, or have the schema send each value down one branch."
-            )
-            return Failure(
-                ItemErrorCode.LIMIT_EXCEEDED, message, {"limit": "maxSchemaSteps", "value": MAX_SCHEMA_STEPS}
-            )
+        if not self._schema.can_check(value, size, max_steps):
+            message = _explain_cost("the input", max_steps)
+            return Failure(ItemErrorCode.LIMIT_EXCEEDED, message, {"limit": LIMIT_NAME, "value": max_steps})
         issues = [
-            {"path": extend("", *path), "message": message} for path, message in self._schema.find_misfits(value)[:20]
+            {"path": extend("", *path), "message": message}
+            for path, message in self._schema.find_misfits(value, max_steps)[:20]
         ]
         place = f" at {issues[0]['path']}" if issues[0]["path"] else ""
         message = f"The input does not fit the flow's input schema{place}: {issues[0]['message']}"
         return Failure(ItemErrorCode.INVALID_INPUT, message, {"issues": issues})
 
 
-def compile_input_checker(schema: Any) -> InputChecker | None:
+def compile_input_checker(schema: Any, max_steps: int = MAX_SCHEMA_STEPS) -> InputChecker | None:
     """The checker for a flow's `input_schema`; `None` if every input fits.
+
+    Args:
+        schema: The schema as JSON.
+        max_steps: What one check may take.
 
     Raises:
         SchemaError: The schema cannot be used.
     """
     if schema is UNSET or schema is None or schema is True or schema == {}:
         return None
-    return InputChecker(Schema(schema))
+    return InputChecker(Schema(schema), max_steps)

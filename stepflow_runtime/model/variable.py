@@ -16,7 +16,7 @@ from stepflow_runtime.model.canonical import canonical_json
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import extend
-from stepflow_runtime.model.schema import Schema, SchemaError
+from stepflow_runtime.model.schema import MAX_SCHEMA_STEPS, Schema, SchemaError
 
 
 class SecretVariable(Struct, frozen=True):
@@ -39,7 +39,10 @@ class SecretVariable(Struct, frozen=True):
 
 
 def resolve_variables(
-    schema: Any, given: Mapping[str, bytes], secrets: Mapping[str, bytes] | None = None
+    schema: Any,
+    given: Mapping[str, bytes],
+    secrets: Mapping[str, bytes] | None = None,
+    max_schema_steps: int = MAX_SCHEMA_STEPS,
 ) -> dict[str, bytes]:
     """The variables of a run: those given, its secrets, and the schema's defaults for the others.
 
@@ -47,10 +50,11 @@ def resolve_variables(
         schema: The flow's `variables_schema`; `UNSET` allows any variables.
         given: The variables of the submission, raw JSON each; they are passed on digit for digit.
         secrets: Tokens of the secret variables that have a value, as JSON.
+        max_schema_steps: What checking them may take.
 
     Raises:
         RpcError: `VALIDATION_FAILED`, with `data.issues`: one is missing, does not fit, or is secret and was given as a
-            literal.
+            literal. `LIMIT_EXCEEDED` if checking them could take longer.
     """
     if schema is UNSET or schema is None:
         return dict(given)
@@ -80,7 +84,9 @@ def resolve_variables(
             variables[name] = canonical_json(member["default"])
     values = {name: msgspec.json.decode(raw) for name, raw in variables.items()}
     try:
-        misfits = Schema(_without(schema, names)).find_misfits(values)
+        compiled = Schema(_without(schema, names))
+        compiled.require_budget("the variables", values, max_schema_steps)
+        misfits = compiled.find_misfits(values, max_schema_steps)
     except SchemaError as error:
         findings.error("bad_schema", "/schemas/properties/variables", str(error))
         misfits = []

@@ -187,6 +187,7 @@ class RunCreator:
                 secrets,
                 is_trusted=connection is not None and connection.role != "server",
                 make_id=self._ids.execution_id,
+                limits=self._limits,
             ),
             is_traced=self._is_traced,
             caller=None if connection is None else connection.trace,

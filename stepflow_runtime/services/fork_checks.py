@@ -20,7 +20,7 @@ from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, RunRecord, Store
-from stepflow_runtime.services.suspensions import check_data
+from stepflow_runtime.services.suspensions import SuspensionReader
 
 SHOWN: Final = 20
 """Items or steps that a refusal names, at most."""
@@ -71,7 +71,9 @@ def _refuse_steps(steps: list[str], field: str, message: str, plan: Plan, run_id
     )
 
 
-async def check_travel(store: Store, program: Program, spec: RunSpec, forked: RunForked, origin: RunRecord) -> int:
+async def check_travel(
+    store: Store, program: Program, spec: RunSpec, forked: RunForked, origin: RunRecord, reader: SuspensionReader
+) -> int:
     """Looks at every item that is to travel: whether it can come to the step. Others have their turn meanwhile.
 
     Args:
@@ -80,6 +82,7 @@ async def check_travel(store: Store, program: Program, spec: RunSpec, forked: Ru
         spec: Of the fork.
         forked: Which items travel.
         origin: The run that is forked.
+        reader: Knows what a suspension can be resumed with.
 
     Returns:
         How many of those that travel and have ended took no action.
@@ -89,7 +92,7 @@ async def check_travel(store: Store, program: Program, spec: RunSpec, forked: Ru
     """
     assert spec.fork is not None
     lineage = (Generation(spec.run_id, spec.fork, forked), *await read_lineage(store, origin.spec))
-    check = _TravelCheck(store, program.plan, spec, origin)
+    check = _TravelCheck(store, program.plan, spec, origin, reader)
     begun = {index for index, _ in forked.begun}
     idle = 0
     for first, last in forked.travelling:
@@ -104,16 +107,17 @@ class _TravelCheck:
     """Checks the items of one travel.
 
     Args:
-        store, plan, spec, origin: As for `check_travel`.
+        store, plan, spec, origin, reader: As for `check_travel`.
     """
 
-    def __init__(self, store: Store, plan: Plan, spec: RunSpec, origin: RunRecord) -> None:
+    def __init__(self, store: Store, plan: Plan, spec: RunSpec, origin: RunRecord, reader: SuspensionReader) -> None:
         assert spec.fork is not None
         self._store = store
         self._plan = plan
         self._spec = spec
         self._fork = spec.fork
         self._origin = origin
+        self._reader = reader
         self._choice = Choice(plan, spec.fork)
         self._has_idle = origin.progress.no_action > 0
 
@@ -151,7 +155,7 @@ class _TravelCheck:
         if suspended is None:
             message = f"step {step!r} of item {index} was never suspended in run {run_id}: resumeData has no use there"
             raise RpcError(ErrorCode.NOT_SUSPENDED, message, runId=run_id, itemIndex=index, available=[])
-        check_data(suspended, bytes(data), self._origin)
+        self._reader.check_data(suspended, bytes(data), self._origin)
 
     def _comes_surely(self, reused: Mapping[str, Outcome]) -> bool:
         """Whether nothing can be missing: there is all that the step may look at, and nothing has failed."""

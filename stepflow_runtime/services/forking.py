@@ -225,7 +225,7 @@ class ForkService:
         if rule:
             assert spec.fork is not None
             check_steps(spec.fork, program.plan, origin.record.spec.run_id)
-            idle = await check_travel(self._store, program, spec, forked, origin.record)
+            idle = await check_travel(self._store, program, spec, forked, origin.record, self._reader)
             forked = replace(forked, no_action=max(forked.no_action - idle, 0))
         try:
             result = await self._executor.submit(

@@ -120,7 +120,7 @@ class RunService:
             secrets,
             is_traced,
         )
-        self.suspensions = SuspensionReader(executor, store)
+        self.suspensions = SuspensionReader(executor, store, limits.max_schema_steps)
         self._limits = limits
         self._max_answer_bytes = max_frame_bytes - ANSWER_MARGIN
 

@@ -16,7 +16,7 @@ from stepflow_runtime.model.canonical import canonical_json, normalize
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.model.pointer import extend
-from stepflow_runtime.model.schema import Schema
+from stepflow_runtime.model.schema import MAX_SCHEMA_STEPS, Schema
 from stepflow_runtime.model.secret import SecretReference, Secrets, make_token, quote
 from stepflow_runtime.model.spec import IdempotencyKey, ParentLink, RunSpec
 from stepflow_runtime.model.trace import SpanContext, begin_trace, read_trace, span_of_run
@@ -34,6 +34,7 @@ class SubmitLimits(Struct, frozen=True):
         max_run_depth: How deeply runs nest; a root has depth 1.
         max_descendants: Sub-runs of one root, at all depths.
         max_job_runs: Runs of one job.
+        max_schema_steps: Of one check against a schema.
     """
 
     max_concurrency: int = 1000
@@ -41,6 +42,7 @@ class SubmitLimits(Struct, frozen=True):
     max_run_depth: int = 16
     max_descendants: int = 100_000
     max_job_runs: int = 1000
+    max_schema_steps: int = MAX_SCHEMA_STEPS
 
 
 def make_spec(
@@ -94,7 +96,7 @@ def make_spec(
         max_concurrency=params.max_concurrency or limits.max_concurrency,
         max_failures=read_failure_policy(params.failure_policy),
         overrides=params.overrides,
-        variables=_read_variables(params.variables, program, secrets),
+        variables=_read_variables(params.variables, program, secrets, limits),
         secrets=dict(secrets),
         labels=params.labels or {},
         idempotency=None if key is None else IdempotencyKey(principal, key, idempotent_content(params)),
@@ -132,7 +134,12 @@ def read_failure_policy(policy: FailurePolicy | None) -> int | None:
 
 
 def issue_tokens(
-    program: Program, source: SecretSource | None, inherited: Secrets, is_trusted: bool, make_id: Callable[[], str]
+    program: Program,
+    source: SecretSource | None,
+    inherited: Secrets,
+    is_trusted: bool,
+    make_id: Callable[[], str],
+    limits: SubmitLimits,
 ) -> Secrets:
     """Tokens for the secret variables of a flow that have a value.
 
@@ -142,6 +149,7 @@ def issue_tokens(
         inherited: The tokens of the run that submits this one: they stay valid, and give variables of the same name.
         is_trusted: Whether whoever submits may have any environment variable read that the flow names.
         make_id: Gives what nobody can guess.
+        limits: What a check may take.
 
     Raises:
         RpcError: `VALIDATION_FAILED` for a value that does not fit its schema; the value is not told.
@@ -162,7 +170,7 @@ def issue_tokens(
         value = source.find(reference)
         if value is None:
             continue
-        if Schema(variable.schema).is_valid(msgspec.json.decode(value)):
+        if Schema(variable.schema).is_valid(msgspec.json.decode(value), max_steps=limits.max_schema_steps):
             issued[make_token(variable.name, make_id())] = reference
         else:
             message = f"The value of the secret variable {variable.name!r} does not fit its schema; set another one."
@@ -171,13 +179,16 @@ def issue_tokens(
     return issued
 
 
-def _read_variables(given: Mapping[str, Raw] | None, program: Program, secrets: Secrets) -> dict[str, Raw]:
+def _read_variables(
+    given: Mapping[str, Raw] | None, program: Program, secrets: Secrets, limits: SubmitLimits
+) -> dict[str, Raw]:
     schema = program.flow.variables_schema
     tokens = {reference.name: quote(token) for token, reference in secrets.items()}
     resolved = resolve_variables(
         schema,
         {name: bytes(value) for name, value in (given or {}).items()},
         {variable.name: tokens[variable.name] for variable in find_secrets(schema) if variable.name in tokens},
+        limits.max_schema_steps,
     )
     return {name: Raw(value) for name, value in resolved.items()}
 

@@ -6,9 +6,9 @@ resuming others may resume, too: the engine lets one of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import trio
@@ -28,7 +28,7 @@ from stepflow_runtime.model.events import ItemParked, StepSummary, StepSuspended
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import NULL
 from stepflow_runtime.model.pointer import extend
-from stepflow_runtime.model.schema import parse_schema
+from stepflow_runtime.model.schema import MAX_SCHEMA_STEPS, parse_schema
 from stepflow_runtime.ports import RunRecord, Store, WatchFor
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.results import Journal
@@ -104,11 +104,38 @@ class Wanted(Struct, frozen=True):
 
 
 class SuspensionReader:
-    """Finds what is suspended in runs."""
+    """Finds what is suspended in runs, and knows what it can be resumed with.
 
-    def __init__(self, executor: Executor, store: Store) -> None:
+    Args:
+        executor: Executes the runs.
+        store: Holds them.
+        max_schema_steps: What checking an answer may take.
+    """
+
+    def __init__(self, executor: Executor, store: Store, max_schema_steps: int = MAX_SCHEMA_STEPS) -> None:
         self._executor = executor
         self._store = store
+        self._max_schema_steps = max_schema_steps
+
+    def check_data(self, event: StepSuspended, data: bytes, record: RunRecord) -> None:
+        """Refuses what a suspension cannot be resumed with.
+
+        Raises:
+            RpcError: `VALIDATION_FAILED`, with `data.issues`; `LIMIT_EXCEEDED` if checking it could take longer.
+        """
+        if bytes(event.schema) == NULL:
+            return
+        schema, value = parse_schema(bytes(event.schema)), msgspec.json.decode(data)
+        schema.require_budget("resumeData", value, self._max_schema_steps)
+        if schema.is_valid(value, max_steps=self._max_schema_steps):
+            return
+        misfits = schema.find_misfits(value, self._max_schema_steps)[:MAX_ISSUES]
+        issues = [{"path": extend("", *path), "message": message} for path, message in misfits]
+        place = issues[0]["path"] or "the root"
+        message = f"resumeData does not fit what step {event.step!r} waits for: {issues[0]['message']} at {place}"
+        raise RpcError(
+            ErrorCode.VALIDATION_FAILED, message, issues=issues, runId=record.spec.run_id, itemIndex=event.item
+        )
 
     async def describe(self, status: RunStatus) -> RunStatus:
         """The status of a run, with what waits in it to be resumed."""
@@ -233,7 +260,7 @@ class SuspensionService:
             raise _ambiguous(record, found) if found else _nothing(run.state.facts, wanted, record)
         (suspended,) = found
         data = NULL if params.resume_data is UNSET else bytes(params.resume_data)
-        check_data(suspended.event, data, record)
+        self._reader.check_data(suspended.event, data, record)
         if self._executor.waking.resume(run, suspended, data, params.request_id):
             return
         if params.request_id is None or not _is_known(run.state.facts, params.request_id):
@@ -264,28 +291,3 @@ def _ambiguous(record: RunRecord, found: Iterable[Suspended]) -> RpcError:
     several = f"{len(available)}" if len(available) < SHOWN else f"at least {SHOWN}"
     message = f"{several} suspensions of run {record.spec.run_id} are meant: say which one, by itemIndex, step or label"
     return RpcError(ErrorCode.NOT_SUSPENDED, message, runId=record.spec.run_id, available=available)
-
-
-def check_data(event: StepSuspended, data: bytes, record: RunRecord) -> None:
-    """Refuses what a suspension cannot be resumed with.
-
-    Raises:
-        RpcError: `VALIDATION_FAILED`, with `data.issues`.
-    """
-    if bytes(event.schema) == NULL:
-        return
-    value = msgspec.json.decode(data)
-    misfits = list(_issues(bytes(event.schema), value))
-    if misfits:
-        place = misfits[0]["path"] or "the root"
-        message = f"resumeData does not fit what step {event.step!r} waits for: {misfits[0]['message']} at {place}"
-        raise RpcError(
-            ErrorCode.VALIDATION_FAILED, message, issues=misfits, runId=record.spec.run_id, itemIndex=event.item
-        )
-
-
-def _issues(schema: bytes, value: Any) -> Iterator[dict[str, str]]:
-    compiled = parse_schema(schema)
-    if not compiled.is_valid(value):
-        for path, message in compiled.find_misfits(value)[:MAX_ISSUES]:
-            yield {"path": extend("", *path), "message": message}

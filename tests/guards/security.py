@@ -115,8 +115,8 @@ SECURITY: Final = (
         39,
         "a check that may not end is not begun",
         "stepflow_runtime/model/schema.py",
-        "return self.can_check(value, size) and self._validator.is_valid(value)",
-        "return self._validator.is_valid(value) if self.can_check(value, size) else True",
+        "return self.can_check(value, size, max_steps) and self._validator.is_valid(value)",
+        "return self._validator.is_valid(value) if self.can_check(value, size, max_steps) else True",
         f"{MODEL}/test_schema.py::test_a_check_that_would_not_end_is_not_begun",
     ),
     Guard(

@@ -39,6 +39,7 @@ class ScheduleService:
         connections: Tells which execution a request belongs to.
         clock, ids: The world.
         max_schedules: At once.
+        max_queued_times: Of one schedule, that wait for the run before.
 
     Attributes:
         run: Follows schedules until cancelled.
@@ -54,6 +55,7 @@ class ScheduleService:
         clock: Clock,
         ids: Ids,
         max_schedules: int,
+        max_queued_times: int,
     ) -> None:
         self._registry = registry
         self._creator = creator
@@ -61,7 +63,7 @@ class ScheduleService:
         self._clock = clock
         self._ids = ids
         self._max_schedules = max_schedules
-        self._scheduler = Scheduler(executor, store, registry, creator, clock)
+        self._scheduler = Scheduler(executor, store, registry, creator, clock, max_queued_times)
         self.run = self._scheduler.run
 
     async def create(self, params: CreateScheduleParams, connection: Connection) -> Schedule:

@@ -31,9 +31,6 @@ from stepflow_runtime.services.refusal import RETRY_MS
 MAX_SLEEP_S: Final = 30.0
 """So long at most it sleeps: a wall clock that was set, or a machine that slept, is noticed then."""
 
-MAX_QUEUED: Final = 100
-"""Times of one schedule that wait for the run before; beyond them, times are left out."""
-
 CANCELLED_BY_NEXT: Final = "scheduleOverlap"
 CANCEL_GRACE_S: Final = 5.0
 SCHEDULE_LABEL: Final = "scheduleId"
@@ -74,11 +71,13 @@ class ScheduleRecord(Struct, kw_only=True, omit_defaults=True):
         """Its next time is the first after this one."""
         self.next_ms = next_after(self.cron, self.time_zone, from_ms)
 
-    def take_due(self, now_ms: int, *, is_busy: bool) -> bool:
+    def take_due(self, now_ms: int, *, is_busy: bool, max_queued: int) -> bool:
         """Takes the times that have come; tells whether there were any.
 
         Args:
+            now_ms: The time.
             is_busy: Whether the run before has not ended.
+            max_queued: Times that may wait for it; beyond them, times are left out.
         """
         oldest_ms = now_ms - self.catch_up_ms
         taken = False
@@ -88,16 +87,16 @@ class ScheduleRecord(Struct, kw_only=True, omit_defaults=True):
                 self.skipped += 1
                 self.look_ahead(oldest_ms - 1)
                 continue
-            self._queue(self.next_ms, is_busy)
+            self._queue(self.next_ms, is_busy, max_queued)
             self.look_ahead(self.next_ms)
         return taken
 
-    def _queue(self, time_ms: int, is_busy: bool) -> None:
+    def _queue(self, time_ms: int, is_busy: bool, max_queued: int) -> None:
         match self.overlap:
             case "cancelPrevious":
                 self.skipped += len(self.queued)
                 self.queued = [time_ms]
-            case "queue" if len(self.queued) < MAX_QUEUED:
+            case "queue" if len(self.queued) < max_queued:
                 self.queued.append(time_ms)
             case "skip" if not is_busy and not self.queued:
                 self.queued.append(time_ms)
@@ -124,12 +123,22 @@ class Scheduler:
         store, registry: Hold runs and schedules.
         creator: Makes the runs.
         clock: The world.
+        max_queued: Times of one schedule that may wait for the run before.
 
     Attributes:
         live: All schedules, by id.
     """
 
-    def __init__(self, executor: Executor, store: Store, registry: Registry, creator: RunCreator, clock: Clock) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        store: Store,
+        registry: Registry,
+        creator: RunCreator,
+        clock: Clock,
+        max_queued: int,
+    ) -> None:
+        self._max_queued = max_queued
         self._executor = executor
         self._store = store
         self._registry = registry
@@ -170,7 +179,8 @@ class Scheduler:
 
     async def _advance(self, live: LiveSchedule) -> None:
         record = live.record
-        if record.take_due(self._clock.wall_ms(), is_busy=self._is_busy(record)):
+        is_busy = self._is_busy(record)
+        if record.take_due(self._clock.wall_ms(), is_busy=is_busy, max_queued=self._max_queued):
             await self._save(live)
         if record.queued and record.overlap == "cancelPrevious" and record.last_run_id is not None:
             self._executor.request_cancel(record.last_run_id, CANCELLED_BY_NEXT, None, CANCEL_GRACE_S)

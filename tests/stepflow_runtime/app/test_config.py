@@ -190,6 +190,7 @@ def test_an_unknown_field_is_a_warning_with_its_place() -> None:
         ("limits: {maxBatches: 1}", "stepflow-config.yml:1:22: 'maxBatches' is not a field of limits; did you mean"),
         ("limits: {maxBatch: 0}", "stepflow-config.yml:1:20: 'maxBatch' cannot be used"),
         ("limits: {maxBatch: many}", "'maxBatch' cannot be used"),
+        ("limits: {maxFrameBytes: 67108864}", "must be at least twice maxFrameBytes"),
         ("retry: {transportMaxRetries: -1}", "a whole number, 0 or more"),
         ("a: 1\na: 2", "stepflow-config.yml:2:1: The key 'a' occurs twice"),
         ("[1]", "A configuration is a mapping"),

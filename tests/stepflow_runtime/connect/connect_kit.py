@@ -13,6 +13,7 @@ import trio.testing
 
 from protocol.dispatch import Dispatcher
 from protocol.methods import Side
+from protocol.peer import MAX_QUEUED_BYTES
 from protocol.streams import ByteStream, memory_stream_pair
 from protocol.types import Limits
 from stepflow_runtime.connect.answers import AnswerQueue
@@ -224,12 +225,17 @@ class World:
         self.answers.report_to(self.sink)
         self.connections = Connections()
         limits = options.pop("limits", Limits())
+        max_queued_bytes = options.pop("max_queued_bytes", MAX_QUEUED_BYTES)
         self.plugin = ServerPlugin(
             "python",
             origins,
             answers=self.answers,
             connections=self.connections,
-            links=RuntimeLinks(options.pop("dispatcher", None) or Dispatcher({}, side=Side.RUNTIME), limits),
+            links=RuntimeLinks(
+                options.pop("dispatcher", None) or Dispatcher({}, side=Side.RUNTIME),
+                limits,
+                max_queued_bytes=max_queued_bytes,
+            ),
             jitter=lambda: 1.0,
             backoff=options.pop("backoff", Backoff(first_s=0.001, max_s=0.001)),
             **options,

@@ -104,7 +104,7 @@ def hello(token: str | None, **params: Any) -> bytes:
 
 @asynccontextmanager
 async def open_door(
-    tokens: Path | None = None, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1:0"
+    tokens: Path | None = None, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1:0", **options: Any
 ) -> AsyncGenerator[tuple[World, str]]:
     """A world that accepts servers under the name `workers`, and the address of its door."""
 
@@ -112,7 +112,7 @@ async def open_door(
         introduction = Introduction({"workers": world.plugin}, runtime_version="9", limits=Limits())
         links = RuntimeLinks(Dispatcher({"connect": introduction.connect}, side=Side.RUNTIME), Limits())
         token_file = None if tokens is None else TokenFile(tokens)
-        listener = Listener(address, links, tokens=token_file, tls=tls)
+        listener = Listener(address, links, tokens=token_file, tls=tls, **options)
         yield world, await nursery.start(listener.run)
         nursery.cancel_scope.cancel()
 

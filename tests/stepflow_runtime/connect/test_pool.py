@@ -6,7 +6,8 @@ from typing import Any
 import trio
 import trio.testing
 
-from protocol.types import Limits
+from protocol.methods import CANCEL_REQUEST
+from protocol.types import CancelRequestParams, Limits
 from stepflow_runtime.model.outcome import Failure, NoAction
 from stepflow_runtime.model.secret import SecretReference
 from stepflow_runtime.ports import Execution
@@ -437,6 +438,21 @@ async def test_executions_that_wait_too_long_for_a_server_fail(autojump_clock: t
         await world.sink.wait_for(late)
         assert 7.5 < trio.current_time() < 8.5
         assert gone not in world.sink.answers
+
+
+# --- a full queue ----------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_new_goes_to_a_server_that_has_much_unsent_until_it_has_read_on() -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin, max_queued_bytes=4000) as world:
+        (server,) = world.plugin._pool._servers
+        server.link.notify(CANCEL_REQUEST, CancelRequestParams("x" * 2000))
+        one = execution()
+        world.call(one)
+        assert server.load == 0, "it is not even queued there"
+        await origin.servers[0].answer_all(1)
+        await world.sink.wait_for(one)
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------

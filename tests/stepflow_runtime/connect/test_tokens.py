@@ -187,9 +187,8 @@ async def test_who_says_nothing_is_shut_out_in_time(tmp_path: Path, monkeypatch:
         assert await peer.is_shut_out()
 
 
-async def test_no_more_than_so_many_wait_at_the_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listener, "MAX_AT_DOOR", 2)
-    async with open_door(write_tokens(tmp_path)) as (_, address):
+async def test_no_more_than_so_many_wait_at_the_door(tmp_path: Path) -> None:
+    async with open_door(write_tokens(tmp_path), max_connecting=2) as (_, address):
         async with knock(address) as one, knock(address):
             await trio.testing.wait_all_tasks_blocked()
             async with knock(address) as third:

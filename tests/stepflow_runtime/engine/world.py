@@ -471,7 +471,15 @@ class World:
             max_frame_bytes - ANSWER_MARGIN,
         )
         self.schedules = ScheduleService(
-            self.executor, ported, registry, self.runs.creator, self.connections, self.clock, ids, max_schedules=5
+            self.executor,
+            ported,
+            registry,
+            self.runs.creator,
+            self.connections,
+            self.clock,
+            ids,
+            max_schedules=5,
+            max_queued_times=5,
         )
         self.jobs = JobService(
             self.executor,

@@ -159,6 +159,14 @@ async def test_times_queue_up_behind_a_run_that_has_not_ended(autojump_clock: ob
         assert (await listed(world)).queued is None
 
 
+async def test_times_beyond_those_that_may_queue_up_are_left_out(autojump_clock: object) -> None:
+    async with open_at_hour(hold) as world:
+        await create(world, overlap="queue", catch_up_ms=0)
+        await trio.sleep(9.5 * HOUR_S)
+        schedule = await listed(world)
+        assert (schedule.queued, schedule.skipped) == (5, 4)
+
+
 async def test_the_next_run_cancels_the_one_before(autojump_clock: object) -> None:
     async with open_at_hour(hold) as world:
         await create(world, overlap="cancelPrevious")
