@@ -134,9 +134,11 @@ async def test_what_checking_against_a_schema_may_take_is_configured_and_named_w
     settings = parse_config(text, "c.yml", Path("/tmp"), {})
     with trio.fail_after(20):
         async with open_runtime(settings) as runtime, runtime.connect_local() as client:
-            (failed,) = (await submit(client, LONG)).results or ()
-            assert failed.result.error is not None
-            assert (failed.result.error.code, failed.result.error.data) == ("LIMIT_EXCEEDED", NAMED)
+            results = (await submit(client, LONG)).results
+            assert results is not None
+            error = results[0].result.error
+            assert error is not None
+            assert (error.code, error.data) == ("LIMIT_EXCEEDED", NAMED)
             with pytest.raises(RpcError) as refused:
                 await submit(client, [1], LONG)
             assert refused.value.data == {"type": "limitExceeded", **NAMED}

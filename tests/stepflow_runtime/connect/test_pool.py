@@ -5,6 +5,7 @@ from typing import Any
 
 import trio
 import trio.testing
+from msgspec import Raw
 
 from protocol.methods import CANCEL_REQUEST
 from protocol.types import CancelRequestParams, Limits
@@ -447,7 +448,7 @@ async def test_nothing_new_goes_to_a_server_that_has_much_unsent_until_it_has_re
     origin = MemoryOrigin()
     async with open_world(origin, max_queued_bytes=4000) as world:
         (server,) = world.plugin._pool._servers
-        server.link.notify(CANCEL_REQUEST, CancelRequestParams("x" * 2000))
+        server.link.notify(CANCEL_REQUEST, CancelRequestParams(Raw(b'"%b"' % (b"x" * 2000))))
         one = execution()
         world.call(one)
         assert server.load == 0, "it is not even queued there"
