@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Final
 
 import trio
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from component_sdk.backends import Backends
 from component_sdk.component import Component
@@ -119,10 +119,7 @@ class Session:
             message = f"The runtime speaks version {version} of the protocol, and this server {PROTOCOL_VERSION}."
             raise RpcError(ErrorCode.VERSION_MISMATCH, message)
         if self._token is not None:
-            offered = "" if params.token is UNSET else params.token
-            if not hmac.compare_digest(offered.encode(), self._token.encode()):
-                message = "This server asks for a token, and this is not it; see `tokenFile` of its plugin."
-                raise RpcError(ErrorCode.NOT_AUTHENTICATED, message)
+            check_token(params.token, self._token)
         self.link.peer_limits = params.limits
         self.link.peer_capabilities = frozenset(params.capabilities)
         self._is_initialized = True
@@ -156,6 +153,17 @@ class Session:
 
     def _cancel(self, id: RequestId) -> None:
         self._workers.cancel(id)
+
+
+def check_token(offered: str | UnsetType, token: str) -> None:
+    """Refuses a runtime with another token, after the same time whatever it is.
+
+    Raises:
+        RpcError: `NOT_AUTHENTICATED`.
+    """
+    if not hmac.compare_digest(b"" if offered is UNSET else offered.encode(), token.encode()):
+        message = "This server asks for a token, and this is not it; see `tokenFile` of its plugin."
+        raise RpcError(ErrorCode.NOT_AUTHENTICATED, message)
 
 
 async def _initialize(params: InitializeParams, session: Session) -> InitializeResult:

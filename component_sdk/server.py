@@ -8,7 +8,7 @@
     server.run()
 
 On stdio the runtime has spawned it; `--tcp HOST:PORT` listens for runtimes; `--connect HOST:PORT` dials one, and again
-when the connection is lost. What is said over a connection is the business of `serve`.
+when the connection is lost. What is said over a connection is the business of `serve`; who may dial in, of `listening`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 import trio
 
-from component_sdk.address import check_protection, dial, read_token, split_address
+from component_sdk.address import dial, read_token
 from component_sdk.component import Component, make_component
 from component_sdk.errors import CannotConnectError, RegistrationError, SdkError
 from component_sdk.failure import iterate_leaves
@@ -47,7 +47,6 @@ STOP_S: Final = 1.0
 """How long a thread that computes may keep the process from ending; a thread cannot be stopped."""
 GC_THRESHOLD: Final = 50_000
 """Objects made between two collections: those of the calls in flight are not garbage, and are looked at less often."""
-HANDSHAKE_S: Final = 5.0
 FIRST_REDIAL_S: Final = 0.1
 LAST_REDIAL_S: Final = 5.0
 
@@ -184,24 +183,18 @@ class ComponentServer:
                 nursery.cancel_scope.cancel()
 
     async def _listen(self, options: argparse.Namespace, backends: Backends) -> None:
-        host, port = split_address(options.tcp)
-        token = read_token(options.token_file)
-        check_protection(options.tcp, host, token=token, certificate=options.tls_cert)
-        open_stream = _make_opener(options)
+        from component_sdk.listening import Listener
+        from protocol.tls import TlsFiles
 
-        async def accept(tcp: trio.SocketStream) -> None:
-            try:
-                stream = await open_stream(tcp)
-            except OSError as error:
-                print(f"A connection was refused: {error}.", file=sys.stderr, flush=True)
-                await trio.aclose_forcefully(tcp)
-            else:
-                await self._make_session(stream, backends, "the runtime", True, token).run()
+        token, cert = read_token(options.token_file), options.tls_cert
+        tls = None if cert is None else TlsFiles(ca=options.tls_ca, cert=cert, key=options.tls_key)
 
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        bound = listeners[0].socket.getsockname()
-        print(f"listening on {bound[0]}:{bound[1]}", file=sys.stderr, flush=True)
-        await trio.serve_listeners(accept, listeners)
+        async def serve(stream: ByteStream) -> None:
+            await self._make_session(stream, backends, "the runtime", True, token).run()
+
+        async with trio.open_nursery() as nursery:
+            address = await nursery.start(Listener(options.tcp, serve, token=token, tls=tls).run)
+            print(f"listening on {address}", file=sys.stderr, flush=True)
 
     async def _dial(self, options: argparse.Namespace, backends: Backends) -> None:
         """Dial the runtime, and again, ever less often, when it is away."""
@@ -225,31 +218,6 @@ class ComponentServer:
                 delay_s = FIRST_REDIAL_S
             await trio.sleep(delay_s)
             delay_s = min(delay_s * 2, LAST_REDIAL_S)
-
-
-def _make_opener(options: argparse.Namespace) -> Callable[[trio.SocketStream], Awaitable[ByteStream]]:
-    """How an accepted connection becomes a stream: over TLS if there is a certificate."""
-    if options.tls_cert is None:
-        from protocol.streams import adopt_socket_stream
-
-        async def adopt(tcp: trio.SocketStream) -> ByteStream:
-            return adopt_socket_stream(tcp)
-
-        return adopt
-
-    from protocol.tls import TlsFiles, TlsStream, make_server_context
-
-    context = make_server_context(TlsFiles(ca=options.tls_ca, cert=options.tls_cert, key=options.tls_key))
-
-    async def shake_hands(tcp: trio.SocketStream) -> ByteStream:
-        stream = TlsStream(tcp, context)
-        with trio.move_on_after(HANDSHAKE_S) as waiting:
-            await stream.shake_hands()
-        if waiting.cancelled_caught:
-            raise TimeoutError(f"no TLS connection came about within {HANDSHAKE_S:g} s")
-        return stream
-
-    return shake_hands
 
 
 class _Stop:

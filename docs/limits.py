@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from component_sdk import failure
 from docs.configuration import read_args
-from protocol import observing
+from protocol import first_line, observing
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
-from stepflow_runtime.connect import door, http_sender, introduction, stdio, tokens
+from stepflow_runtime.connect import http_sender, introduction, stdio, tokens
 from stepflow_runtime.model import canonical, expression_syntax, loader, patch, schema, schema_cost, signature
 from stepflow_runtime.web import sessions, signing
 from stepflow_runtime.web.console import bodies
@@ -44,8 +44,8 @@ FIXED: Final = (
     Fixed(patch, "MAX_COPIED", "Values that the copies of one JSON Patch hold; the overrides are refused."),
     Fixed(schema, "MAX_BACKTRACKS", "Steps back of one pattern with look-around on one text; it does not match then."),
     Fixed(schema_cost, "MAX_PAIRS", "Places of a schema times parts of a value that are counted; as `maxSchemaSteps`."),
-    Fixed(door, "HELLO_BYTES", "Of the first line where a token is asked for; the connection ends with `-32002`."),
-    Fixed(door, "HELLO_TIMEOUT_S", "Seconds until that line is there, after as many for TLS; the same."),
+    Fixed(first_line, "MAX_BYTES", "Of the first line where a token is asked for; the connection ends with `-32002`."),
+    Fixed(first_line, "TIMEOUT_S", "Seconds until that line is there, after as many for TLS; the same."),
     Fixed(tokens, "MIN_TOKEN_CHARACTERS", "Of a token, at least; the token file is refused."),
     Fixed(introduction, "MAX_NAME_CHARACTERS", "Of the name of a peer; `-32602`."),
     Fixed(http_sender, "MAX_URL", "Characters of the URL of a webhook; `-32602`."),

@@ -687,6 +687,12 @@ hostile-flows [FAULTS 39] Nested or backtracking schemas, patches that double th
 guarded-servers [PROTOCOL §1] Component servers are dialled, and dial in, over TLS and with tokens.
     system/test_guarded_servers.py::test_a_server_that_listens_asks_for_a_certificate_and_a_token
     system/test_guarded_servers.py::test_a_server_dials_in_over_tls_with_the_token_for_its_name
+listening-server [PROTOCOL §1; FAULTS 35] A component server that listens lets in who shows its token in the first line, within 5 s and 4 KiB; all else reaches nothing.
+    component_sdk/test_listening.py::test_who_shows_the_token_is_served
+    component_sdk/test_listening.py::test_before_the_token_nothing_is_answered_and_little_is_read
+    component_sdk/test_listening.py::test_who_says_nothing_is_shut_out_in_time
+    component_sdk/test_listening.py::test_no_more_than_so_many_wait_to_be_let_in
+    component_sdk/test_listening.py::test_a_defect_that_a_connection_meets_ends_it_alone
 security-page [DESIGN] The examples of the page on security can be used, and its promises are those of this table.
     stepflow_runtime/app/test_access.py::test_the_examples_of_the_page_on_security_can_be_used
     stepflow_runtime/app/test_access.py::test_the_page_on_security_names_promises_that_there_are

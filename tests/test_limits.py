@@ -73,7 +73,7 @@ REFUSE_NOTHING: Final = {
     },
     "the default of one that is configured": {
         "stepflow_runtime.model.schema:MAX_SCHEMA_STEPS",
-        "stepflow_runtime.connect.listener:MAX_CONNECTING",
+        "protocol.first_line:MAX_CONNECTING",
         "protocol.peer:MAX_QUEUED_BYTES",
     },
 }

@@ -20,20 +20,19 @@ from typing import Final
 
 import trio
 
+from protocol import first_line
 from protocol.log import Logger
 from protocol.streams import ByteStream, adopt_socket_stream
 from protocol.tls import TlsStream
 from stepflow_runtime.connect.addresses import check_protection, parse_address
 from stepflow_runtime.connect.connection import Connection
-from stepflow_runtime.connect.door import HELLO_TIMEOUT_S, admit
+from stepflow_runtime.connect.door import admit
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.tokens import TokenFile
 
 log = Logger(__name__)
 
 BACKLOG: Final = 128
-
-MAX_CONNECTING: Final = 256
 
 TOKEN_CHECK_S: Final = 2.0
 """How often it is looked whether tokens were taken back."""
@@ -61,7 +60,7 @@ class Listener:
         *,
         tokens: TokenFile | None = None,
         tls: ssl.SSLContext | None = None,
-        max_connecting: int = MAX_CONNECTING,
+        max_connecting: int = first_line.MAX_CONNECTING,
     ) -> None:
         check_protection(address, has_tokens=tokens is not None, has_tls=tls is not None)
         self._address = parse_address(address)
@@ -145,7 +144,7 @@ class Listener:
         else:
             opened = TlsStream(stream, self._tls)
             try:
-                with trio.fail_after(HELLO_TIMEOUT_S):
+                with trio.fail_after(first_line.TIMEOUT_S):
                     await opened.shake_hands()
             except (OSError, trio.TooSlowError) as error:
                 log.info("connection refused", peer=connection.name, reason=str(error) or "TLS took too long")

@@ -23,7 +23,7 @@ from typing import Final, Literal
 from blake3 import blake3
 from msgspec import Struct
 
-from protocol.errors import ErrorCode, RpcError
+from protocol.first_line import refuse
 from protocol.log import Logger
 from protocol.types import ConnectParams
 
@@ -105,11 +105,6 @@ class TokenFile:
         except ValueError as error:
             self._version, self._grants = None, ()
             log.error("token file cannot be used, nobody is let in", reason=str(error))
-
-
-def refuse(message: str) -> RpcError:
-    """`-32002`: the peer is not let in, or not to this."""
-    return RpcError(ErrorCode.NOT_AUTHENTICATED, message)
 
 
 def read_token(path: Path) -> str:

@@ -12,6 +12,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from protocol import first_line
 from protocol.streams import memory_stream_pair
 from protocol.types import ConnectParams
 from stepflow_runtime.connect import door, listener
@@ -180,8 +181,8 @@ async def test_bytes_that_are_no_message_end_the_connection(tmp_path: Path, firs
 
 
 async def test_who_says_nothing_is_shut_out_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert door.HELLO_TIMEOUT_S == 5
-    monkeypatch.setattr(door, "HELLO_TIMEOUT_S", 0.01)
+    assert first_line.TIMEOUT_S == 5
+    monkeypatch.setattr(first_line, "TIMEOUT_S", 0.01)
     async with open_door(write_tokens(tmp_path)) as (_, address), knock(address) as peer:
         await peer.send(hello(CLIENT)[:-1])
         assert await peer.is_shut_out()
