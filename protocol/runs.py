@@ -344,6 +344,8 @@ class SleepResult(CamelWire, omit_defaults=False):
 
 
 class EventsParams(CamelWire):
+    """`tail` begins with about so many events before the end, instead of at the first; not with sub-runs."""
+
     run_id: str
     cursor: str | None = None
     types: list[str] | None = None
@@ -351,6 +353,7 @@ class EventsParams(CamelWire):
     timeout_ms: Milliseconds | None = None
     include_sub_runs: bool | None = None
     observability: Observability | None = None
+    tail: Count | None = None
 
 
 class RunEvent(CamelWire, gc=False):

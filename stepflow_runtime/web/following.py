@@ -65,7 +65,7 @@ class Following:
     # --- events ------------------------------------------------------------------------------------------------------
 
     async def events(self, request: Request) -> Response:
-        """`GET /runs/{run_id}/events?types=&includeSubRuns`: what happens in a run; its end is an event `end`."""
+        """`GET /runs/{run_id}/events?types=&includeSubRuns&after=`: what happens in a run; at its end comes `end`."""
         role: Role = request.scope["role"]
         types = [name for name in request.query_params.get("types", "").split(",") if name]
         params = EventsParams(
@@ -73,7 +73,7 @@ class Following:
             types=types or None,
             include_sub_runs=read_flag(request, "includeSubRuns") or None,
         )
-        last_id = _read_last_id(request)
+        last_id = _read_last_id(request) or request.query_params.get("after") or None
         params.cursor, skip = _split_id(last_id)
         page: RawEvents = await self._gateway.call(LIST_EVENTS, params, role)
         if last_id is not None and page.done and len(page.events) <= skip:

@@ -133,6 +133,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
         parameters=(
             Parameter("types", "Only these types, separated by commas."),
             _flag("includeSubRuns", "Also what happens in the runs beneath it."),
+            Parameter("after", "The `id` of an event: what follows it is told. `Last-Event-ID` goes before."),
             _LAST_EVENT,
         ),
         answers={

@@ -157,5 +157,8 @@ def test_a_checkpoint_of_somebody_who_executes_nothing(run: OpenRun) -> None:
 def test_events_of_sub_runs_with_a_cursor_of_one_run(run: OpenRun) -> None:
     cursor = run.call("runs/events")["nextCursor"]
     run.refuse("runs/events", -32602, "invalidParams", cursor=cursor, includeSubRuns=True)
+    run.refuse("runs/events", -32602, "invalidParams", cursor=cursor, tail=5)
+    run.refuse("runs/events", -32602, "invalidParams", tail=5, includeSubRuns=True)
+    run.refuse("runs/events", -32602, "invalidParams", tail=-1)
     cursor = run.call("runs/events", includeSubRuns=True)["nextCursor"]
     run.refuse("runs/events", -32602, "invalidParams", cursor=cursor)

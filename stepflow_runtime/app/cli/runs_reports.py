@@ -48,14 +48,22 @@ _READ_CHUNKS: Final = msgspec.structs.replace(READ_STREAM, result=_Chunks)
 @click.option("--type", "types", multiple=True, metavar="TYPE", help="Only these, such as item.completed.")
 @click.option("--sub-runs", is_flag=True, help="Also those of all runs beneath it.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many, the oldest first.")
+@click.option("--tail", type=click.IntRange(0), metavar="N", help="Begin about so many before the end.")
 @url_option
 @output_option()
 @common_options()
 def events_command(
-    run_id: str, follow: bool, types: tuple[str, ...], sub_runs: bool, limit: int | None, url: str, output: Format
+    run_id: str,
+    follow: bool,
+    types: tuple[str, ...],
+    sub_runs: bool,
+    limit: int | None,
+    tail: int | None,
+    url: str,
+    output: Format,
 ) -> None:
     """Show what happened in a run, in order."""
-    params = EventsParams(run_id, types=list(types) or None, limit=_PAGE, include_sub_runs=sub_runs or None)
+    params = EventsParams(run_id, types=list(types) or None, limit=_PAGE, include_sub_runs=sub_runs or None, tail=tail)
     if follow:
         run_async(_follow_events, url, params)
         return
@@ -71,7 +79,7 @@ async def _list_events(url: str, params: EventsParams, limit: int | None) -> lis
             events += page.events
             if page.done or page.next_cursor == params.cursor:
                 break
-            params.cursor = page.next_cursor
+            params.cursor, params.tail = page.next_cursor, None
     return events[:limit]
 
 
@@ -82,7 +90,7 @@ async def _follow_events(url: str, params: EventsParams) -> None:
         while not done:
             page = await _read_events(link, params)
             print_lines(map(msgspec.json.encode, page.events))
-            params.cursor, done = page.next_cursor, page.done
+            params.cursor, params.tail, done = page.next_cursor, None, page.done
 
 
 async def _read_events(link: Link, params: EventsParams) -> EventsResult:

@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 
 import trio
 
+from protocol.errors import ErrorCode, RpcError
 from protocol.handling import parked
 from protocol.runs import EventsParams, EventsResult
 from stepflow_runtime.connect.connection import Connection
@@ -39,21 +40,27 @@ class EventService:
         """`runs/events`: those after `cursor`; waits for the first one up to `timeoutMs`, woken by its commit.
 
         Raises:
-            RpcError: `RUN_NOT_FOUND`; `INVALID_PARAMS` for an unknown type or a cursor that is none.
+            RpcError: `RUN_NOT_FOUND`; `INVALID_PARAMS` for an unknown type, a cursor that is none, or a `tail` together
+                with a cursor or sub-runs.
         """
         run_id = RunId(params.run_id)
         types = EVENT_TYPES if params.types is None else read_types(params.types, "types")
         page = EventPage(types, params.limit or DEFAULT_LIMIT)
         record = self._visibility.require(connection, await self._lookup.find(run_id), run_id, params.observability)
         deadline = trio.current_time() + (params.timeout_ms or 0) / 1000
+        if params.tail is not None and (params.cursor is not None or params.include_sub_runs):
+            message = "`tail` says where to begin; leave `cursor` and `includeSubRuns` out, or leave it out."
+            raise RpcError(ErrorCode.INVALID_PARAMS, message)
         if params.include_sub_runs:
             return await TreeEvents(self._store, record).read(page, params.cursor, deadline)
-        return await self._read(run_id, record.progress, page, params.cursor, deadline)
+        seq, skip = decode_index_cursor(params.cursor, 2)
+        if params.tail is not None:
+            seq = record.progress.seq - params.tail + 1
+        return await self._read(run_id, record.progress, page, seq, skip, deadline)
 
     async def _read(
-        self, run_id: RunId, progress: RunProgress, page: EventPage, cursor: str | None, deadline: float
+        self, run_id: RunId, progress: RunProgress, page: EventPage, seq: int, skip: int, deadline: float
     ) -> EventsResult:
-        seq, skip = decode_index_cursor(cursor, 2)
         while True:
             # Only the waiting is cut short: what was read and where that ended belong together.
             seq, skip = await self._fill(run_id, page, max(seq, 1), skip)

@@ -28,7 +28,7 @@ from stepflow_runtime.web.artifacts import link_to
 from stepflow_runtime.web.console.forms import make_fields
 from stepflow_runtime.web.console.graph_layout import draw
 from stepflow_runtime.web.console.rendering import Renderer
-from stepflow_runtime.web.console.timeline import lay_out
+from stepflow_runtime.web.console.timeline import find_times, lay_out
 from stepflow_runtime.web.console.tree import grow
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.query import read_int
@@ -150,9 +150,18 @@ class RunPages:
         return {"lines": list(grow(list(runs.values()))), "is_part": found.next_cursor is not None}
 
     async def _find_events(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
-        params = EventsParams(run.run_id, cursor=request.query_params.get("cursor") or None, limit=EVENTS)
+        """A page of events: the last ones of a run that goes on, else the first ones, or those that were asked for."""
+        cursor = request.query_params.get("cursor")
+        is_live = cursor is None and run.completed_at is None
+        params = EventsParams(run.run_id, cursor or None, limit=EVENTS, tail=EVENTS if is_live else None)
         found: RawEvents = await self._gateway.call(LIST_EVENTS, params, role)
-        return {"events": found.events, "next": None if found.done else found.next_cursor, "done": found.done}
+        has_more = not is_live and not found.done
+        return {
+            "events": found.events,
+            "next": found.next_cursor if has_more else None,
+            "after": f"{found.next_cursor}.0" if is_live and not found.done else None,
+            "is_whole": bool(found.events) and found.events[0].seq == 1,
+        }
 
     async def _find_streams(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
         found: ListStreamsResult = await self._gateway.call(LIST_STREAMS, RunParams(run.run_id), role)
@@ -176,6 +185,7 @@ class RunPages:
             "graph": graph,
             "drawing": draw(graph),
             "steps": by_step,
+            "times": find_times(found),
             "executed": found,
             "timeline": lay_out(found, self._renderer.now_ms()),
             "is_part": index is None and run.items.total > SAMPLE,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 from msgspec import Struct
@@ -31,6 +33,15 @@ class Timeline(Struct):
 
     bars: list[Bar]
     lasted: str
+
+
+def find_times(steps: Sequence[StepInfo]) -> dict[str, str]:
+    """How long each step took, by its id: the median of those that have ended."""
+    lasted: defaultdict[str, list[int]] = defaultdict(list)
+    for step in steps:
+        if step.started_at is not None and step.completed_at is not None:
+            lasted[step.step_id].append(parse_ms(step.completed_at) - parse_ms(step.started_at))
+    return {step_id: show_duration(round(median(times))) for step_id, times in lasted.items()}
 
 
 def lay_out(steps: Sequence[StepInfo], now_ms: int) -> Timeline:

@@ -272,6 +272,19 @@ async def test_pages_of_events_join(limit: int, autojump_clock: object) -> None:
         assert chosen == [event for event in events if event.type == "item.completed"]
 
 
+async def test_the_last_events_are_told_without_those_before_them(autojump_clock: object) -> None:
+    async with memory_world() as world:
+        run_id = (await world.submit(CHAIN, range(20), wait=True)).run_id
+        events = await read_events(world, run_id, limit=1000)
+        page = await world.events.events(EventsParams(run_id, tail=5, limit=1000), world.client)
+        assert page.done
+        assert page.events == [event for event in events if event.seq > events[-1].seq - 5]
+        everything = await world.events.events(EventsParams(run_id, tail=10_000, limit=1000), world.client)
+        assert everything.events == events
+        after = await world.events.events(EventsParams(run_id, cursor=page.next_cursor), world.client)
+        assert (after.events, after.done) == ([], True)
+
+
 async def test_an_unknown_type_of_event_is_refused_with_those_that_there_are(autojump_clock: object) -> None:
     async with memory_world() as world:
         run_id = (await world.submit(ONE, [1], wait=True)).run_id

@@ -183,6 +183,7 @@ def test_a_run_shows_its_counts_its_graph_and_its_items(page: Any, orders: str) 
     page.goto(f"/runs/{orders}")
     page.locator("svg.graph .b-failed").wait_for()
     assert page.locator("svg.graph .box").count() == 4
+    assert page.locator("svg.graph .time").count() == 3
     assert page.locator(".c-total dd").inner_text() == "240"
     page.locator("#grid").focus()
     page.keyboard.press("End")
@@ -270,6 +271,50 @@ def test_events_come_as_they_happen(page: Any, runtime: Runtime) -> None:
     page.get_by_text("run.completed").wait_for()
     assert page.get_by_text("run.created").count() == 1
     shoot(page, "events")
+
+
+def test_a_large_run_shows_its_last_events_and_goes_on_from_there(page: Any, runtime: Runtime) -> None:
+    run_id = runtime.submit({**QUICK, "name": "Many events"}, list(range(2000)), sealed=False)
+    while runtime.ask("runs/get", runId=run_id)["items"]["success"] < 2000:
+        runtime.ask("runs/events", runId=run_id, timeoutMs=100, tail=0)
+    page.goto(f"/runs/{run_id}?view=events")
+    page.get_by_text("These are the last events").wait_for()
+    assert page.get_by_text("run.created").count() == 0
+    runtime.ask("runs/append", runId=run_id, atIndex=2000, inputs=[1], sealed=True)
+    page.get_by_text("run.completed").wait_for()
+    assert page.locator("#event-list li").count() <= 500
+    page.get_by_role("link", name="from the beginning").click()
+    page.get_by_text("run.created").wait_for()
+    page.get_by_role("link", name="Later").click()
+    page.wait_for_function("() => document.querySelector('#event-list').innerText.indexOf('run.created') < 0")
+    assert page.locator("#event-list li").count() == 100
+
+
+def test_a_page_that_stays_open_beside_a_run_that_goes_on_does_not_grow(page: Any, runtime: Runtime) -> None:
+    flow = {
+        "name": "Watched",
+        "steps": [{"id": "hold", "component": "/shop/hold", "input": None}],
+        "output": {"$step": "hold"},
+    }
+    run_id = runtime.submit(flow, list(range(MANY)), maxConcurrency=20)
+    page.goto(f"/runs/{run_id}")
+    wait_until_filled(page)
+    count, told = page.locator(".c-success dd"), set[str]()
+    heaps: list[int] = []
+    nodes: list[int] = []
+    cdp = page.context.new_cdp_session(page)
+    cdp.send("Performance.enable")
+    while len(told) < 8:
+        told.add(count.inner_text())
+        page.wait_for_function("before => document.querySelector('.c-success dd').innerText !== before", arg=max(told))
+        cdp.send("HeapProfiler.collectGarbage")
+        values = {each["name"]: each["value"] for each in cdp.send("Performance.getMetrics")["metrics"]}
+        heaps.append(values["JSHeapUsedSize"])
+        nodes.append(values["Nodes"])
+    runtime.ask("runs/cancel", runId=run_id, graceMs=0)
+    settled = len(heaps) // 2
+    assert max(heaps[settled:]) < 1.1 * max(heaps[:settled]) + 100_000, heaps
+    assert max(nodes[settled:]) < 1.1 * max(nodes[:settled]) + 50, nodes
 
 
 def test_artifacts_sub_runs_and_servers_are_shown(page: Any, runtime: Runtime) -> None:

@@ -38,11 +38,8 @@ export function followStream(list, said) {
 }
 
 export function followEvents(list) {
-  const known = list.childElementCount;
-  let seen = 0;
   const source = new EventSource(list.dataset.events);
   const take = (message) => {
-    if (seen++ < known) return; // the page has it
     const event = JSON.parse(message.data);
     const line = document.createElement("li");
     const time = make("time", event.at.slice(11, 23));

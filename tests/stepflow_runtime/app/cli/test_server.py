@@ -211,6 +211,9 @@ def test_each_event_is_told_once(address: str, stepflow: Stepflow) -> None:
         stepflow("runs", "events", run_id, "--type", "run.completed").out.splitlines()[1].split()[2] == "run.completed"
     )
     assert stepflow("runs", "events", run_id, "--type", "nonsense").code == 2
+    last = stepflow("runs", "events", run_id, "--tail", "1", "-o", "jsonl").lines
+    assert [event["type"] for event in last] == ["run.completed"]
+    assert stepflow("runs", "events", run_id, "--tail", "1", "--follow").lines == last
 
 
 def test_a_watched_run_tells_how_it_ended(address: str, stepflow: Stepflow) -> None:
