@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from protocol.types import CamelWire, Count, Milliseconds, Observability, Positive, Timestamp, Wire
+from protocol.types import CamelWire, Count, Milliseconds, Observability, Positive, Resume, Timestamp, Wire
 from protocol.vocabulary import Vocabulary, translate
 
 
@@ -254,11 +254,14 @@ class ListItemsResult(CamelWire):
 
 
 class ListStepsParams(CamelWire):
+    """With `include_inputs`, what was executed with what: `input` and `resumes` of each step."""
+
     run_id: str
     item_index: Count | None = None
     cursor: str | None = None
     limit: PageLimit | None = None
     observability: Observability | None = None
+    include_inputs: bool | None = None
 
 
 class StepInfo(CamelWire):
@@ -271,6 +274,8 @@ class StepInfo(CamelWire):
     completed_at: Timestamp | None = None
     result: ItemResult | None = None
     suspension: SuspensionInfo | None = None
+    input: Any = UNSET
+    resumes: list[Resume] | None = None
 
 
 class ListStepsResult(CamelWire):

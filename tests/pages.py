@@ -133,7 +133,8 @@ def _type(script: str, folder: Path) -> str:
     """Runs the script; its output goes to a file, as a server that it leaves behind would keep a pipe open."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("STEPFLOW_")}
     environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environ["PATH"]))
-    environ["STEPFLOW_LISTEN_HTTP"] = "127.0.0.1:0"
+    if "stepflow dev" in script:
+        environ["STEPFLOW_LISTEN_HTTP"] = "127.0.0.1:0"
     environ["STEPFLOW_URL"] = environ["STEPFLOW_LISTEN_RPC"] = f"unix:{folder}/rpc"
     with (folder / PRINTED).open("w") as stdout, (folder / COMPLAINTS).open("w") as stderr:
         shell = subprocess.Popen(

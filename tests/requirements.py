@@ -1115,6 +1115,15 @@ new-project [DESIGN] `stepflow new` makes a component server with a flow, tests 
     stepflow_runtime/app/cli/test_new.py::test_what_it_makes_passes_what_its_readme_says
     stepflow_runtime/app/cli/test_new.py::test_what_it_makes_is_in_good_form
     stepflow_runtime/app/cli/test_new.py::test_a_folder_that_holds_something_is_left_alone
+record-replay [DESIGN] A run that was recorded is replayed without a runtime, against changed components and a changed flow; what differs is shown per item and step.
+    stepflow_runtime/app/cli/test_record.py::test_a_recording_holds_what_was_asked_and_answered_and_nothing_that_changes
+    stepflow_runtime/app/cli/test_record.py::test_what_has_not_changed_does_the_same
+    stepflow_runtime/app/cli/test_record.py::test_what_has_changed_is_shown_per_item_and_step
+    stepflow_runtime/app/cli/test_record.py::test_a_changed_flow_shows_what_becomes_of_each_item
+record-stale [DESIGN] What a recording says nothing about is named, and what to do.
+    stepflow_runtime/app/cli/test_record.py::test_what_a_recording_says_nothing_about_is_named
+    stepflow_runtime/app/cli/test_record.py::test_a_step_that_calls_something_else_is_told_to_be_unknown
+    stepflow_runtime/app/cli/test_record.py::test_a_file_that_is_no_recording_says_how_to_make_one
 schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
     protocol/test_schema_files.py::test_a_file_is_current
     protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema

@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from protocol.runs import ItemResult, Outcome, StepInfo, StepState
+from protocol.types import Resume
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.lineage import Lineage, Place, find_home, find_places, read_lineage
 from stepflow_runtime.engine.results import seq_of
@@ -132,6 +133,8 @@ class ItemHistory(Struct):
                     info.status, info.suspension = StepState.SUSPENDED, describe_suspension(event, at_ms)
             case ev.StepResumed(item=item, step=step, attempt=attempt) if item == index:
                 self._begin(step, attempt, at_ms)
+                info = self._find(step, at_ms)
+                info.resumes = [*(info.resumes or ()), Resume(event.label, event.data)]
             case ev.StepSucceeded(item=item, step=step) if item == index:
                 self._end(step, StepState.SUCCESS, event, at_ms)
             case ev.StepFailed(item=item, step=step) if item == index:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import trio
@@ -24,10 +25,12 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.lineage import read_chunk, read_lineage
+from stepflow_runtime.engine.plan import Plan, Progress
 from stepflow_runtime.engine.programs import Programs
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.model.outcome import Failure, Outcome
 from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS, ItemRef, RunFilter, RunRecord, Store
 from stepflow_runtime.services.history import HistoryReader
 from stepflow_runtime.services.lookup import RunLookup
@@ -147,7 +150,7 @@ class ListingService:
         end = record.progress.total if params.item_index is None else min(index + 1, record.progress.total)
         found: list[StepInfo] = []
         while index < end and len(found) <= limit:
-            steps = await self._steps_of(record, index)
+            steps = await self._steps_of(record, index, bool(params.include_inputs))
             for step in steps[skip:]:
                 if len(found) == limit:
                     return ListStepsResult(found, encode_cursor(index, skip))
@@ -159,12 +162,45 @@ class ListingService:
             await trio.lowlevel.checkpoint()
         return ListStepsResult(found)
 
-    async def _steps_of(self, record: RunRecord, index: int) -> list[StepInfo]:
-        program = await self._programs.get(record.spec.flow_id, record.spec.overrides)
-        return await self._history.read(record, index, {step.id: step.component for step in program.flow.steps})
+    async def _steps_of(self, record: RunRecord, index: int, with_inputs: bool) -> list[StepInfo]:
+        program = await self._programs.of(record.spec)
+        steps = await self._history.read(record, index, {step.id: step.component for step in program.flow.steps})
+        if with_inputs:
+            item_input = await Inputs(self._store, record.spec.inputs_of).get(index)
+            add_inputs(steps, program.plan, bytes(item_input), record.spec.variables)
+        else:
+            for step in steps:
+                step.resumes = None
+        return steps
 
     async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
         return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)
+
+
+def add_inputs(steps: Sequence[StepInfo], plan: Plan, item_input: bytes, variables: Mapping[str, bytes]) -> None:
+    """Adds what steps were executed with: nobody keeps it, as it follows from the item's input and the steps before.
+
+    Args:
+        steps: Of one item.
+        plan: Its flow.
+        item_input, variables: Raw JSON.
+    """
+    outcomes: dict[str, Outcome] = {}
+    for step in steps:
+        planned, result = plan.steps.get(step.step_id), step.result
+        if planned is None or result is None:
+            continue
+        if result.error is None:
+            outcomes[step.step_id] = bytes(result.value)
+        else:
+            failure = Failure(result.error.code, result.error.message)
+            outcomes[step.step_id] = failure if planned.default is None else planned.default
+    progress = Progress.restore(plan, item_input, variables, outcomes)
+    for step in steps:
+        planned = plan.steps.get(step.step_id)
+        value = None if planned is None else planned.expression.evaluate(progress)
+        if isinstance(value, bytes):
+            step.input = Raw(value)
 
 
 def find_state(facts: RunFacts | None, index: int) -> ItemState:

@@ -12,6 +12,7 @@ from rich.markup import escape
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
+from stepflow_runtime.app.cli.flows_replay import replay_command
 from stepflow_runtime.app.cli.local import list_components
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
 from stepflow_runtime.app.cli.output import (
@@ -31,7 +32,10 @@ from stepflow_runtime.model.graph import build_graph, render_mermaid
 
 @click.group("flows")
 def command() -> None:
-    """Check flows, show them, draw them, tell their ids, write them as Python."""
+    """Check flows, show them, draw them, tell their ids, write them as Python, replay runs of them."""
+
+
+command.add_command(replay_command)
 
 
 @command.command("validate")

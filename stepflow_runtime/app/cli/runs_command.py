@@ -31,6 +31,7 @@ from stepflow_runtime.app.cli.retention import delete_older
 from stepflow_runtime.app.cli.run_watching import watch_live
 from stepflow_runtime.app.cli.runs_again import restart_command, time_travel_command
 from stepflow_runtime.app.cli.runs_control import pause_command, resume_command, unpause_command, wake_command
+from stepflow_runtime.app.cli.runs_record import record_command
 from stepflow_runtime.app.cli.runs_reports import artifacts_command, events_command, stream_command
 from stepflow_runtime.app.cli.runs_states import states_command
 from stepflow_runtime.app.cli.runs_view import make_run_value, print_runs, print_status
@@ -56,6 +57,7 @@ for more in (
     stream_command,
     artifacts_command,
     states_command,
+    record_command,
 ):
     command.add_command(more)
 

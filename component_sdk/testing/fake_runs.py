@@ -44,7 +44,8 @@ from protocol.runs import (
 )
 
 RunItem = Callable[[Mapping[str, Any], Any], Any]
-"""Computes an item of a sub-run: (flow, input) → value. It may be an `async def`; what it raises fails the item."""
+"""Computes an item of a sub-run: (flow, input) → value, or an `ItemResult`. It may be an `async def`; what it raises
+fails the item."""
 
 
 class FakeRuns:
@@ -215,6 +216,8 @@ class FakeRuns:
             output = self._run_item(flow, value)
             if inspect.isawaitable(output):
                 output = await output
+            if isinstance(output, ItemResult):
+                return output
             return ItemResult(Outcome.SUCCESS, msgspec.json.decode(encode(output)))
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
