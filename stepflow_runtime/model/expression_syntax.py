@@ -6,6 +6,7 @@ what it is worth, is in `expression`. Data is never compiled: only what stands i
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -76,15 +77,17 @@ class _Compiler:
         for key in sorted(value):
             place = extend(pointer, key)
             if key.startswith("$"):
-                known = ", ".join(KEYWORDS)
-                message = f"{key!r} is no expression and is passed on as data; expressions are {known}."
+                close = difflib.get_close_matches(key, KEYWORDS, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"expressions are {', '.join(KEYWORDS)}."
+                message = f"{key!r} is no expression and is passed on as data; {hint}"
                 self.findings.warn("unknown_expression", place, message)
             members.append((canonical_json(key) + b":", self.compile(value[key], place, depth + 1)))
         return _join(b"{", members, b"}")
 
     def compile_keyword(self, keyword: str, value: dict[str, Any], pointer: str, depth: int) -> Expression:
         for key in value.keys() - KEYWORDS[keyword] - {keyword}:
-            message = f"{key!r} beside {keyword!r} is ignored."
+            close = difflib.get_close_matches(key, KEYWORDS[keyword], 1)
+            message = f"{key!r} beside {keyword!r} is ignored{f'; did you mean {close[0]!r}?' if close else '.'}"
             self.findings.warn("ignored_key", extend(pointer, key), message)
         argument, place = value[keyword], extend(pointer, keyword)
 

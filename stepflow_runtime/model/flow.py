@@ -302,5 +302,7 @@ class _Fields:
         for kind in kinds:
             if _respell(text, frozenset((kind.value,))) == kind.value:
                 return kind
-        self.refuse(name, self.code, f"{text!r} is none of {', '.join(kinds)}.")
+        close = difflib.get_close_matches(text, kinds, 1)
+        hint = f"; did you mean {str(close[0])!r}?" if close else "."
+        self.refuse(name, self.code, f"{text!r} is none of {', '.join(kinds)}{hint}")
         return None

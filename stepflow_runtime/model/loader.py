@@ -18,6 +18,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.model import pointer as json_pointer
 from stepflow_runtime.model.canonical import parse_json
+from stepflow_runtime.model.quoting import Place, quote
 
 MAX_NODES: Final = 1_000_000
 """How many values a document may have once its aliases are written out."""
@@ -26,6 +27,18 @@ MAX_NESTING: Final = 200
 """How deeply a YAML file may nest."""
 
 _TAG: Final = "tag:yaml.org,2002:"
+
+_ADVICE: Final = {
+    "did not find expected ',' or": "; is the bracket closed?",
+    "mapping values are not allowed": "; put a text that holds a colon into quotes.",
+    "cannot start any token": "; indent with blanks, and put a text that begins so into quotes.",
+    "did not find expected key": "; is the line indented like those before it?",
+    "did not find expected '-' indicator": "; is the line indented like those before it?",
+    "found unexpected end of stream": "; is the quotation mark closed?",
+}
+"""What to do, by what YAML says."""
+
+_UNCLOSED: Final = ("did not find expected ',' or", "found unexpected end of stream")
 
 
 class _Loader(yaml.CSafeLoader):
@@ -55,16 +68,32 @@ class Document(Struct, frozen=True):
 
     def locate(self, pointer: str) -> str:
         """The place of a value as `flow.yaml:3:5`, counted from 1; if it is not there, of what it would be in."""
+        place = self.find(pointer)
+        return f"{self.source}:{place}" if place else self.source
+
+    def find(self, pointer: str, *, name: bool = False) -> Place | None:
+        """Where a value stands; if it is not there, what it would be in. `None` if that cannot be told.
+
+        Args:
+            pointer: A JSON pointer.
+            name: Whether the name of the field is meant, and not its value.
+        """
         try:
             node = yaml.compose(self.text, Loader=_Loader)
         except yaml.YAMLError:  # not all JSON is YAML: its escapes may write a character as two surrogates
-            return self.source
+            return None
         for token in json_pointer.split(pointer):
-            member = _find_member(node, token)
-            if member is None:
+            found = _find_member(node, token)
+            if found is None:
                 break
-            node = member
-        return f"{self.source}:{node.start_mark.line + 1}:{node.start_mark.column + 1}" if node else self.source
+            key, node = found
+            if name and key is not None and pointer.endswith(json_pointer.extend("", token)):
+                return _place_of(key, self.text)
+        return _place_of(node, self.text) if node else None
+
+    def quote(self, place: Place) -> str:
+        """The line of a place, with the place underlined."""
+        return quote(self.text, place)
 
 
 def load_document(text: str | bytes, source: str = "flow.yaml") -> Document:
@@ -108,9 +137,7 @@ def _load_yaml(text: str, source: str) -> Any:
         node = yaml.compose(text, Loader=_Loader)
         return None if node is None else _Constructor().construct(node)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = " ".join(filter(None, (error.context, error.problem)))
-        _refuse_at(source, mark, f"This is not YAML: {problem}.")
+        _refuse_yaml(source, error)
     except yaml.YAMLError as error:
         raise RpcError(ErrorCode.VALIDATION_FAILED, f"{source}: This is not YAML: {error}.") from None
     except _YamlError as error:
@@ -207,13 +234,34 @@ def _construct_scalar(node: ScalarNode) -> Any:
         raise _YamlError(node.start_mark, f"{text[:40]!r} cannot be held as the number or truth value it is.") from None
 
 
-def _find_member(node: Node | None, token: str) -> Node | None:
+def _find_member(node: Node | None, token: str) -> tuple[Node | None, Node] | None:
+    """The name, where there is one, and the value of a member."""
     if isinstance(node, MappingNode):
-        return next((member for key, member in node.value if key.value == token), None)
+        return next(((key, member) for key, member in node.value if key.value == token), None)
     if isinstance(node, SequenceNode) and token.isdecimal() and int(token) < len(node.value):
-        found: Node = node.value[int(token)]
-        return found
+        return None, node.value[int(token)]
     return None
+
+
+def _place_of(node: Node, text: str) -> Place:
+    """Where a node stands; of one with several lines, the first."""
+    start, end = node.start_mark, node.end_mark
+    if end.line == start.line:
+        return Place(start.line + 1, start.column + 1, max(1, end.column - start.column))
+    first = text.split("\n")[start.line].rstrip()
+    return Place(start.line + 1, start.column + 1, max(1, len(first) - start.column))
+
+
+def _refuse_yaml(source: str, error: yaml.MarkedYAMLError) -> NoReturn:
+    """Says what is wrong, and what to do; of what is never closed, where it begins."""
+    context, problem = error.context or "", error.problem or ""
+    begun, noticed = error.context_mark, error.problem_mark
+    is_unclosed = begun is not None and any(words in problem for words in _UNCLOSED)
+    place, other = (begun, noticed) if is_unclosed else (noticed or begun, begun)
+    if other is not None and other != place:
+        problem += f" ({'noticed' if is_unclosed else 'begun'} at {other.line + 1}:{other.column + 1})"
+    advice = next((advice for known, advice in _ADVICE.items() if known in problem), ".")
+    _refuse_at(source, place, f"This is not YAML: {' '.join(filter(None, (context, problem)))}{advice}")
 
 
 def _refuse_at(source: str, mark: Any, message: str) -> NoReturn:

@@ -6,6 +6,8 @@ not fitting, and says why. Regular expressions take time in proportion to the te
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -35,8 +37,20 @@ _MAX_MESSAGE: Final = 500
 _PATTERNS: Final = jsonschema_rs.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS)
 
 
+TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
+
+
 class SchemaError(ValueError):
-    """A schema that is not one, or that refers to something outside of itself."""
+    """A schema that is not one, or that refers to something outside of itself.
+
+    Args:
+        message: One sentence.
+        path: Where in the schema, as keys from its root.
+    """
+
+    def __init__(self, message: str, path: Sequence[str | int] = ()) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class Schema:
@@ -57,9 +71,11 @@ class Schema:
                 schema, retriever=_refuse_retrieval, pattern_options=_PATTERNS
             )
             self._costs = Costs(schema)
+        except jsonschema_rs.ValidationError as error:
+            message = _describe_type(error) or f"The schema cannot be used: {_shorten(error.message)}"
+            raise SchemaError(message, list(error.instance_path)) from None
         except (ValueError, RecursionError) as error:
-            message = getattr(error, "message", None) or str(error)
-            raise SchemaError(f"The schema cannot be used: {_shorten(message)}") from None
+            raise SchemaError(f"The schema cannot be used: {_shorten(str(error))}") from None
         self._steps_per_value = self._costs.steps_per_value
 
     def is_valid(self, value: Any, size: int | None = None, max_steps: int = MAX_SCHEMA_STEPS) -> bool:
@@ -119,6 +135,16 @@ def parse_schema(raw: bytes) -> Schema:
         SchemaError: It cannot be used.
     """
     return Schema(msgspec.json.decode(raw))
+
+
+def _describe_type(error: jsonschema_rs.ValidationError) -> str | None:
+    """Of a type that is none; the error's own message speaks of the schema of schemas."""
+    name = error.instance
+    if not isinstance(name, str) or [*error.instance_path][-1:] != ["type"]:
+        return None
+    close = difflib.get_close_matches(name, TYPES, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"types are {', '.join(TYPES)}."
+    return f"The schema cannot be used: {name!r} is no type; {hint}"
 
 
 def _refuse_retrieval(uri: str) -> Any:

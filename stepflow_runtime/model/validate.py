@@ -56,7 +56,11 @@ def check_flow(flow: Flow, findings: Findings) -> Expressions:
     inputs: dict[str, Expression] = {}
     for step in flow.steps:
         if step.id in inputs:
-            findings.error("duplicate_step_id", extend(step.pointer, "id"), f"Another step has the id {step.id!r}.")
+            findings.error(
+                "duplicate_step_id",
+                extend(step.pointer, "id"),
+                f"Another step has the id {step.id!r}; rename one of them.",
+            )
         else:
             inputs[step.id] = compile_expression(step.input, extend(step.pointer, "input"), findings)
     output = compile_expression(flow.output, "/output", findings)
@@ -66,16 +70,19 @@ def check_flow(flow: Flow, findings: Findings) -> Expressions:
 
 
 def _check_references(flow: Flow, expressions: Expressions, findings: Findings) -> None:
-    places = {step.id: extend(step.pointer, "input") for step in reversed(flow.steps)}
-    owners = [*((places[step_id], expression) for step_id, expression in expressions.inputs.items())]
-    for place, expression in [*owners, ("/output", expressions.output)]:
-        for step_id in sorted(expression.references - places.keys()):
-            close = difflib.get_close_matches(step_id, places, 1)
+    steps = {step.id: step for step in reversed(flow.steps)}
+    inputs = {step_id: (extend(step.pointer, "input"), step.input) for step_id, step in steps.items()}
+    owners = [*((*inputs[step_id], expression) for step_id, expression in expressions.inputs.items())]
+    for place, value, expression in [*owners, ("/output", flow.output, expressions.output)]:
+        for step_id in sorted(expression.references - steps.keys()):
+            close = difflib.get_close_matches(step_id, steps, 1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
-            findings.error("unknown_step", place, f"There is no step {step_id!r}{hint}")
+            findings.error("unknown_step", find_reference(value, step_id, place), f"There is no step {step_id!r}{hint}")
     references = {step_id: sorted(expression.references) for step_id, expression in expressions.inputs.items()}
     if cycle := find_cycle(references):
-        findings.error("cycle", places[cycle[0]], f"These steps wait for each other: {' -> '.join(cycle)}.")
+        place, value = inputs[cycle[0]]
+        message = f"These steps wait for each other: {' -> '.join(cycle)}; take one of the references out."
+        findings.error("cycle", find_reference(value, cycle[1], place), message)
     roots = [*expressions.output.references, *(step.id for step in flow.steps if step.must_execute)]
     reachable = find_reachable(roots, references)
     for step in flow.steps:
@@ -84,13 +91,28 @@ def _check_references(flow: Flow, expressions: Expressions, findings: Findings) 
             findings.warn("unreachable_step", step.pointer, message)
 
 
+def find_reference(value: Any, step_id: str, pointer: str) -> str:
+    """The pointer to where an expression names a step, the first time; `pointer` itself if that cannot be told."""
+
+    def search(value: Any, pointer: str) -> str | None:
+        if is_object(value):
+            if "$literal" in value:
+                return None
+            if value.get("$step") == step_id:
+                return extend(pointer, "$step")
+        members = value.items() if is_object(value) else enumerate(value) if is_array(value) else ()
+        return next(filter(None, (search(member, extend(pointer, key)) for key, member in members)), None)
+
+    return search(value, pointer) or pointer
+
+
 def _check_schemas(flow: Flow, findings: Findings) -> None:
     for place, schema in (("input", flow.input_schema), ("variables", flow.variables_schema)):
         if schema is not UNSET:
             try:
                 Schema(schema)
             except SchemaError as error:
-                findings.error("bad_schema", f"/schemas/properties/{place}", str(error))
+                findings.error("bad_schema", extend(f"/schemas/properties/{place}", *error.path), str(error))
 
 
 def _check_component(step: Step, expression: Expression, info: ComponentInfo | None, findings: Findings) -> None:

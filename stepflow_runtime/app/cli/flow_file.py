@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 from msgspec import Struct
@@ -18,7 +18,11 @@ from stepflow_runtime.model.canonical import blob_id, canonical_json
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow, read_flow
 from stepflow_runtime.model.loader import Document, load_document
+from stepflow_runtime.model.quoting import Place, quote
 from stepflow_runtime.model.validate import validate
+
+ABOUT_NAMES: Final = frozenset({"unknown_field", "unknown_expression", "ignored_key"})
+"""Codes of findings that are about a name, and not about its value."""
 
 
 class FlowFile(Struct, frozen=True):
@@ -49,9 +53,17 @@ class FlowFile(Struct, frozen=True):
     def errors(self) -> list[Diagnostic]:
         return [finding for finding in self.findings if finding.severity is Severity.ERROR]
 
-    def describe(self, finding: Diagnostic) -> str:
-        """A finding in a line, with its place in the file."""
-        return f"{self.document.locate(finding.path)}: {finding.severity}: {finding.message} [{finding.code}]"
+    def find(self, finding: Diagnostic) -> Place | None:
+        """Where a finding is in the file."""
+        return self.document.find(finding.path, name=finding.code in ABOUT_NAMES)
+
+    def describe(self, finding: Diagnostic, indent: str = "") -> str:
+        """A finding in a line with its place in the file, and below it the line that it is about."""
+        place = self.find(finding)
+        where = f"{self.path}:{place}" if place else str(self.path)
+        text = f"{where}: {finding.severity}: {finding.message} [{finding.code}]"
+        quoted = self.document.quote(place) if place else ""
+        return "\n".join(f"{indent}{line}" for line in [text, *quoted.splitlines()])
 
 
 def load_flow(path: Path, components: Callable[[str], ComponentInfo | None] | None = None) -> FlowFile:
@@ -78,10 +90,20 @@ def load_text(path: Path) -> Document:
     Raises:
         CliError: It is not there, or neither YAML nor JSON.
     """
+    content = read_file(path, "FLOW")
     try:
-        return load_document(read_file(path, "FLOW"), str(path))
+        return load_document(content, str(path))
     except RpcError as error:
-        raise CliError(error.message) from None
+        raise CliError(f"{error.message}{_quote_refusal(content, error)}") from None
+
+
+def _quote_refusal(content: bytes, error: RpcError) -> str:
+    """The line of a file that cannot be read, if it is known which one that is."""
+    line, column = error.data.get("line"), error.data.get("column")
+    if not isinstance(line, int) or not isinstance(column, int):
+        return ""
+    quoted = quote(content.decode("utf-8-sig", errors="replace"), Place(line, column))
+    return f"\n{quoted}" if quoted else ""
 
 
 def load_valid_flow(path: Path) -> FlowFile:
@@ -92,8 +114,8 @@ def load_valid_flow(path: Path) -> FlowFile:
     """
     flow = load_flow(path)
     if flow.errors:
-        lines = [flow.describe(error) for error in flow.errors]
-        raise CliError("\n".join([f"{path} cannot run; correct it:", *(f"  {line}" for line in lines)]))
+        lines = [flow.describe(error, "  ") for error in flow.errors]
+        raise CliError("\n".join([f"{path} cannot run; correct it:", *lines]))
     for finding in flow.findings:
         click.echo(flow.describe(finding), err=True)
     return flow

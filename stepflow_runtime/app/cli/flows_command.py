@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 from rich.markup import escape
 
+from protocol.flows import Diagnostic
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
@@ -48,7 +50,7 @@ def validate_command(flows: tuple[Path, ...], components: bool, config_path: Pat
     """Check FLOWs; the exit code is 2 if one of them cannot run."""
     known = _obtain_components(obtain_config(config_path, flow=flows[0])) if components else None
     checked = [load_flow(path, known) for path in flows]
-    found = [{"file": str(flow.path), **msgspec.to_builtins(finding)} for flow in checked for finding in flow.findings]
+    found = [_locate(flow, finding) for flow in checked for finding in flow.findings]
     match output:
         case Format.JSON:
             print_json(found)
@@ -58,6 +60,12 @@ def validate_command(flows: tuple[Path, ...], components: bool, config_path: Pat
             for flow in checked:
                 _print_findings(flow)
     return ExitCode.USAGE if any(flow.errors for flow in checked) else ExitCode.SUCCESS
+
+
+def _locate(flow: FlowFile, finding: Diagnostic) -> dict[str, Any]:
+    place = flow.find(finding)
+    where = {"line": place.line, "column": place.column} if place else {}
+    return {"file": str(flow.path), **where, **msgspec.to_builtins(finding)}
 
 
 def _print_findings(flow: FlowFile) -> None:

@@ -57,7 +57,7 @@ def test_aliased_values_are_not_shared() -> None:
     [
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "flow.yaml:4:3", "'c' occurs twice"),
         ("a: 1\n'a': 2\n", "flow.yaml:2:1", "'a' occurs twice"),
-        ("a: [1\n", "flow.yaml:2:1", "not YAML"),
+        ("a: [1\n", "flow.yaml:1:4", "not YAML"),
         ("a: !python/object:os.system x\n", "flow.yaml:1:4", "!python/object:os.system"),
         ("a: !!binary aGk=\n", "flow.yaml:1:4", "!!binary"),
         ("a: !!set {x}\n", "flow.yaml:1:4", "!!set"),
@@ -106,7 +106,7 @@ def test_bad_json_is_refused_with_its_place(text: str, place: str) -> None:
 def test_a_finding_is_located_in_the_file() -> None:
     text = "steps:\n- id: a\n  component: /a\n  input: {$step: b}\noutput:\n  - $step: a\n"
     document = load_document(text)
-    assert document.locate(validate(document.value)[0].path) == "flow.yaml:4:10"
+    assert document.locate(validate(document.value)[0].path) == "flow.yaml:4:18"
     assert document.locate("/output/0") == "flow.yaml:6:5"
     assert document.locate("/output/7/x") == "flow.yaml:6:3"
     assert document.locate("") == "flow.yaml:1:1"

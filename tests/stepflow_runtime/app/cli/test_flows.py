@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.stepflow_runtime.app.cli.cli_kit import FLOW, Stepflow
 
@@ -16,9 +19,73 @@ def test_findings_have_their_place_in_the_file(stepflow: Stepflow, folder: Path)
     (folder / "bad.yaml").write_text(FLOW.replace("$step: double", "$step: duoble"))
     done = stepflow("flows", "validate", "bad.yaml")
     assert done.code == 2
-    assert "bad.yaml:7:9: error: There is no step 'duoble'; did you mean 'double'? [unknown_step]" in done.out
+    assert (
+        "bad.yaml:7:17: error: There is no step 'duoble'; did you mean 'double'? [unknown_step]\n"
+        "     7 | output: {$step: duoble}\n"
+        "       |                 ^^^^^^\n"
+    ) in done.out
     (first, *_) = stepflow("flows", "validate", "bad.yaml", "-o", "json").json
-    assert (first["file"], first["code"], first["path"]) == ("bad.yaml", "unknown_step", "/output")
+    assert (first["file"], first["code"], first["path"]) == ("bad.yaml", "unknown_step", "/output/$step")
+    assert (first["line"], first["column"]) == (7, 17)
+
+
+@pytest.mark.parametrize("command", [["flows", "validate"], ["run"], ["submit"], ["test"], ["flows", "id"]])
+@pytest.mark.parametrize(
+    ("old", "new", "message", "quoted"),
+    [
+        (
+            "{$step: double}",
+            "{$step: double",
+            "is the bracket closed?",
+            "     7 | output: {$step: double\n       |         ^",
+        ),
+        (
+            "    input:",
+            "  input:",
+            "is the line indented like those before it?",
+            "     6 |   input: {$input: n}\n       |",
+        ),
+        ("    input:", "    component: /x\n    input:", "occurs twice", "     6 |     component: /x\n       |     ^"),
+        ("$step: double", "$step: duoble", "did you mean 'double'?", "output: {$step: duoble}"),
+        ("component:", "onError: {action: rtry}\n    component:", "did you mean 'retry'?", "onError: {action: rtry}"),
+        ("steps:", "schemas: {properties: {input: {type: objet}}}\nsteps:", "did you mean 'object'?", "{type: objet}"),
+        ("$input: n", "$step: double", "take one of the references out", "input: {$step: double}"),
+    ],
+)
+def test_what_is_wrong_is_quoted_and_says_what_to_do(
+    stepflow: Stepflow, folder: Path, command: list[str], old: str, new: str, message: str, quoted: str
+) -> None:
+    (folder / "bad.yaml").write_text(FLOW.replace(old, new))
+    done = stepflow(*command, "bad.yaml")
+    assert done.code == 2
+    assert re.search(r"bad\.yaml:\d+:\d+: ", done.out + done.err)
+    assert message in done.out + done.err
+    assert quoted in done.out + done.err
+    assert "| " in done.out + done.err
+    assert "^" in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message", "quoted"),
+    [
+        ("   input:", "   inputs:", "did you mean 'input'?", "     6 |     inputs: {$input: n}\n       |     ^^^^^^\n"),
+        (
+            "$input: n",
+            "$inptu: n",
+            "did you mean '$input'?",
+            "     6 |     input: {$inptu: n}\n       |             ^^^^^^\n",
+        ),
+        ("{$step: double}", "{$step: double, pth: x}", "did you mean 'path'?", "output: {$step: double, pth: x}\n"),
+    ],
+)
+def test_what_is_merely_odd_is_quoted_too(
+    stepflow: Stepflow, folder: Path, old: str, new: str, message: str, quoted: str
+) -> None:
+    (folder / "odd.yaml").write_text(FLOW.replace(old, new))
+    for command in (["flows", "validate"], ["run", "--input", '{"n": 1}']):
+        done = stepflow(*command, "odd.yaml")
+        assert message in done.out + done.err
+        assert quoted in done.out + done.err
 
 
 def test_components_are_checked_if_that_is_wanted(stepflow: Stepflow, folder: Path) -> None:
