@@ -1124,6 +1124,9 @@ record-stale [DESIGN] What a recording says nothing about is named, and what to 
     stepflow_runtime/app/cli/test_record.py::test_what_a_recording_says_nothing_about_is_named
     stepflow_runtime/app/cli/test_record.py::test_a_step_that_calls_something_else_is_told_to_be_unknown
     stepflow_runtime/app/cli/test_record.py::test_a_file_that_is_no_recording_says_how_to_make_one
+flow-errors [INTERFACES] What is wrong in a flow is told with file, line and column, the line itself, and what to do, by whatever reads flows.
+    stepflow_runtime/app/cli/test_flows.py::test_what_is_wrong_is_quoted_and_says_what_to_do
+    stepflow_runtime/app/cli/test_flows.py::test_what_is_merely_odd_is_quoted_too
 schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
     protocol/test_schema_files.py::test_a_file_is_current
     protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema
