@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Struct, field
+from msgspec import UNSET, Struct
 
 from protocol import methods
 from protocol.errors import ErrorCode, RpcError
@@ -69,7 +69,7 @@ class Recording(CamelWire, kw_only=True):
     flow_id: str
     flow: dict[str, Any]
     items: list[RecordedItem]
-    sub_runs: list[Recording] = field(default_factory=list)
+    sub_runs: list[Recording]
 
     @property
     def name(self) -> str:

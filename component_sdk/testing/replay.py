@@ -12,7 +12,7 @@ import difflib
 import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 import trio
@@ -232,28 +232,32 @@ class _Past:
 
 def _without(value: Any, ignore: frozenset[str]) -> Any:
     """A JSON value without the fields of these names."""
-    match value:
-        case dict():
-            return {name: _without(member, ignore) for name, member in value.items() if name not in ignore}
-        case list():
-            return [_without(member, ignore) for member in value]
-        case _:
-            return value
+    if _is_object(value):
+        return {name: _without(member, ignore) for name, member in value.items() if name not in ignore}
+    if _is_array(value):
+        return [_without(member, ignore) for member in value]
+    return value
 
 
 def _alike(one: Any, other: Any) -> bool:
     """Whether two JSON values are the same; `true` is no number, and the last digits of floats do not count."""
-    match one, other:
-        case (dict(), dict()):
-            return one.keys() == other.keys() and all(_alike(one[name], other[name]) for name in one)
-        case (list(), list()):
-            return len(one) == len(other) and all(map(_alike, one, other))
-        case (bool(), _) | (_, bool()):
-            return one is other
-        case (float(), int() | float()) | (int(), float()):
-            return math.isclose(one, other, rel_tol=1e-12)
-        case _:
-            return bool(one == other)
+    if _is_object(one) and _is_object(other):
+        return one.keys() == other.keys() and all(_alike(member, other[name]) for name, member in one.items())
+    if _is_array(one) and _is_array(other):
+        return len(one) == len(other) and all(map(_alike, one, other))
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, float) or isinstance(other, float):
+        return isinstance(one, int | float) and isinstance(other, int | float) and math.isclose(one, other)
+    return bool(one == other)
+
+
+def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict)
+
+
+def _is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _to_json(result: ItemResult | Suspend) -> Any:

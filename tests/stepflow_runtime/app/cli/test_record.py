@@ -177,7 +177,9 @@ def test_only_the_calls_of_a_prefix_are_made(file: Path, folder: Path) -> None:
         replay(file, load(SERVER, folder), prefix="/other")
 
 
-@pytest.mark.parametrize("content", ["{}", "[]", "no json", '{"recording": 99, "flowId": "", "flow": {}, "items": []}'])
+@pytest.mark.parametrize(
+    "content", ["{}", "no json", '{"recording": 9, "flowId": "", "flow": {}, "items": [], "subRuns": []}']
+)
 def test_a_file_that_is_no_recording_says_how_to_make_one(folder: Path, content: str) -> None:
     (folder / "shop.json").write_text(content)
     with pytest.raises(SdkError, match=r"shop\.json .*record"):
