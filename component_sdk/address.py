@@ -49,7 +49,7 @@ async def dial(address: str) -> ByteStream:
     except OSError as error:
         raise CannotConnectError(
             f"Nobody answers at {address} ({error.strerror or error}); is `stepflow serve` running there?"
-        ) from error
+        ) from None
 
 
 def check_protection(address: str, host: str, *, token: str | None, certificate: os.PathLike[str] | None) -> None:

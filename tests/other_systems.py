@@ -256,7 +256,7 @@ artifacts of a workflow run
     test_examples.py::test_an_example_gives_what_is_expected
 user input, such as a 2FA code
     = `ctx.suspend(payload, schema=, token=)`, then `run.resume(data)`, or a `POST` to `/hooks/TOKEN`
-    test_how_to_suspend.py::test_the_files_of_the_page_print_what_it_says
+    test_pages.py::test_each_command_of_a_page_does_what_the_page_says
     stepflow_runtime/web/test_hooks.py::test_a_hook_resumes_a_run_and_tells_little
 polling for completion every 5 seconds
     = `run.wait()`: woken by the end; on the wire `runs/get` with `wait`

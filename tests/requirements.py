@@ -950,7 +950,7 @@ example-agent [INTERFACES] An agent loop whose server is killed in the middle re
 suspend-top [PROTOCOL §4] A suspended step leaves its process and is executed again from its top with all that it was resumed with.
     stepflow_runtime/engine/test_suspension.py::test_a_suspended_step_is_executed_again_with_what_it_was_resumed_with
     stepflow_runtime/engine/test_suspension.py::test_several_suspensions_of_a_component_follow_on_each_other
-    test_how_to_suspend.py::test_the_files_of_the_page_print_what_it_says
+    test_pages.py::test_each_command_of_a_page_does_what_the_page_says
 suspend-slot [PROTOCOL §4] Suspended and sleeping items give their slot back, and take one again before what has not begun.
     stepflow_runtime/engine/test_suspension.py::test_suspended_items_give_their_slots_back_and_resumed_ones_wait_for_one
     stepflow_runtime/engine/test_suspension.py::test_sleepers_whose_time_has_come_wait_for_slots

@@ -14,6 +14,9 @@ import pytest
 import yaml
 
 from docs.site import name_heading
+from stepflow_runtime.app.config_reader import read_config
+from stepflow_runtime.connect.tokens import TokenFile
+from stepflow_runtime.model.loader import load_document
 from tests.pages import COMPLAINTS, play, read_blocks
 
 ROOT: Final = Path(__file__).parent.parent
@@ -27,6 +30,7 @@ PLAYED: Final = [
 """Pages with commands, but for those that need a test of their own."""
 ALL_PAGES: Final = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "examples").rglob("*.md"))]
 _LINK: Final = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}\n.* role=")
 _OUTSIDE: Final = ("https://", "http://", "mailto:")
 
 
@@ -59,6 +63,30 @@ def test_each_block_of_a_page_can_be_read(page: Path) -> None:
                 json.loads(block.text)
             case _:
                 pass
+
+
+@pytest.mark.parametrize("page", PAGES, ids=write_name)
+def test_each_part_of_a_configuration_can_be_used(page: Path, tmp_path: Path) -> None:
+    for block in read_blocks(page.read_text()):
+        if block.language == "yaml" and block.file is None:
+            read_config(load_document(block.text, write_name(page)), tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=write_name)
+def test_each_file_of_tokens_can_be_used(page: Path, tmp_path: Path) -> None:
+    for block in read_blocks(page.read_text()):
+        if _TOKEN.match(block.text):
+            tokens = tmp_path / "tokens"
+            tokens.touch(mode=0o600)
+            tokens.write_text(block.text)
+            assert all(TokenFile(tokens).find(line.split()[0]) for line in block.text.splitlines())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=write_name)
+def test_each_block_of_commands_is_typed(page: Path) -> None:
+    """A block that looks like commands and is none of ours would go unnoticed."""
+    known = {"", "sh", "text", "python", "yaml", "json", "ini", "dockerfile"}
+    assert {block.language for block in read_blocks(page.read_text())} <= known
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=write_name)
