@@ -33,21 +33,35 @@ PAGE: Final = Template("""<!doctype html>
 :root { color-scheme: light dark }
 body { font: 16px/1.55 system-ui, sans-serif; display: grid; grid-template-columns: 15rem minmax(0, 50rem); gap: 2.5rem;
   margin: 2rem auto; max-width: 68rem; padding: 0 1rem }
+main { grid-column: 2; grid-row: 1 }
+main > :first-child { margin-top: 0 }
+nav { grid-column: 1; grid-row: 1; align-self: start; position: sticky; top: 2rem; max-height: calc(100vh - 4rem);
+  overflow-y: auto; font-size: .9em }
 nav ul { list-style: none; padding: 0; margin: 0 0 1rem }
+nav li { margin: .3rem 0; line-height: 1.3 }
+nav a:not(:hover, :focus) { text-decoration: none }
+.chapter { margin: 1rem 0 .3rem; opacity: .7 }
+.jump { display: none }
 [aria-current] { font-weight: bold }
 pre, table { overflow-x: auto; display: block }
 pre { padding: .8rem 1rem; background: color-mix(in srgb, currentColor 7%, transparent); line-height: 1.4 }
 code { font-size: .9em }
+table { border-spacing: 0 }
 td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0 }
 td { border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent) }
-@media (max-width: 50rem) { body { display: block } }
+@media (max-width: 50rem) {
+  body { display: block; margin: 1rem auto }
+  nav { position: static; max-height: none; margin-top: 2rem; font-size: 1em }
+  .jump { display: block; margin-bottom: 1rem }
+}
 </style>
-<nav aria-label="Pages">
-$navigation
-</nav>
+<a class="jump" href="#pages">All pages</a>
 <main>
 $content
 </main>
+<nav id="pages" aria-label="Pages">
+$navigation
+</nav>
 </html>
 """)
 
@@ -78,7 +92,14 @@ def write_site(target: Path) -> list[Path]:
 
 def find_pages() -> list[Path]:
     """All pages, in the order in which they are listed."""
-    chapters = [page for folder in CHAPTERS for page in sorted((ROOT / folder).glob("*.md"))]
+    listed = re.findall(r"\]\(([\w/-]+\.md)\)", (ROOT / "docs" / "README.md").read_text())
+    order = {f"docs/{name}": number for number, name in enumerate(listed)}
+
+    def place(page: Path) -> tuple[int, str]:
+        name = str(page.relative_to(ROOT))
+        return order.get(name, len(order)), name
+
+    chapters = [page for folder in CHAPTERS for page in sorted((ROOT / folder).glob("*.md"), key=place)]
     examples = sorted((ROOT / "examples").rglob("README.md"))
     return [*(ROOT / name for name in FIRST), *chapters, *examples, *(ROOT / name for name in LAST)]
 
@@ -101,7 +122,7 @@ def _write_navigation(current: Path, titles: dict[Path, str]) -> Iterator[str]:
         if name.startswith("examples/"):
             continue  # listed by the page on examples
         if name in CHAPTERS and chapter != name:
-            yield f"</ul>\n{CHAPTERS[name]}\n<ul>"
+            yield f'</ul>\n<p class="chapter">{CHAPTERS[name]}</p>\n<ul>'
         elif chapter in CHAPTERS and name not in CHAPTERS:
             yield "</ul>\n<ul>"
         chapter = name
