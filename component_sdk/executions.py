@@ -23,7 +23,7 @@ from component_sdk.failure import describe_failure, describe_unfit, iterate_leav
 from component_sdk.suspension import Resumes, Suspended
 from protocol.errors import ErrorCode, RpcError
 from protocol.link import Link
-from protocol.messages import encode_error
+from protocol.messages import UNREADABLE, encode_error
 from protocol.methods import EXECUTE_BATCH
 from protocol.peer import RequestReceived
 from protocol.types import ExecuteResult, NoAction, Observability, Resume
@@ -262,7 +262,7 @@ def _describe_bad_params(request: RequestReceived, error: Exception) -> RpcError
     try:
         component = _decode_execution(request.params).component
         _decode_observability(_decode_execution(request.params).observability)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         message = f"The params of components/execute are not as the protocol has them: {misfit}"
         return RpcError(ErrorCode.INVALID_PARAMS, message, path=misfit.path)
     return describe_unfit(component, misfit)

@@ -15,7 +15,7 @@ import trio
 from msgspec import Raw, Struct
 
 from protocol.errors import ErrorCode, RpcError
-from protocol.messages import NULL_ID, encode_error_answer, is_json_rpc
+from protocol.messages import NULL_ID, UNREADABLE, encode_error_answer, is_json_rpc
 from protocol.methods import Method
 from protocol.streams import ByteStream
 
@@ -91,7 +91,7 @@ async def _read_line(stream: ByteStream, method: Method, received: bytearray) ->
 
 
 def _read_params(line: bytes, method: Method) -> Any | None:
-    with suppress(msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    with suppress(*UNREADABLE):
         call = _decode(line)
         if call.method == method.name:
             return msgspec.json.decode(call.params, type=method.params)
@@ -111,7 +111,7 @@ async def _turn_away(stream: ByteStream, error: RpcError, received: bytes) -> No
 def _find_id(line: bytes) -> bytes:
     try:
         id = bytes(_decode_fields(line).get("id", NULL_ID))
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return NULL_ID
     return NULL_ID if id[:1] in (b"{", b"[", b"t", b"f") else id
 

@@ -18,6 +18,9 @@ from protocol.errors import ErrorCode, RpcError
 RequestId = NewType("RequestId", bytes)
 """The id of a request as it stands on the wire: raw JSON of a string, a number or null."""
 
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+"""What reading bytes raises that are no JSON, or not of the shape: keys that are no UTF-8 are told by the last."""
+
 NULL_ID: Final = RequestId(b"null")
 NO_PARAMS: Final = b"{}"
 
@@ -85,7 +88,7 @@ def decode(line: bytes) -> Envelope:
         envelope = _decode_envelope(line)
         if not line.isascii():
             line.decode()
-    except (DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise _explain(line) from None
     spare = len(line) - len('{"jsonrpc":"2.0"}')
     if envelope.id:
@@ -114,7 +117,7 @@ def is_json_rpc(line: bytes) -> bool:
     """Whether a line is an object with `"jsonrpc": "2.0"`, valid otherwise or not."""
     try:
         return bytes(_decode_fields(line).get("jsonrpc", b"")) == b'"2.0"'
-    except (DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
 
 
@@ -127,7 +130,7 @@ def decode_batch(line: bytes) -> list[bytes]:
     try:
         line.decode()
         return [bytes(element) for element in _decode_elements(line)]
-    except (DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise _explain(line) from None
 
 

@@ -662,7 +662,7 @@ hostile-schemas [FAULTS 39] A check against a schema that could go on for ever i
     stepflow_runtime/model/test_schema.py::test_what_is_wrong_is_told_briefly_where_telling_it_would_take_long
     stepflow_runtime/model/test_schema.py::test_a_schema_that_never_goes_into_the_value_is_refused
     stepflow_runtime/model/test_schema.py::test_a_text_that_takes_a_pattern_too_long_does_not_match
-fuzz [FAULTS 10, 38, 39] Whatever the bytes are: the wire, params, JSON, YAML, configurations, paths, patches, expressions, flows and schemas are read or refused as declared.
+fuzz [FAULTS 10, 38, 39, 42] Whatever the bytes are: the wire, params, JSON, YAML, configurations, paths, patches, expressions, flows, schemas and HTTP requests are read or refused as declared.
     fuzz/test_fuzz.py::test_whatever_the_bytes_are_they_are_read_or_refused
     fuzz/test_fuzz.py::test_what_found_something_finds_nothing_any_more_and_takes_little_memory
     fuzz/test_fuzz.py::test_a_broken_promise_is_found

@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from protocol.messages import UNREADABLE
 from protocol.methods import RESUME_RUN
 from protocol.runs import GetRunParams, ResumeParams, RunStatus
 from stepflow_runtime.web.gateway import Gateway
@@ -62,6 +63,6 @@ class Hooks:
 def _check_json(body: bytes) -> bytes:
     try:
         msgspec.json.decode(body, type=Raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Refused(400, f"The body must be JSON, or empty: {error}.") from None
     return body

@@ -7,7 +7,7 @@ from msgspec import Raw
 from starlette.requests import Request
 from starlette.responses import Response
 
-from protocol.messages import is_batch
+from protocol.messages import UNREADABLE, is_batch
 from stepflow_runtime.model.trace import read_traceparent
 from stepflow_runtime.web.gateway import Gateway
 from stepflow_runtime.web.leaving import answer_unless_gone
@@ -41,7 +41,7 @@ def _put_on_one_line(body: bytes) -> bytes:
         return body
     try:
         return msgspec.json.format(body, indent=-1)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return body.replace(b"\n", b" ").replace(b"\r", b" ")
 
 
@@ -50,6 +50,6 @@ def _wants_answer(line: bytes) -> bool:
     try:
         elements = _decode_batch(line) if is_batch(line) else [line]
         fields = [_decode_fields(element) for element in elements]
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return True
     return not fields or any("id" in field or "method" not in field for field in fields)

@@ -38,7 +38,7 @@ class Signer:
 
     def matches(self, signature: str, run_id: str, artifact_id: str, expires_at_ms: int) -> bool:
         """Whether we signed exactly this. Takes as long for every signature."""
-        return hmac.compare_digest(self._compute(run_id, artifact_id, expires_at_ms), signature)
+        return hmac.compare_digest(self._compute(run_id, artifact_id, expires_at_ms).encode(), signature.encode())
 
     def _compute(self, run_id: str, artifact_id: str, expires_at_ms: int) -> str:
         message = "\n".join((run_id, artifact_id, str(expires_at_ms)))

@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from hypothesis import strategies as st
 
+from protocol.methods import METHODS
 from tests.fuzz.targets import TARGETS
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -27,6 +29,23 @@ _FLOW: Final = (
     "mustExecute timeoutMs schemas variables type object is_secret env_var overrides value $type json_patch "
     f"merge_patch op add remove path from {_EXPRESSION}"
 )
+_HTTP: Final = (
+    "GET POST PUT HEAD / /rpc /runs/$RUN /events /streams/log /artifacts/a/b.txt /items/0 /steps /states /hooks/a-hook "
+    "/signed/$RUN/x /flows/ /servers /metrics /openapi.json /login /static/console.css ?view=items &startIndex= "
+    "&limit= &cursor= &types=run.created &includeSubRuns &wait &timeoutMs=1 &expires= &signature= %00 %2e%2e/ %ff -1 "
+    "host: content-type: application/x-www-form-urlencoded application/json text/html last-event-id: accept: origin: "
+    "cookie: stepflow_session= authorization: Bearer if-none-match: content-length: item= step=ask label=go value= "
+    f"input= token= next= {_WIRE}"
+)
+_PATHS: Final = (
+    "/ /rpc /runs/$RUN /events /streams/log /artifacts /artifacts/a/b.txt /items/0 /steps /states /resume /cancel "
+    "/pause /unpause /wake-up /restart /time-travel /hooks/a-hook /signed/$RUN/x /flows /servers /login /static/"
+)
+_FIELDS: Final = "view status cursor item step label value index startIndex limit text flow"
+_HEADERS: Final = (
+    "content-type accept last-event-id origin sec-fetch-site cookie authorization if-none-match content-length "
+    "idempotency-key host"
+)
 WORDS: Final[Mapping[str, str]] = {
     "wire": _WIRE,
     "params": "runId flowId inputs wait observability run_id cursor limit timeoutMs data blob_type binary requests",
@@ -39,6 +58,7 @@ WORDS: Final[Mapping[str, str]] = {
     "expressions": _EXPRESSION,
     "flows": _FLOW,
     "schemas": f"schema value {_SCHEMA}",
+    "http": _HTTP,
 }
 
 _TOP: Final[Mapping[str, tuple[str, ...]]] = {
@@ -66,10 +86,36 @@ def documents(name: str) -> st.SearchStrategy[bytes]:
         max_leaves=20,
     )
     top = [st.fixed_dictionaries({}, optional=dict.fromkeys(_TOP[name], values))] if name in _TOP else []
-    written = st.one_of(values, *top).map(_write)
+    written = _requests(words, values) if name == "http" else st.one_of(values, *top).map(_write)
     seeds = st.sampled_from([*corpus(name), b"{}"])
-    pieces = st.lists(seeds | written | st.sampled_from([b"\n", b" ", b"&a *a ", b"- "]), max_size=4).map(b"".join)
+    pieces = st.lists(
+        seeds
+        | written
+        | st.sampled_from([b"\n", b" ", b"&a *a ", b"- ", *WORDS[name].encode("utf-8", "replace").split()]),
+        max_size=4,
+    ).map(b"".join)
     return st.binary(max_size=64) | written | pieces | st.builds(_cut, seeds, st.integers(0, 99), st.binary(max_size=4))
+
+
+def _requests(words: st.SearchStrategy[str], values: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
+    """Requests that are written well, and mean little."""
+    paths = st.lists(st.sampled_from(_PATHS.split()) | words, min_size=1, max_size=4).map("".join)
+    names = words.filter(str.isalnum) | st.sampled_from(_FIELDS.split())
+    fields = st.dictionaries(names, words | values.map(json.dumps), max_size=4).map(urlencode)
+    headers = st.dictionaries(st.sampled_from(_HEADERS.split()), words, max_size=3).map(
+        lambda pairs: "".join(f"{name}: {value}\n" for name, value in pairs.items())
+    )
+    bodies = fields | values.map(json.dumps) | words
+    calls = st.fixed_dictionaries(
+        {"jsonrpc": st.just("2.0"), "id": values, "method": st.sampled_from([*METHODS]), "params": values}
+    ).map(json.dumps)
+    methods = st.sampled_from(["GET", "POST", "PUT", "HEAD"])
+    written = st.builds(_write_request, methods, paths, fields, headers, bodies)
+    return written | calls.map(lambda call: f"POST /rpc\n\n{call}".encode("utf-8", "replace"))
+
+
+def _write_request(method: str, path: str, query: str, head: str, body: str) -> bytes:
+    return f"{method} {path}?{query}\n{head}\n{body}".encode("utf-8", "replace")
 
 
 def _write(value: Any) -> bytes:

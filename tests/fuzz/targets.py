@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import msgspec
 import trio
@@ -40,6 +42,8 @@ from stepflow_runtime.model.path import PathError, follow_path, format_path, par
 from stepflow_runtime.model.schema import InputChecker, Schema, SchemaError
 from stepflow_runtime.model.validate import validate
 from stepflow_runtime.model.variable import resolve_variables
+from stepflow_runtime.web.guard import CAPABILITY_PATHS, OPEN_PATHS
+from tests.fuzz import web
 
 Target = Callable[[bytes], None]
 
@@ -259,7 +263,28 @@ def schemas(data: bytes) -> None:
     assert (failure is None) is schema.is_valid(value)
 
 
+# --- HTTP ------------------------------------------------------------------------------------------------------------
+
+
+def http(data: bytes) -> None:
+    """A request is answered, by nothing that is our fault; without a token it is told nothing of any run."""
+    answer = web.ask(data)
+    assert 200 <= answer.status < 500, answer
+    for name, value in answer.headers:
+        assert not re.search(rb"[\x00-\x08\x0a-\x1f\x7f]", name + value), "it can be sent"
+    if b"text/html" in dict(answer.headers).get(b"content-type", b""):
+        assert answer.body.count(b"<script") == answer.body.count(b'<script src="/static/'), "no script but ours"
+    guarded = web.ask(data, guarded=True)
+    assert guarded.status >= 300 or is_open(data), guarded
+
+
+def is_open(data: bytes) -> bool:
+    """Whether a request is for what is told without a token."""
+    target = data.partition(b"\n")[0].partition(b" ")[2]
+    return unquote(target.decode("latin-1")).startswith((*OPEN_PATHS, *CAPABILITY_PATHS))
+
+
 TARGETS: Final[Mapping[str, Target]] = {
     target.__name__: target
-    for target in (wire, params, canonical, yaml, config, paths, patches, expressions, flows, schemas)
+    for target in (wire, params, canonical, yaml, config, paths, patches, expressions, flows, schemas, http)
 }

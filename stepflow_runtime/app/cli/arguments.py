@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from protocol.errors import RpcError
+from protocol.messages import UNREADABLE
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.model.loader import load_document
 
@@ -38,7 +39,7 @@ def read_json(text: str, option: str) -> bytes:
     raw, source = (sys.stdin.buffer.read(), "stdin") if text == "-" else (text.encode(), option)
     try:
         _decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         hint = "" if text == "-" else ", @FILE, or - for stdin"
         raise CliError(f"{source} is not JSON: {error}. {option} takes JSON{hint}.") from None
     return raw.strip()
@@ -65,7 +66,7 @@ def _read_json_file(path: Path, option: str) -> bytes:
             raise CliError(error.message) from None
     try:
         _decode(content)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except UNREADABLE as error:
         raise CliError(f"{path} is not JSON: {error}.") from None
     return content.strip()
 
@@ -137,7 +138,7 @@ class JsonLines:
         value = line.strip().removeprefix(_BYTE_ORDER_MARK)
         try:
             _decode(value)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except UNREADABLE as error:
             raise CliError(
                 f"{self._name}:{number}: This line is not JSON: {error}; each line must be one JSON value."
             ) from None

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, cast
 import msgspec
 from msgspec import Struct
 
+from protocol.messages import UNREADABLE
 from stepflow_runtime.web.refusal import Refused
 
 Kind = Literal["text", "number", "boolean", "choice", "json"]
@@ -113,5 +114,5 @@ _INVALID: Final = object()
 def _decode(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return _INVALID
