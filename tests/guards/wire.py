@@ -48,8 +48,8 @@ WIRE: Final = (
         10,
         "what nests too deeply for the parser is a parse error",
         "protocol/messages.py",
-        "(DecodeError, RecursionError, UnicodeDecodeError):\n        raise _explain(line) from None\n    spare",
-        "(DecodeError, UnicodeDecodeError):\n        raise _explain(line) from None\n    spare",
+        "except UNREADABLE:\n        raise _explain(line) from None\n    spare",
+        "except (DecodeError, UnicodeDecodeError):\n        raise _explain(line) from None\n    spare",
         f"{PROTOCOL}/test_messages.py::test_what_is_no_json_is_a_parse_error_without_id",
     ),
     Guard(
