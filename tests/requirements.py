@@ -574,6 +574,7 @@ ops-db-check [FAULTS 32] `stepflow db check` folds every journal, verifies every
     operations/test_db.py::test_a_database_that_another_program_has_locked_is_left_alone_and_told_of
 ops-db-backup [FAULTS 32] `stepflow db backup` copies while a runtime serves; the copy is whole, or not there.
     operations/test_db.py::test_a_backup_is_whole_while_a_runtime_serves_and_goes_on_by_itself
+    operations/test_db.py::test_a_backup_that_is_made_under_load_is_of_one_moment_and_goes_on_from_there
     operations/test_db.py::test_a_backup_that_fails_leaves_nothing_behind
 ops-db-migrate [FAULTS 32] A database of the first release is migrated, and its runs go on.
     operations/test_db.py::test_a_database_of_the_first_release_is_migrated

@@ -97,9 +97,10 @@ def resolve_variables(
 
 
 def find_secrets(schema: Any) -> list[SecretVariable]:
-    """The secret variables."""
+    """The secret variables, each with what its schema may refer to."""
+    definitions = {key: schema[key] for key in ("$defs", "definitions") if is_object(schema) and key in schema}
     return [
-        SecretVariable(name, member, _read_env_var(member))
+        SecretVariable(name, {**definitions, **member}, _read_env_var(member))
         for name, member in _read_properties(schema).items()
         if _is_secret(member)
     ]

@@ -199,6 +199,26 @@ def test_a_backup_is_whole_while_a_runtime_serves_and_goes_on_by_itself(tmp_path
         assert [entry["result"]["value"] for entry in status["results"]] == [1, 2, 4]
 
 
+def test_a_backup_that_is_made_under_load_is_of_one_moment_and_goes_on_from_there(tmp_path: Path) -> None:
+    path, copy, items = tmp_path / "state.db", tmp_path / "copy.db", 1500
+    with serve(tmp_path, with_state(path)) as runtime, runtime.connect() as client:
+        flow_id = client.put_flow(make_flow("/builtin/noop"))
+        submission = {"flowId": flow_id, "inputs": list(range(items)), "maxConcurrency": 2}
+        run_ids = [client.call("runs/submit", submission)["runId"] for _ in range(2)]
+        code, said = stepflow("db", "backup", copy, "--storage-path", path)
+        assert code == 0, said
+        for run_id in run_ids:
+            client.call("runs/cancel", {"runId": run_id, "graceMs": 0})
+    ((done,),) = execute(copy, "SELECT sum(success) FROM runs")
+    assert 0 < done < 2 * items, "it was made in the midst of the work"
+    code, said = check(copy)
+    assert (code, "all is well" in said) == (0, True), said
+    with serve(tmp_path, with_state(copy)) as runtime, runtime.connect() as client:
+        for run_id in run_ids:
+            status = client.call("runs/get", {"runId": run_id, "wait": True, "includeResults": True})
+            assert [entry["result"]["value"] for entry in status["results"]] == list(range(items))
+
+
 def test_a_backup_replaces_nothing(first_release: Path, tmp_path: Path) -> None:
     target = tmp_path / "kept"
     target.write_text("kept")

@@ -76,16 +76,20 @@ class Storm:
         }
 
     def live_and_die(self) -> None:
-        """A life of the runtime: it goes on with what is there, gets more, and is killed in the midst of it."""
+        """A life of the runtime: it goes on with what is there, gets more, has each fault once, and is killed."""
         with serve(self._folder, self._parts) as runtime:
             faults = [self._kill_server, self._pause_server, self._stop_server, self._pause_runtime]
+            self._random.shuffle(faults)
             with runtime.connect() as client:
-                for _ in range(FAULTS_A_LIFE - 1):
+                for fault in faults:
                     self._work(client)
-                    self._random.choice(faults)(runtime)
+                    fault(runtime)
                     self.faults += 1
                 self._expect_no_orphans(runtime)
                 self._work(client)
+            if self._random.random() < 0.5:  # its servers are without it before they are told so
+                runtime.process.send_signal(signal.SIGSTOP)
+                time.sleep(PAUSE_S)
             runtime.kill()
             self.faults += 1
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from protocol.errors import ErrorCode, RpcError
+from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.model.variable import find_secrets, resolve_variables
 
 SCHEMA = {
@@ -68,6 +69,12 @@ def test_a_secret_is_there_as_its_token_and_not_checked_as_a_value() -> None:
     assert (secret.env_var, secret.is_text) == ("KEY", False)
     resolved = resolve_variables(schema, {"model": b'"m"'}, {"key": b'"$secret:key:1"'})
     assert resolved["key"] == b'"$secret:key:1"'
+
+
+def test_the_schema_of_a_secret_may_refer_to_definitions() -> None:
+    key = {"$ref": "#/$defs/key", "is_secret": True}
+    (secret,) = find_secrets({"$defs": {"key": {"type": "string", "minLength": 3}}, "properties": {"key": key}})
+    assert [Schema(secret.schema).is_valid(value) for value in ("ab", "abc")] == [False, True]
 
 
 def test_a_schema_that_cannot_be_used_is_refused() -> None:
