@@ -15,7 +15,7 @@ from protocol import first_line, observing
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
 from stepflow_runtime.connect import http_sender, introduction, stdio, tokens
 from stepflow_runtime.model import canonical, expression_syntax, loader, patch, schema, schema_cost, signature
-from stepflow_runtime.web import sessions, signing
+from stepflow_runtime.web import guard, sessions, signing
 from stepflow_runtime.web.console import bodies
 
 PAGE: Final = 1000
@@ -53,6 +53,7 @@ FIXED: Final = (
     Fixed(signature, "MAX_SECRET_BYTES", "Of the secret of a webhook, at most; `-32602`."),
     Fixed(observing, "MAX_STATES", "Items in one answer of `runs/itemStates`; `-32602`."),
     Fixed(signing, "MAX_LIFE_MS", "How long a signed link may lead somewhere, in ms; 400."),
+    Fixed(guard, "BODY_TIMEOUT_S", "Seconds that the body of a request over HTTP may be on its way; 408."),
     Fixed(bodies, "MAX_FIELDS", "Of a form of the console; 400."),
     Fixed(sessions, "MAX_SESSIONS", "Browsers that have signed in; the oldest is forgotten."),
     Fixed(failure, "MAX_MESSAGE_CHARS", "Of the message of an error that a component raised; the rest is cut off."),

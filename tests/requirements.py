@@ -866,6 +866,7 @@ http-guard [FAULTS 42] Over HTTP only our own `Host` is answered, a page of anot
     stepflow_runtime/web/test_web.py::test_a_host_that_is_not_ours_is_refused
     stepflow_runtime/web/test_web.py::test_a_page_of_another_site_changes_nothing
     stepflow_runtime/web/test_web.py::test_our_own_page_may
+    stepflow_runtime/web/test_web.py::test_a_body_that_does_not_come_is_not_waited_for
     stepflow_runtime/web/test_web.py::test_no_script_but_ours_runs_in_a_page
     stepflow_runtime/web/test_web.py::test_a_body_beyond_the_limit_is_refused
     stepflow_runtime/web/test_console.py::test_a_form_of_another_site_changes_nothing

@@ -98,7 +98,9 @@ def resolve_variables(
 
 def find_secrets(schema: Any) -> list[SecretVariable]:
     """The secret variables, each with what its schema may refer to."""
-    definitions = {key: schema[key] for key in ("$defs", "definitions") if is_object(schema) and key in schema}
+    definitions: dict[str, Any] = {
+        key: schema[key] for key in ("$defs", "definitions") if is_object(schema) and key in schema
+    }
     return [
         SecretVariable(name, {**definitions, **member}, _read_env_var(member))
         for name, member in _read_properties(schema).items()

@@ -9,9 +9,11 @@ shows one. What HTTP cannot carry within the limits is refused before it is read
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import inf
 from typing import Final
 from urllib.parse import urlencode
 
+import trio
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,6 +29,9 @@ OPEN_PATHS: Final = ("/healthz", "/readyz", "/login", "/static/")
 
 CAPABILITY_PATHS: Final = ("/hooks/", "/signed/")
 """Where the path itself is the permission: whoever knows it may come from anywhere."""
+
+BODY_TIMEOUT_S: Final = 60.0
+"""How long a body may be on its way: some are read for who has shown no token."""
 
 HEADERS: Final = {
     "Content-Security-Policy": (
@@ -135,13 +140,18 @@ class Guard:
 
     def _bound(self, receive: Receive) -> Receive:
         received = 0
+        deadline = trio.current_time() + BODY_TIMEOUT_S
 
         async def receive_bound() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
-                raise Refused(413, f"The body is too large: maxFrameBytes is {self._max_body_bytes}.")
-            return message
+            nonlocal received, deadline
+            with trio.move_on_at(deadline):
+                message = await receive()
+                received += len(message.get("body", b""))
+                if received > self._max_body_bytes:
+                    raise Refused(413, f"The body is too large: maxFrameBytes is {self._max_body_bytes}.")
+                if not message.get("more_body", False):
+                    deadline = inf
+                return message
+            raise Refused(408, f"The body did not come within {BODY_TIMEOUT_S:g} s.")
 
         return receive_bound

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import trio
 
+from stepflow_runtime.web import guard
 from tests.stepflow_runtime.web.kit import MAX_FRAME_BYTES, call, open_web
 
 READER = "a-token-that-only-reads"
@@ -86,6 +87,15 @@ async def test_a_body_beyond_the_limit_is_refused(web: httpx.AsyncClient, is_ann
     answer = await web.post("/rpc", content=b" " * 2 * MAX_FRAME_BYTES, headers=headers)
     assert answer.status_code == 413
     assert f"maxFrameBytes is {MAX_FRAME_BYTES}" in answer.json()["error"]["message"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BODY_TIMEOUT_S", 0.05)
+    async with await trio.open_tcp_stream(web.base_url.host, web.base_url.port or 0) as stream:
+        await stream.send_all(b"POST /hooks/any HTTP/1.1\r\nHost: runtime.test\r\nContent-Length: 100\r\n\r\n{")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 408")
 
 
 async def test_where_tokens_are_asked_for_nothing_is_told_without_one(guarded: httpx.AsyncClient) -> None:
