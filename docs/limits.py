@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from component_sdk import failure
 from docs.configuration import read_args
-from protocol import first_line, observing
+from protocol import first_line, observing, recording
 from stepflow_runtime.app.config import RuntimeLimits, WebhookConfig
 from stepflow_runtime.connect import http_sender, introduction, stdio, tokens
 from stepflow_runtime.model import canonical, expression_syntax, loader, patch, schema, schema_cost, signature
@@ -52,6 +52,7 @@ FIXED: Final = (
     Fixed(signature, "MIN_SECRET_BYTES", "Of the secret of a webhook, at least; `-32602`."),
     Fixed(signature, "MAX_SECRET_BYTES", "Of the secret of a webhook, at most; `-32602`."),
     Fixed(observing, "MAX_STATES", "Items in one answer of `runs/itemStates`; `-32602`."),
+    Fixed(recording, "MAX_ITEMS", "Items, and sub-runs, of a run that is recorded; `-32020`, `recordedItems`."),
     Fixed(signing, "MAX_LIFE_MS", "How long a signed link may lead somewhere, in ms; 400."),
     Fixed(guard, "BODY_TIMEOUT_S", "Seconds that the body of a request over HTTP may be on its way; 408."),
     Fixed(bodies, "MAX_FIELDS", "Of a form of the console; 400."),

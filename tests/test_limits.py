@@ -55,6 +55,7 @@ REFUSE_NOTHING: Final = {
     },
     "how much is shown": {
         "stepflow_runtime.model.path:MAX_QUOTED",
+        "stepflow_runtime.model.quoting:MAX_WIDTH",
         "stepflow_runtime.model.schema:_MAX_MESSAGE",
         "stepflow_runtime.model.schema:MAX_DESCRIBED_STEPS",
         "stepflow_runtime.model.builder_code:MAX_WRITTEN_DEPTH",
