@@ -280,8 +280,18 @@ def test_a_large_run_shows_its_last_events_and_goes_on_from_there(page: Any, run
     page.goto(f"/runs/{run_id}?view=events")
     page.get_by_text("These are the last events").wait_for()
     assert page.get_by_text("run.created").count() == 0
-    runtime.ask("runs/append", runId=run_id, atIndex=2000, inputs=[1], sealed=True)
+    page.evaluate(
+        """() => {
+            window.layouts = 0;
+            const observer = new MutationObserver(() => window.layouts++);
+            observer.observe(document.getElementById("event-list"), {childList: true});
+        }"""
+    )
+    began = time.monotonic()
+    runtime.ask("runs/append", runId=run_id, atIndex=2000, inputs=list(range(2000)), sealed=True)
     page.get_by_text("run.completed").wait_for()
+    layouts = page.evaluate("() => window.layouts")
+    assert 0 < layouts <= 5 * (time.monotonic() - began) + 2, "what comes fast is laid out a few times a second"
     assert page.locator("#event-list li").count() <= 500
     page.get_by_role("link", name="from the beginning").click()
     page.get_by_text("run.created").wait_for()

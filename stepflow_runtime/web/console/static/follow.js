@@ -1,11 +1,24 @@
-// Streams and events as they come. What is shown is bounded, so that a page can stay open for as long as a run lasts.
+// Streams and events as they come. What is shown is bounded, so that a page can stay open for as long as a run lasts,
+// and it is laid out a few times a second only: what comes faster than it can be read is not even made into lines.
 const SHOWN = 500;
+const LAYOUT_MS = 200;
 
-function add(list, line) {
-  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-  list.append(line);
-  while (list.childElementCount > SHOWN) list.firstElementChild.remove();
-  if (atEnd) list.scrollTop = list.scrollHeight;
+function openTail(list) {
+  let waiting = [];
+  let timer = 0;
+  const show = () => {
+    timer = 0;
+    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+    list.append(...waiting.slice(-SHOWN).map((makeLine) => makeLine()));
+    waiting = [];
+    while (list.childElementCount > SHOWN) list.firstElementChild.remove();
+    if (atEnd) list.scrollTop = list.scrollHeight;
+  };
+  return (makeLine) => {
+    waiting.push(makeLine);
+    if (waiting.length > 2 * SHOWN) waiting = waiting.slice(-SHOWN);
+    timer ||= setTimeout(show, LAYOUT_MS);
+  };
 }
 
 function make(name, text, kind = "") {
@@ -15,31 +28,38 @@ function make(name, text, kind = "") {
   return element;
 }
 
+function openSource(path) {
+  const source = new EventSource(path);
+  addEventListener("pagehide", () => source.close());
+  return source;
+}
+
 function show(data) {
   const value = JSON.parse(data);
   return typeof value === "string" ? value : data;
 }
 
 export function followStream(list, said) {
-  const source = new EventSource(list.dataset.stream);
-  const take = (event, text) => {
+  const source = openSource(list.dataset.stream);
+  const add = openTail(list);
+  const take = (event, describe) => add(() => {
     const line = document.createElement("li");
-    line.append(make("span", event.lastEventId), make("span", text));
-    add(list, line);
-    said.textContent = "Live: what is written appears here.";
-  };
-  source.onmessage = (event) => take(event, show(event.data));
-  source.addEventListener("base64", (event) => take(event, `base64 ${JSON.parse(event.data)}`));
+    line.append(make("span", event.lastEventId), make("span", describe(event.data)));
+    return line;
+  });
+  source.onmessage = (event) => take(event, show);
+  source.addEventListener("base64", (event) => take(event, (data) => `base64 ${JSON.parse(data)}`));
   source.addEventListener("end", (event) => {
     source.close();
     said.textContent = `The stream has ended after ${JSON.parse(event.data).tailIndex} chunks.`;
   });
-  source.onopen = () => { if (!list.childElementCount) said.textContent = "Nothing has been written yet."; };
+  source.onopen = () => { said.textContent = "Live: what is written appears here."; };
 }
 
 export function followEvents(list) {
-  const source = new EventSource(list.dataset.events);
-  const take = (message) => {
+  const source = openSource(list.dataset.events);
+  const add = openTail(list);
+  const makeLine = (message) => {
     const event = JSON.parse(message.data);
     const line = document.createElement("li");
     const time = make("time", event.at.slice(11, 23));
@@ -52,9 +72,9 @@ export function followEvents(list) {
     }
     if (event.stepId) line.append(make("code", event.stepId));
     if (event.data) line.append(make("code", JSON.stringify(event.data).slice(0, 120), "preview"));
-    add(list, line);
+    return line;
   };
-  for (const type of TYPES) source.addEventListener(type, take);
+  for (const type of TYPES) source.addEventListener(type, (message) => add(() => makeLine(message)));
   source.addEventListener("end", () => source.close());
 }
 
