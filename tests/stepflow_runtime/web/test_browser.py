@@ -260,6 +260,7 @@ def test_a_stream_is_read_as_it_grows(page: Any, runtime: Runtime) -> None:
     page.get_by_text('{"n":3}').wait_for()
     runtime.ask("runs/append", runId=run_id, atIndex=0, inputs=[], sealed=True)
     page.get_by_text("The stream has ended after 3 chunks.").wait_for()
+    assert page.locator(".streams nav").inner_text() == "log 3"
     shoot(page, "stream")
 
 
@@ -269,6 +270,7 @@ def test_events_come_as_they_happen(page: Any, runtime: Runtime) -> None:
     page.get_by_text("run.created").wait_for()
     runtime.ask("runs/append", runId=run_id, atIndex=1, inputs=[2], sealed=True)
     page.get_by_text("run.completed").wait_for()
+    page.get_by_text("The run has ended.").wait_for()
     assert page.get_by_text("run.created").count() == 1
     shoot(page, "events")
 

@@ -74,7 +74,7 @@ addEventListener("keydown", (event) => {
 const grid = document.getElementById("grid");
 if (grid) openGrid(grid);
 const events = document.querySelector("[data-events]");
-if (events) followEvents(events);
+if (events) followEvents(events, document.getElementById("events-said"));
 const stream = document.querySelector("[data-stream]");
 if (stream) followStream(stream, document.getElementById("stream-said"));
 loadParts().catch(() => {});

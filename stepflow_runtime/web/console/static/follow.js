@@ -51,12 +51,14 @@ export function followStream(list, said) {
   source.addEventListener("base64", (event) => take(event, (data) => `base64 ${JSON.parse(data)}`));
   source.addEventListener("end", (event) => {
     source.close();
-    said.textContent = `The stream has ended after ${JSON.parse(event.data).tailIndex} chunks.`;
+    const { tailIndex } = JSON.parse(event.data);
+    said.textContent = `The stream has ended after ${tailIndex} chunks.`;
+    document.querySelector(".streams [aria-current] small").textContent = tailIndex;
   });
   source.onopen = () => { said.textContent = "Live: what is written appears here."; };
 }
 
-export function followEvents(list) {
+export function followEvents(list, said) {
   const source = openSource(list.dataset.events);
   const add = openTail(list);
   const makeLine = (message) => {
@@ -75,7 +77,10 @@ export function followEvents(list) {
     return line;
   };
   for (const type of TYPES) source.addEventListener(type, (message) => add(() => makeLine(message)));
-  source.addEventListener("end", () => source.close());
+  source.addEventListener("end", () => {
+    source.close();
+    said.textContent = "The run has ended.";
+  });
 }
 
 const TYPES = [
