@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import trio
 import trio.testing
 
 from stepflow_runtime.connect.keeper import Backoff
+from stepflow_runtime.connect.supervisor import GIVE_WAY_S
 from stepflow_runtime.model.outcome import Displaced
 from tests.stepflow_runtime.connect.connect_kit import MemoryOrigin, execution, open_world, wait_until_ready
 
@@ -31,6 +33,7 @@ async def test_what_ends_soon_may_end_where_it_is(autojump_clock: trio.testing.M
         world.call(one)
         (message,) = await origin.servers[0].take_messages()
         await world.plugin.replace("server.py changed")
+        await trio.sleep(GIVE_WAY_S / 2)
         await origin.servers[0].send(id=message["id"], result={"output": 7})
         assert await world.sink.wait_for(one) == [7]
 
