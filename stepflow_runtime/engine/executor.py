@@ -272,9 +272,8 @@ class Executor:
         run: ActiveRun = execution.owner
         if type(outcome) is Suspension:
             outcome = self.waking.admit(run, execution, outcome)
-        if run.state.step_ended(
-            execution.item_index, execution.step_id, execution.attempt, outcome, self._clock.wall_ms()
-        ):
+        now_ms = 0 if type(outcome) is bytes else self._clock.wall_ms()  # a success needs no time
+        if run.state.step_ended(execution.item_index, execution.step_id, execution.attempt, outcome, now_ms):
             if execution.attempt > 1 and type(outcome) is not Suspension:
                 claims = execution.claims or {}
                 disown_children(run.state, execution.item_index, execution.step_id, execution.attempt, claims.values())

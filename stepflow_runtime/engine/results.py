@@ -31,7 +31,9 @@ class ResultIndex:
     def end(self, index: int, seq: int, how: ItemRef) -> None:
         """Notes which event ended an item. The first one counts."""
         chunk, position = divmod(index, SEGMENT_ITEMS)
-        refs = self._open(chunk, position + 1)
+        refs = self._refs.get(chunk)
+        if refs is None or position >= len(refs):
+            refs = self._open(chunk, position + 1)
         if not refs[position] & ENDED:
             refs[position] = seq << 2 | how
             self._left[chunk] -= 1

@@ -275,6 +275,9 @@ class RunState:
         progress = item.progress
         assert progress is not None, "an item without evaluation has no executions"
         if type(outcome) is bytes:
+            if self.plan.is_single_step:
+                self.record(ev.StepSucceeded(index, step, attempt, Raw(outcome), item.since))
+                return True
             advance = progress.ended(step, outcome)
             if advance.result is outcome:  # the item's value is this very output: one event for both
                 self.record(ev.StepSucceeded(index, step, attempt, Raw(outcome), item.since))
