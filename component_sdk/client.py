@@ -16,17 +16,20 @@ from datetime import UTC, datetime
 from typing import Unpack
 
 import trio
+from msgspec import Raw
 
 from component_sdk.access import RunOptions
 from component_sdk.address import DEFAULT_ADDRESS, read_token
 from component_sdk.automation import AutomationAccess
 from component_sdk.caller import Caller
+from component_sdk.codec import encode
 from component_sdk.connection import Connection, Dial, Spawner, dial_address
-from component_sdk.flow_file import FlowSource
+from component_sdk.flow_file import FlowSource, load_flow
 from component_sdk.following import WaitForName
 from component_sdk.paging import Paged
 from component_sdk.run import Run
 from protocol import methods
+from protocol.flows import FlowParams, ValidateFlowResult
 from protocol.observing import ListServersResult, ServerInfo
 from protocol.runs import ListRunsParams, ListRunsResult, RunState, RunStatus
 from protocol.types import Empty
@@ -72,6 +75,21 @@ class Client(AutomationAccess):
     async def start(self, flow: FlowSource, inputs: Iterable[object] = (), **options: Unpack[RunOptions]) -> Run:
         """As in a component, see `RuntimeAccess.start`; repeatable like `submit_run`."""
         return await super().start(flow, inputs, **_make_repeatable(options))
+
+    async def validate_flow(self, flow: FlowSource, *, types: bool = False) -> ValidateFlowResult:
+        """Check a flow without storing it.
+
+        Args:
+            flow: The path of a YAML or JSON file, a flow as data, or a builder.
+            types: Also infer what each step is given and gives, and check that its component takes it. That asks the
+                component servers.
+
+        Returns:
+            The findings, each with its place; the types, if they were wanted and the flow can run.
+        """
+        params = FlowParams(Raw(encode(load_flow(flow))), types or None)
+        result: ValidateFlowResult = await self._caller.call(methods.VALIDATE_FLOW, params)
+        return result
 
     def get_run(self, run_id: str) -> Run:
         """A handle on a run; it is not looked up before something is asked."""

@@ -6,9 +6,9 @@ they carry, so that pydantic is imported only by those who use it. Knows nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Raw
@@ -92,29 +92,66 @@ def decode(decoder: Decode, raw: bytes | Raw) -> Any:
         raise misfit from error
 
 
-def make_schema(hint: Any) -> Any:
-    """The JSON Schema of a type; `UNSET` for any JSON and for types that have none."""
+def make_schema(hint: Any, *, written: bool = False) -> Any:
+    """The JSON Schema of a type; `UNSET` for any JSON and for types that have none.
+
+    Args:
+        hint: The type.
+        written: Whether it is about what is written, in which fields with a default are there, too.
+    """
     if hint is Any or hint is object:
         return msgspec.UNSET
     definitions: dict[str, Any] = {}
+    mode: Literal["validation", "serialization"] = "serialization" if written else "validation"
 
     def describe_custom(custom: type) -> dict[str, Any]:
         if not _is_pydantic(custom):
             return {"description": "any JSON" if custom is object else custom.__name__}
-        schema = _adapter(custom).json_schema()
+        schema = _adapter(custom).json_schema(mode=mode)
         definitions.update(schema.pop("$defs", {}))
         definitions[custom.__name__] = schema
         return {"$ref": f"#/$defs/{custom.__name__}"}
 
     try:
         if _is_pydantic(hint):
-            return _adapter(hint).json_schema()
+            return _adapter(hint).json_schema(mode=mode)
         schema = msgspec.json.schema(hint, schema_hook=describe_custom)
+        if written:
+            _require_defaults(hint, schema.get("$defs", {}))
     except (TypeError, ValueError):
         return msgspec.UNSET
     if definitions:
         schema["$defs"] = {**schema.get("$defs", {}), **definitions}
     return schema
+
+
+def _require_defaults(hint: Any, definitions: dict[str, Any]) -> None:
+    """Notes in the definitions of classes which of their fields are always written."""
+    seen: set[type] = set()
+    rest: list[Any] = [msgspec.inspect.type_info(hint)]
+    while rest:
+        info = rest.pop()
+        if isinstance(info, tuple | list):
+            rest.extend(cast("Sequence[Any]", info))
+        elif isinstance(info, msgspec.inspect.Field):
+            rest.append(info.type)
+        elif isinstance(info, msgspec.inspect.StructType | msgspec.inspect.DataclassType):
+            if info.cls in seen:
+                continue
+            seen.add(info.cls)
+            rest.extend(info.fields)
+            omits = isinstance(info, msgspec.inspect.StructType) and info.cls.__struct_config__.omit_defaults
+            definition = definitions.get(info.cls.__name__, {})
+            if not omits and "properties" in definition:
+                always = {field.encode_name for field in info.fields if field.required or _has_default(field)}
+                definition["required"] = [name for name in definition["properties"] if name in always]
+        elif isinstance(info, msgspec.inspect.Type):
+            rest.extend(getattr(info, name) for name in info.__struct_fields__)
+
+
+def _has_default(field: msgspec.inspect.Field) -> bool:
+    """Whether there is a value if none is given; `UNSET` is none."""
+    return field.default is not msgspec.NODEFAULT or field.default_factory is not msgspec.NODEFAULT
 
 
 def _is_pydantic(hint: Any) -> bool:

@@ -23,17 +23,32 @@ class Component(Struct, frozen=True):
         signature: How its function is called.
         timeout_s: Bounds one execution, or one batch; `None` leaves that to the flow.
         resume: What it may be resumed with where it does not say so itself.
+        infer: The JSON Schema of its output for that of an input; `None` where it always gives what it declares.
     """
 
     info: ComponentInfo
     signature: Signature
     timeout_s: float | None = None
     resume: Any = None
+    infer: Callable[[Any], Any] | None = None
+
+    def infer_schema(self, input_schema: Any) -> Any:
+        """The schema of what it gives for such an input; `UNSET` for any JSON."""
+        if self.infer is None:
+            return self.info.output_schema
+        found: Any = self.infer(input_schema)
+        if found is None:
+            return UNSET
+        return make_schema(found, written=True) if not _is_schema(found) else found
 
     @property
     def is_batched(self) -> bool:
         """Whether it is called with lists."""
         return self.info.batch is not None
+
+
+def _is_schema(value: object) -> bool:
+    return isinstance(value, bool | dict)
 
 
 def make_component(
@@ -45,6 +60,7 @@ def make_component(
     backend: str | None = None,
     batch: Batch | bool = False,
     resume: Any = None,
+    infer: Callable[[Any], Any] | None = None,
 ) -> Component:
     """Make a component of a function.
 
@@ -56,6 +72,8 @@ def make_component(
         backend: `asyncio` for an `async def` that needs asyncio.
         batch: Whether it takes a list of inputs, with a context for each, and returns a list of outputs; and how many.
         resume: The type, or JSON Schema, of what `ctx.suspend` returns where it names none.
+        infer: Given the JSON Schema of an input, tells the JSON Schema, or the type, of the output for it; `None` for
+            any JSON.
 
     Raises:
         RegistrationError: It cannot be a component as it is written.
@@ -78,7 +96,7 @@ def make_component(
         path,
         description=description,
         input_schema=make_schema(signature.input_type) if signature.takes_input else UNSET,
-        output_schema=make_schema(signature.output_type),
+        output_schema=make_schema(signature.output_type, written=True),
         batch=batch.info if batch else None,
     )
-    return Component(info, signature, timeout_s, resume)
+    return Component(info, signature, timeout_s, resume, infer)

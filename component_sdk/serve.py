@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import trio
 from msgspec import UNSET, UnsetType
@@ -141,6 +141,14 @@ class Session:
             raise describe_unknown(path, list(self._components))
         return component
 
+    def infer_schema(self, path: str, input_schema: Any) -> Any:
+        component = self.find_component(path)
+        try:
+            return component.infer_schema(input_schema)
+        except Exception as error:
+            message = f"infer= of {path} failed: {type(error).__name__}: {error}"
+            raise RpcError(ErrorCode.COMPONENT_FAILED, message) from error
+
     def _require_initialized(self) -> None:
         if not self._is_initialized:
             raise RpcError(ErrorCode.INVALID_REQUEST, "This server is not initialized yet; send `initialize` first.")
@@ -183,7 +191,7 @@ async def _info(params: ComponentParams, session: Session) -> ComponentInfoResul
 
 
 async def _infer(params: InferSchemaParams, session: Session) -> InferSchemaResult:
-    return InferSchemaResult(session.find_component(params.component).info.output_schema)
+    return InferSchemaResult(session.infer_schema(params.component, params.input_schema))
 
 
 _DISPATCHER: Final = Dispatcher(

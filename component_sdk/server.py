@@ -77,6 +77,7 @@ class ComponentServer:
         backend: str | None = None,
         batch: Batch | bool = False,
         resume: Any = None,
+        infer: Callable[[Any], Any] | None = None,
     ) -> Callable[[Function], Function]: ...
     def component(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function as a component; it is returned unchanged.
@@ -88,7 +89,8 @@ class ComponentServer:
                 docstring), `timeout_s` (bounds one execution, or one batch), `backend` (`"asyncio"` for code that
                 needs it), `batch` (`True`, or a `Batch`: it takes a list of inputs and returns a list of outputs, of
                 which some may be exceptions), `resume` (the type, or JSON Schema, of what `ctx.suspend` returns where
-                that names none).
+                that names none), `infer` (given the JSON Schema of an input, tells the JSON Schema, or the type, of the
+                output for it; default, the declared one).
 
         Raises:
             RegistrationError: It cannot be a component, or there is one of this name; nothing was changed.

@@ -201,6 +201,7 @@ class Client(Face[trio_client.Client]):
     get_blob = _blocking(trio_client.Client.get_blob)
     submit_run = _blocking(trio_client.Client.submit_run)
     start = _blocking_run(trio_client.Client.start)
+    validate_flow = _blocking(trio_client.Client.validate_flow)
     list_runs = _blocking_iterator(trio_client.Client.list_runs)
     list_servers = _blocking(trio_client.Client.list_servers)
     submit_job = _blocking(trio_client.Client.submit_job)

@@ -495,6 +495,23 @@ cli-flows [INTERFACES, The command line] Flows are validated, shown, drawn and n
     stepflow_runtime/app/cli/test_flows.py::test_findings_have_their_place_in_the_file
     stepflow_runtime/app/cli/test_flows.py::test_a_flow_has_one_id_however_it_is_written
     stepflow_runtime/app/cli/test_flows.py::test_a_flow_is_drawn
+flow-types [PROTOCOL §2, §4; FLOWS] What is said never to fit a component never does, what is said to fit always does, and the rest is a warning or counted.
+    stepflow_runtime/model/types/test_fitting.py::test_what_fits_always_fits_and_what_misfits_never_does
+    stepflow_runtime/model/types/test_fitting.py::test_a_type_is_never_narrower_than_its_schema_nor_wider_if_it_is_exact
+    stepflow_runtime/model/types/test_inference.py::test_all_that_an_expression_gives_is_of_its_type_and_what_is_sure_to_fail_does
+    stepflow_runtime/model/types/test_flow_types.py::test_what_does_not_fit_is_told_with_its_place
+    stepflow_runtime/model/types/test_flow_types.py::test_what_nobody_declared_is_quiet_and_counted
+    stepflow_runtime/app/cli/test_flows.py::test_types_are_inferred_through_the_components_and_misfits_have_their_lines
+flow-types-bounds [FAULTS 39] Types of schemas and flows that grow without end are found in bounded time, and what is beyond is unknown.
+    stepflow_runtime/model/types/test_fitting.py::test_a_schema_that_grows_without_end_is_read_in_bounds
+    stepflow_runtime/model/types/test_flow_types.py::test_types_that_double_with_every_step_stay_small
+    stepflow_runtime/model/types/test_flow_types.py::test_of_very_many_steps_the_last_are_unknown
+infer-schema [PROTOCOL §2] A component infers its output from the schema of its input; one that cannot counts with what it declares.
+    component_sdk/test_serve.py::test_what_a_component_gives_may_be_inferred_from_what_it_is_given
+    component_sdk/test_serve.py::test_fields_with_defaults_are_declared_as_written_in_outputs_and_as_optional_in_inputs
+    stepflow_runtime/connect/test_builtins.py::test_built_in_components_infer_what_they_give
+    stepflow_runtime/services/test_flow_types.py::test_a_component_that_cannot_infer_is_asked_once_and_what_it_declares_counts
+    conformance/test_bad_input.py::test_components_that_say_nothing_have_unknown_types
 cli-flows-builder [INTERFACES, The command line] A flow is written as Python code that builds it, with the same id.
     stepflow_runtime/model/test_builder_code.py::test_every_flow_comes_back_from_its_code
     stepflow_runtime/model/test_builder_code.py::test_every_example_comes_back_from_its_code

@@ -112,6 +112,7 @@ class Runtime:
             webhooks.service,
             self._processes.secrets,
             lambda: self.router.servers(),
+            lambda: self.router,
         )
         collector = store.collector if isinstance(store, SqliteStore) else None
         self.upkeep = Upkeep(

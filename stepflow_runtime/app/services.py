@@ -10,7 +10,7 @@ from stepflow_runtime.app.storage import RunsAndBlobs
 from stepflow_runtime.connect.connection import Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.programs import Programs
-from stepflow_runtime.ports import Clock, Ids, SecretSource
+from stepflow_runtime.ports import Clock, ComponentCatalog, Ids, SecretSource
 from stepflow_runtime.services.automation.jobs import JobService
 from stepflow_runtime.services.automation.schedules import ScheduleService
 from stepflow_runtime.services.automation.webhooks import WebhookService
@@ -42,6 +42,7 @@ def make_services(
     webhooks: WebhookService,
     secrets: SecretSource,
     find_servers: Callable[[], Sequence[ServerInfo]],
+    find_catalog: Callable[[], ComponentCatalog],
 ) -> Services:
     """The services, not yet running.
 
@@ -51,6 +52,7 @@ def make_services(
         webhooks: Answers for the runtime's webhooks; runs are told to it.
         secrets: What flows may refer to.
         find_servers: Tells which component servers there are, and how they are.
+        find_catalog: Gives who knows what components take and give.
     """
     limits, visibility = config.limits, Visibility(connections)
     submit_limits = SubmitLimits(
@@ -105,7 +107,7 @@ def make_services(
             limits.max_frame_bytes - ANSWER_MARGIN,
         ),
         blobs=blobs,
-        flows=FlowService(programs, executor),
+        flows=FlowService(programs, executor, find_catalog),
         jobs=JobService(executor, store, store.registry, creator, connections, clock, ids, submit_limits),
         schedules=ScheduleService(
             executor,

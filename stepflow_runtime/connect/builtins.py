@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import trio
+from msgspec import UNSET
 
 from protocol.errors import EXECUTE_ERRORS, ErrorCode, ItemErrorCode, RpcError
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
 from stepflow_runtime.connect.answers import INTERRUPTED, AnswerQueue
+from stepflow_runtime.connect.builtin_schemas import INFERENCES, INPUT_SCHEMAS, OUTPUT_SCHEMAS
 from stepflow_runtime.connect.components import COMPUTING, LEAVING, WAITING, Callbacks, IterationFailed, Waiting
 from stepflow_runtime.connect.files import FileLoader, LoadFile
 from stepflow_runtime.model.outcome import Failure, Outcome, Suspension
@@ -89,9 +91,18 @@ class BuiltinPlugin:
 
     async def components(self) -> Sequence[ComponentInfo]:
         return [
-            ComponentInfo(path, description=(function.__doc__ or "").strip().splitlines()[0])
+            ComponentInfo(
+                path,
+                description=(function.__doc__ or "").strip().splitlines()[0],
+                input_schema=INPUT_SCHEMAS.get(path, UNSET),
+                output_schema=OUTPUT_SCHEMAS.get(path, UNSET),
+            )
             for path, function in sorted({**COMPUTING, **LEAVING, **self._waiting}.items())
         ]
+
+    async def infer_schema(self, path: str, input_schema: Any) -> Any:
+        infer = INFERENCES.get(path)
+        return OUTPUT_SCHEMAS.get(path, UNSET) if infer is None else infer(input_schema)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

@@ -56,6 +56,12 @@ class MockPlugin:
     async def components(self) -> Sequence[ComponentInfo]:
         return [ComponentInfo(path) for path in self._components]
 
+    async def infer_schema(self, path: str, input_schema: Any) -> Any:
+        """One of the results that it has."""
+        outcomes = self._components.get(path, {}).values()
+        values = [msgspec.json.decode(outcome) for outcome in outcomes if isinstance(outcome, bytes)]
+        return {"enum": values} if values else msgspec.UNSET
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         task_status.started()
 

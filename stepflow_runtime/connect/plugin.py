@@ -97,6 +97,14 @@ class Plugin(Protocol):
         """
         ...
 
+    async def infer_schema(self, path: str, input_schema: Any) -> Any:
+        """The schema of what a component gives for such an input; `UNSET` if it is not known.
+
+        Raises:
+            RpcError: Its server could not tell.
+        """
+        ...
+
     async def run(self, *, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         """Keeps its servers running until it is cancelled; started before any server is ready."""
         ...

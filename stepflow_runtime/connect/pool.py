@@ -164,6 +164,11 @@ class Pool:
             for execution in self._waiting():
                 self._await_server(execution)
 
+    @property
+    def some_server(self) -> Server | None:
+        """One that can be asked about what all of them have in common."""
+        return self._servers[0] if self._servers else None
+
     async def run(self) -> NoReturn:
         """Handles what is answered, and ends waits that lasted too long, until it is cancelled."""
         async with trio.open_nursery() as nursery:

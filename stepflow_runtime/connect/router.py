@@ -1,4 +1,4 @@
-"""The `ComponentCaller` of the engine: routes executions to plugins.
+"""The `ComponentCaller` of the engine: routes executions to plugins. It is the `ComponentCatalog`, too.
 
 It knows routes and plugins, not servers. What happens to an execution after `call` is up to the place that its plugin
 gave it.
@@ -7,9 +7,11 @@ gave it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import trio
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from protocol.errors import ErrorCode, ItemErrorCode, RpcError
 from protocol.observing import ServerInfo
@@ -131,10 +133,27 @@ class ComponentRouter:
             for info in await self._plugins[name].components():
                 full = self._routes.full_path(name, info.component)
                 if full is not None:
-                    found.append(
-                        ComponentInfo(full, info.description, info.input_schema, info.output_schema, info.batch),
-                    )
+                    found.append(replace(info, component=full))
         return found
+
+    async def describe(self, component: str) -> ComponentInfo | None:
+        """What a component says of itself, see `ComponentCatalog`."""
+        destination = self._resolve(component)
+        if destination is None:
+            return None
+        plugin, path = destination
+        for info in await plugin.components():
+            if info.component == path:
+                return replace(info, component=component)
+        return None
+
+    async def infer_schema(self, component: str, input_schema: Any) -> Any:
+        """What a component gives for such an input, see `ComponentCatalog`."""
+        destination = self._resolve(component)
+        if destination is None:
+            return UNSET
+        plugin, path = destination
+        return await plugin.infer_schema(path, input_schema)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs all plugins and the delivery of answers until it is cancelled.

@@ -17,9 +17,18 @@ from msgspec import UNSET
 from protocol.errors import ErrorCode, ItemErrorCode, LinkClosed, RemoteProtocolError, RpcError
 from protocol.heartbeat import Heartbeat
 from protocol.link import Link
-from protocol.methods import INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
+from protocol.methods import INFER_SCHEMA, INITIALIZE, INITIALIZED, LIST_COMPONENTS, PROTOCOL_VERSION
 from protocol.observing import ServerInfo
-from protocol.types import ComponentInfo, ComponentListResult, Empty, InitializeParams, InitializeResult, Limits
+from protocol.types import (
+    ComponentInfo,
+    ComponentListResult,
+    Empty,
+    InferSchemaParams,
+    InferSchemaResult,
+    InitializeParams,
+    InitializeResult,
+    Limits,
+)
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.connect.keeper import Backoff, Keeper
@@ -136,6 +145,27 @@ class ServerPlugin:
                 plugin=self._name,
             )
         return self._listed
+
+    async def infer_schema(self, path: str, input_schema: Any) -> Any:
+        """Asks one of the servers; what it listed is the answer where it does not infer."""
+        listed = next((info.output_schema for info in await self.components() if info.component == path), UNSET)
+        server = self._pool.some_server
+        if server is None:
+            return listed
+        result: InferSchemaResult | None = None
+        try:
+            with trio.move_on_after(self._initialize_timeout_s):
+                result = await server.link.call(INFER_SCHEMA, InferSchemaParams(path, input_schema))
+        except LinkClosed:
+            return listed
+        except RpcError as error:
+            if error.code == ErrorCode.METHOD_NOT_FOUND or not server.link.peer_capabilities:
+                return listed
+            raise
+        if result is None:
+            message = f"it did not answer within {self._initialize_timeout_s:g} s (initializeTimeoutMs)"
+            raise RpcError(ErrorCode.RESOURCE_UNAVAILABLE, message)
+        return result.output_schema
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

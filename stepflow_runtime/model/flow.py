@@ -22,6 +22,9 @@ from stepflow_runtime.model.pointer import extend
 Kind = TypeVar("Kind", bound=StrEnum)
 
 
+NO_SCHEMAS: Final[Mapping[str, Any]] = {}
+
+
 class ErrorAction(StrEnum):
     FAIL = "fail"
     USE_DEFAULT = "useDefault"
@@ -75,6 +78,8 @@ class Flow(Struct, frozen=True, kw_only=True):
     input_schema: Any | UnsetType = UNSET
     output_schema: Any | UnsetType = UNSET
     variables_schema: Any | UnsetType = UNSET
+    step_schemas: Mapping[str, Any] = NO_SCHEMAS
+    """Of steps' outputs, by step id."""
     steps: tuple[Step, ...] = ()
     output: Any = None
     """An expression."""
@@ -118,6 +123,7 @@ def read_flow(value: Any, findings: Findings) -> Flow:
         input_schema=schemas.get("input", fields.get("inputSchema")),
         output_schema=schemas.get("output", fields.get("outputSchema")),
         variables_schema=schemas.get("variables", UNSET),
+        step_schemas=_read_step_schemas(schemas.get("steps")),
         steps=tuple(_read_steps(fields, findings)),
         output=fields.get("output", null=True, default=None),
         examples=fields.get("examples"),
@@ -157,6 +163,14 @@ def _read_schemas(fields: _Fields) -> dict[str, Any]:
     parts = {key: part for key, part in properties.items() if part is not None}
     definitions = {key: schemas[key] for key in ("$defs", "definitions") if key in schemas}
     return {key: {**definitions, **part} if is_object(part) else part for key, part in parts.items()}
+
+
+def _read_step_schemas(schema: Any) -> Mapping[str, Any]:
+    """The schemas of steps' outputs; both of `{<id>: …}` and of a schema of that object."""
+    if not is_object(schema):
+        return NO_SCHEMAS
+    properties = schema.get("properties")
+    return properties if is_object(properties) and schema.get("type") == "object" else schema
 
 
 def _read_steps(fields: _Fields, findings: Findings) -> Iterable[Step]:

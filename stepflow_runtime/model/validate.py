@@ -115,10 +115,16 @@ def _check_schemas(flow: Flow, findings: Findings) -> None:
                 findings.error("bad_schema", extend(f"/schemas/properties/{place}", *error.path), str(error))
 
 
+def describe_unknown_component(component: str) -> str:
+    """What it means that a component is not known."""
+    return f"No component {component!r} is known; if none turns up, the step fails."
+
+
 def _check_component(step: Step, expression: Expression, info: ComponentInfo | None, findings: Findings) -> None:
     if info is None:
-        message = f"No component {step.component!r} is known; if none turns up, the step fails."
-        findings.warn("unknown_component", extend(step.pointer, "component"), message)
+        findings.warn(
+            "unknown_component", extend(step.pointer, "component"), describe_unknown_component(step.component)
+        )
         return
     if info.input_schema is UNSET or info.input_schema is None:
         return

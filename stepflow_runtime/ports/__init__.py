@@ -15,7 +15,7 @@ from stepflow_runtime.ports.byproducts import (
     StreamState,
     StreamWrite,
 )
-from stepflow_runtime.ports.calling import ComponentCaller, Execution, ExecutionSink
+from stepflow_runtime.ports.calling import ComponentCaller, ComponentCatalog, Execution, ExecutionSink
 from stepflow_runtime.ports.delivering import (
     Announcer,
     Deliveries,
@@ -64,6 +64,7 @@ __all__ = [
     "CommitResult",
     "Committed",
     "ComponentCaller",
+    "ComponentCatalog",
     "Conflict",
     "Deliveries",
     "Delivery",

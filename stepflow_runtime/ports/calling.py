@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from protocol.types import ComponentInfo
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
 from stepflow_runtime.model.outcome import Answer, Resume
 from stepflow_runtime.model.secret import NO_SECRETS, Secrets
@@ -152,4 +153,24 @@ class ComponentCaller(Protocol):
 
     def flush(self) -> None:
         """Fills free server slots and sends what is queued: the end of a turn."""
+        ...
+
+
+class ComponentCatalog(Protocol):
+    """Tells about components, by the paths by which flows call them."""
+
+    async def describe(self, component: str) -> ComponentInfo | None:
+        """What a component says of itself; `None` if there is none of this path.
+
+        Raises:
+            RpcError: `RESOURCE_UNAVAILABLE` if no server answers in time.
+        """
+        ...
+
+    async def infer_schema(self, component: str, input_schema: Any) -> Any:
+        """The schema of what a component gives for such an input; `UNSET` if it is not known.
+
+        Raises:
+            RpcError: The component's server could not tell.
+        """
         ...

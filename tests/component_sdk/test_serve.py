@@ -90,6 +90,57 @@ async def test_components_are_listed_with_their_schemas() -> None:
     assert inferred.output_schema == {"type": "number"}
 
 
+async def test_what_a_component_gives_may_be_inferred_from_what_it_is_given() -> None:
+    server = ComponentServer()
+
+    @server.component(infer=lambda input_schema: {"type": "array", "items": input_schema})
+    def repeat(input: Any) -> list[Any]:
+        return [input, input]
+
+    @server.component(infer=lambda input_schema: Doubled if input_schema else None)
+    def double(input: Any) -> Any:
+        return input
+
+    @server.component(infer=lambda input_schema: input_schema["type"])
+    def fail(input: Any) -> Any:
+        return input
+
+    async with open_server(server) as runtime:
+
+        async def infer(component: str, schema: Any) -> Any:
+            return (await runtime.link.call(methods.INFER_SCHEMA, InferSchemaParams(component, schema))).output_schema
+
+        assert await infer("/repeat", {"type": "string"}) == {"type": "array", "items": {"type": "string"}}
+        assert (await infer("/double", {"type": "string"}))["$ref"] == "#/$defs/Doubled"
+        assert await infer("/double", {}) is msgspec.UNSET
+        with pytest.raises(RpcError, match="infer= of /fail failed: KeyError: 'type'"):
+            await infer("/fail", {})
+
+
+class Defaults(msgspec.Struct):
+    always: int
+    usual: int = 0
+    some: list[int] = []
+    rare: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Terse(msgspec.Struct, omit_defaults=True):
+    inner: Defaults | None = None
+
+
+def test_fields_with_defaults_are_declared_as_written_in_outputs_and_as_optional_in_inputs() -> None:
+    server = ComponentServer()
+
+    @server.component
+    def swap(input: Defaults) -> Terse:
+        return Terse(input)
+
+    info = server.components["/swap"].info
+    assert info.input_schema["$defs"]["Defaults"]["required"] == ["always"]
+    assert info.output_schema["$defs"]["Defaults"]["required"] == ["always", "usual", "some"]
+    assert info.output_schema["$defs"]["Terse"]["required"] == []
+
+
 async def test_components_are_executed() -> None:
     async with open_server(make_server()) as runtime:
         assert await runtime.execute("/double", {"item": 21}) == {"doubled": 42}

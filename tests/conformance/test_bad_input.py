@@ -305,3 +305,26 @@ def test_a_flow_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_input_that_is_no_json(tmp_path: Path) -> None:
     (tmp_path / "flow.yaml").write_text("steps: []\noutput: 1\n")
     check_refused(stepflow(tmp_path, "run", "flow.yaml", "--input", "{oops"), "--input")
+
+
+def test_types_are_asked_for_with_true_and_of_flows_that_can_run(client: RawClient) -> None:
+    check(client.refuse("flows/validate", {"flow": ECHO, "types": "yes"}), -32602, "invalidParams")
+    check(client.refuse("flows/validate", {"types": True}), -32602, "invalidParams")
+    cyclic = client.call("flows/validate", {"flow": CYCLE, "types": True})
+    assert "types" not in cyclic
+    assert [finding["code"] for finding in cyclic["diagnostics"] if finding["severity"] == "error"] == ["cycle"]
+
+
+def test_components_that_say_nothing_have_unknown_types(client: RawClient) -> None:
+    flow = {
+        "steps": [
+            {"id": "dead", "component": "/stillborn/echo", "input": 1},
+            {"id": "missing", "component": "/crashing/nowhere", "input": {"$step": "dead"}},
+            {"id": "noop", "component": "/builtin/noop", "input": {"$step": "missing"}},
+        ],
+        "output": {"$step": "noop"},
+    }
+    answer = client.call("flows/validate", {"flow": flow, "types": True})
+    assert {finding["code"] for finding in answer["diagnostics"]} == {"component_unavailable", "unknown_component"}
+    assert answer["types"]["output"] == {}
+    assert [step["fit"] for step in answer["types"]["steps"]] == ["unknown", "unknown", "fits"]

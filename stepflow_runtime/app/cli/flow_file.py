@@ -10,7 +10,7 @@ import click
 from msgspec import Struct
 
 from protocol.errors import RpcError
-from protocol.flows import Diagnostic, Severity
+from protocol.flows import Diagnostic, FlowTypes, Severity
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.arguments import read_file
 from stepflow_runtime.app.cli.boundary import CliError
@@ -31,6 +31,7 @@ class FlowFile(Struct, frozen=True):
     path: Path
     document: Document
     findings: tuple[Diagnostic, ...]
+    types: FlowTypes | None = None
 
     @property
     def flow(self) -> Flow:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import msgspec
 from rich.markup import escape
 
-from protocol.flows import Diagnostic
+from protocol.flows import Diagnostic, Fit, FlowTypes, ValidateFlowResult
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode, run_async
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_flow, load_valid_flow
 from stepflow_runtime.app.cli.flows_replay import replay_command
-from stepflow_runtime.app.cli.local import list_components
+from stepflow_runtime.app.cli.local import infer_types, list_components
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, flow_argument, output_option
 from stepflow_runtime.app.cli.output import (
     make_table,
@@ -30,6 +30,8 @@ from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config
 from stepflow_runtime.model.builder_code import write_builder_code
 from stepflow_runtime.model.graph import build_graph, render_mermaid
+from stepflow_runtime.model.types.reading import read_schema
+from stepflow_runtime.model.types.writing import describe
 
 
 @click.group("flows")
@@ -43,14 +45,29 @@ command.add_command(replay_command)
 @command.command("validate")
 @click.argument("flows", metavar="FLOW...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--components", is_flag=True, help="Also start the component servers, and check against what they list.")
+@click.option("--types", is_flag=True, help="Also start them, and infer and check what each step is given and gives.")
 @config_option
 @output_option()
 @common_options()
-def validate_command(flows: tuple[Path, ...], components: bool, config_path: Path | None, output: Format) -> int:
+def validate_command(
+    flows: tuple[Path, ...], components: bool, types: bool, config_path: Path | None, output: Format
+) -> int:
     """Check FLOWs; the exit code is 2 if one of them cannot run."""
-    known = _obtain_components(obtain_config(config_path, flow=flows[0])) if components else None
+    config = obtain_config(config_path, flow=flows[0]) if components or types else None
+    known = _obtain_components(config) if config is not None and not types else None
     checked = [load_flow(path, known) for path in flows]
+    if config is not None and types:
+        checked = _infer_types(config, checked)
     found = [_locate(flow, finding) for flow in checked for finding in flow.findings]
+    if types:
+        found = [
+            {
+                "file": str(flow.path),
+                "diagnostics": [_locate(flow, finding) for finding in flow.findings],
+                "types": msgspec.to_builtins(flow.types),
+            }
+            for flow in checked
+        ]
     match output:
         case Format.JSON:
             print_json(found)
@@ -68,12 +85,39 @@ def _locate(flow: FlowFile, finding: Diagnostic) -> dict[str, Any]:
     return {"file": str(flow.path), **where, **msgspec.to_builtins(finding)}
 
 
+def _infer_types(config: Config, flows: list[FlowFile]) -> list[FlowFile]:
+    """The flows with the findings and types that their components give reason for; those with errors as they are."""
+    sound = [flow for flow in flows if not flow.errors]
+    results: list[ValidateFlowResult] = run_async(infer_types, config, [flow.content for flow in sound])
+    typed = {
+        flow.path: FlowFile(flow.path, flow.document, tuple(result.diagnostics), result.types)
+        for flow, result in zip(sound, results, strict=True)
+    }
+    return [typed.get(flow.path, flow) for flow in flows]
+
+
 def _print_findings(flow: FlowFile) -> None:
     for finding in flow.findings:
         stdout().print(escape(flow.describe(finding)), highlight=False, soft_wrap=True)
     if not flow.errors:
         count = len(flow.flow.steps)
         stdout().print(f"{escape(str(flow.path))}: [green]valid[/], {count} {'step' if count == 1 else 'steps'}")
+    if flow.types is not None:
+        _print_types(flow.types)
+
+
+def _print_types(types: FlowTypes) -> None:
+    table = make_table(["STEP", "TAKES", "GIVES", "FIT"])
+    for step in types.steps:
+        cells = (step.id, describe(read_schema(step.input)), describe(read_schema(step.output)), _FITS[step.fit])
+        table.add_row(*map(escape, cells))
+    table.add_row("[dim]output[/]", escape(describe(read_schema(types.output))))
+    print_table(table)
+    if types.unknown:
+        stdout().print(f"too little is declared to tell at {types.unknown} of {len(types.steps) + 1} places")
+
+
+_FITS: Final = {Fit.FITS: "yes", Fit.UNKNOWN: "unknown", Fit.MAY_MISFIT: "perhaps not", Fit.MISFITS: "no"}
 
 
 def _obtain_components(config: Config) -> Callable[[str], ComponentInfo | None]:

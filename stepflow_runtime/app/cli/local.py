@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
+from msgspec import Raw
 
 from protocol.errors import RpcError
+from protocol.flows import FlowParams, ValidateFlowResult
 from protocol.link import Link
+from protocol.methods import VALIDATE_FLOW
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import warn
 from stepflow_runtime.app.cli.link import CAPABILITIES
@@ -67,3 +70,15 @@ async def list_components(config: Config) -> list[ComponentInfo]:
             for plugin in config.plugins:
                 nursery.start_soon(ask, plugin)
     return sorted(found, key=lambda info: info.component)
+
+
+async def infer_types(config: Config, flows: Sequence[bytes]) -> list[ValidateFlowResult]:
+    """The findings and the types of flows, with the components of a configuration.
+
+    Starts the component servers, and keeps no state.
+
+    Args:
+        flows: As JSON, without errors.
+    """
+    async with open_local(msgspec.structs.replace(config, storage=MemoryStorage())) as (_, link):
+        return [await link.call(VALIDATE_FLOW, FlowParams(Raw(flow), types=True)) for flow in flows]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import (
@@ -26,9 +26,12 @@ from protocol.runs import (
 from protocol.types import BlobType
 from stepflow_runtime.app.system import SystemClock
 from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.builtin_schemas import INFERENCES, INPUT_SCHEMAS, OUTPUT_SCHEMAS
 from stepflow_runtime.connect.builtins import BuiltinPlugin
+from stepflow_runtime.connect.components import COMPUTING, LEAVING, WAITING
 from stepflow_runtime.connect.files import FileLoader
 from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.model.schema import Schema
 from stepflow_runtime.ports import Execution
 from tests.stepflow_runtime.connect.connect_kit import NotingSink, execution
 
@@ -270,3 +273,28 @@ async def test_files_that_are_too_long_or_broken_are_refused(tmp_path: Path) -> 
         failure = await world.ask("/load_file", {"path": "bad.json"})
         assert failure.code == "INVALID_INPUT"
         assert "cannot be read as json" in failure.message
+
+
+def test_every_built_in_component_says_what_it_takes_and_gives() -> None:
+    paths = {*COMPUTING, *LEAVING, *WAITING, "/load_file"}
+    assert paths == INPUT_SCHEMAS.keys()
+    assert paths == OUTPUT_SCHEMAS.keys() | INFERENCES.keys()
+    for schema in (*INPUT_SCHEMAS.values(), *OUTPUT_SCHEMAS.values()):
+        Schema(schema)
+
+
+@pytest.mark.parametrize(
+    ("component", "given", "inferred"),
+    [
+        ("/noop", {"type": "string"}, {"type": "string"}),
+        ("/sleep", {"const": {"duration_ms": 1, "passthrough": [1]}}, {"const": [1]}),
+        ("/sleep", {"type": "object", "properties": {"passthrough": {"type": "string"}}, "required": ["passthrough"]},
+         {"type": "string"}),
+        ("/sleep", {"type": "object", "properties": {"passthrough": {"type": "string"}}}, UNSET),
+        ("/suspend", {"const": {"resume_schema": {"type": "integer"}}}, {"type": "integer"}),
+        ("/suspend", {"const": {}}, UNSET),
+        ("/suspend", {}, UNSET),
+    ],
+)  # fmt: skip
+def test_built_in_components_infer_what_they_give(component: str, given: Any, inferred: Any) -> None:
+    assert INFERENCES[component](given) == inferred

@@ -131,3 +131,75 @@ def test_a_flow_is_written_as_python_that_gives_the_same_flow(stepflow: Stepflow
     refused = stepflow("flows", "builder", "bare.yaml")
     assert refused.code == 2
     assert "write `output: null`" in refused.err
+
+
+TYPED_SERVER = """
+from msgspec import Struct
+from component_sdk import ComponentServer
+
+server = ComponentServer()
+
+class Order(Struct):
+    quantity: int
+    note: str = ""
+
+class Total(Struct):
+    cents: int
+    note: str = ""
+
+@server.component
+def total(order: Order) -> Total:
+    return Total(order.quantity)
+
+def infer_wrapped(input_schema):
+    return {"type": "object", "properties": {"wrapped": input_schema}, "required": ["wrapped"]}
+
+@server.component(infer=infer_wrapped)
+def wrap(input):
+    return {"wrapped": input}
+
+server.run()
+"""
+TYPED_FLOW = """
+schemas: {type: object, properties: {input: {type: object, required: [n], properties: {n: {type: integer}}}}}
+steps:
+  - id: total
+    component: /python/total
+    input:
+      quantity: {$input: n}
+  - id: wrap
+    component: /python/wrap
+    input: {$step: total, path: cents}
+  - {id: pause, component: /builtin/sleep, input: {duration_ms: 0, passthrough: {$step: wrap}}}
+output: {$step: pause, path: wrapped}
+"""
+
+
+def test_types_are_inferred_through_the_components_and_misfits_have_their_lines(
+    stepflow: Stepflow, folder: Path
+) -> None:
+    (folder / "server.py").write_text(TYPED_SERVER)
+    (folder / "typed.yaml").write_text(TYPED_FLOW)
+    bad = TYPED_FLOW.replace("quantity: {$input: n}", "quantity: {$input: n}\n      note: 5")
+    (folder / "bad.yaml").write_text(bad.replace("path: cents", "path: dollars"))
+    (folder / "stepflow-config.yml").write_text(
+        "plugins:\n  builtin: {type: builtin}\n"
+        f'  python: {{type: stepflow, command: "{sys.executable}", args: [server.py]}}\n'
+        "routes: {/builtin: [{plugin: builtin}], /python: [{plugin: python}]}\n"
+    )
+    done = stepflow("flows", "validate", "typed.yaml", "bad.yaml", "--types")
+    assert done.code == 2, done.err
+    first, second = done.out.split("bad.yaml:8:", 1)
+    assert [line.split() for line in first.splitlines()] == [
+        ["typed.yaml:", "valid,", "3", "steps"],
+        ["STEP", "TAKES", "GIVES", "FIT"],
+        ["total", "{quantity:", "integer}", "{cents:", "integer,", "note:", "string}", "yes"],
+        ["wrap", "integer", "{wrapped:", "integer}", "unknown"],
+        ["pause", "{duration_ms:", "0,", "passthrough:", "{wrapped:", "integer}}", "{wrapped:", "integer}", "yes"],
+        ["output", "integer"],
+        ["too", "little", "is", "declared", "to", "tell", "at", "1", "of", "4", "places"],
+    ]
+    assert "error: The input's note does not fit what '/python/total' takes: it is 5, and string is needed" in second
+    assert re.search(r"bad.yaml:11:\d+: warning: The output of step 'total' declares no field 'dollars'", second)
+    (typed,) = stepflow("flows", "validate", "typed.yaml", "--types", "-o", "json").json
+    assert (typed["file"], typed["diagnostics"], typed["types"]["output"]) == ("typed.yaml", [], {"type": "integer"})
