@@ -502,6 +502,8 @@ flow-types [PROTOCOL §2, §4; FLOWS] What is said never to fit a component neve
     stepflow_runtime/model/types/test_flow_types.py::test_what_does_not_fit_is_told_with_its_place
     stepflow_runtime/model/types/test_flow_types.py::test_what_nobody_declared_is_quiet_and_counted
     stepflow_runtime/app/cli/test_flows.py::test_types_are_inferred_through_the_components_and_misfits_have_their_lines
+console-flow-types [INTERFACES] The page of a flow shows what its steps are given and give, and what does not fit.
+    stepflow_runtime/web/test_console.py::test_the_page_of_a_flow_shows_what_its_steps_take_and_give
 flow-types-bounds [FAULTS 39] Types of schemas and flows that grow without end are found in bounded time, and what is beyond is unknown.
     stepflow_runtime/model/types/test_fitting.py::test_a_schema_that_grows_without_end_is_read_in_bounds
     stepflow_runtime/model/types/test_flow_types.py::test_types_that_double_with_every_step_stay_small

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-import msgspec
 from msgspec import UNSET, Struct
 
+from protocol.flows import Fit, Severity
 from protocol.types import ComponentInfo
-from stepflow_runtime.model.expression import Constant, Expression, Template
+from stepflow_runtime.model.expression import Expression
 from stepflow_runtime.model.expression_syntax import compile_expression
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow, Step, read_flow
 from stepflow_runtime.model.graph import find_cycle, find_reachable
-from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema import Schema, SchemaError
+from stepflow_runtime.model.types.fitting import compare
+from stepflow_runtime.model.types.inference import Scope, infer
+from stepflow_runtime.model.types.lattice import UNKNOWN
+from stepflow_runtime.model.types.reading import read_schema
+
+NOTHING_KNOWN: Final = Scope(UNKNOWN, UNKNOWN, {})
 
 
 class Expressions(Struct, frozen=True):
@@ -40,10 +45,11 @@ def validate(flow_value: Any, *, components: Callable[[str], ComponentInfo | Non
     """
     findings = Findings()
     flow = read_flow(flow_value, findings)
-    expressions = check_flow(flow, findings)
+    check_flow(flow, findings)
     if components is not None:
+        is_sound = not any(finding.severity is Severity.ERROR for finding in findings)
         for step in flow.steps:
-            _check_component(step, expressions.inputs[step.id], components(step.component), findings)
+            _check_component(step, components(step.component), findings, is_sound=is_sound)
     return findings
 
 
@@ -120,35 +126,15 @@ def describe_unknown_component(component: str) -> str:
     return f"No component {component!r} is known; if none turns up, the step fails."
 
 
-def _check_component(step: Step, expression: Expression, info: ComponentInfo | None, findings: Findings) -> None:
+def _check_component(step: Step, info: ComponentInfo | None, findings: Findings, *, is_sound: bool) -> None:
     if info is None:
         findings.warn(
             "unknown_component", extend(step.pointer, "component"), describe_unknown_component(step.component)
         )
-        return
-    if info.input_schema is UNSET or info.input_schema is None:
-        return
-    try:
-        misfits = list(_find_misfits(step.input, expression, info.input_schema))
-    except SchemaError:
-        return  # the component's own fault, which is none of the flow's
-    for path, message in misfits:
-        place = extend(step.pointer, "input", *path)
-        findings.warn("input_misfit", place, f"The input does not fit {step.component!r}: {message}.")
-
-
-def _find_misfits(value: Any, expression: Expression, schema: Any) -> Iterable[tuple[list[str | int], str]]:
-    """What can be told of an input without data: all of a constant, of an object its keys and its constant members."""
-    if isinstance(expression, Constant):
-        yield from Schema(schema).find_misfits(msgspec.json.decode(expression.value))
-    elif isinstance(expression, Template) and is_object(value) and is_object(schema):
-        required, properties = schema.get("required"), schema.get("properties")
-        for name in required if is_array(required) else []:
-            if name not in value:
-                yield [], f"{name!r} is missing"
-        definitions = {key: schema[key] for key in ("$defs", "definitions") if key in schema}
-        for name, part in properties.items() if is_object(properties) else ():
-            member = compile_expression(value.get(name, {"$input": "$"}), "", Findings())
-            if isinstance(member, Constant) and is_object(part):
-                for path, message in Schema({**definitions, **part}).find_misfits(msgspec.json.decode(member.value)):
-                    yield [name, *path], message
+    elif is_sound:
+        place = extend(step.pointer, "input")
+        given, _ = infer(step.input, NOTHING_KNOWN, place)
+        fitting = compare(given, read_schema(info.input_schema))
+        for reason in fitting.reasons if fitting.fit is Fit.MISFITS else ():
+            message = f"The input does not fit {step.component!r}: it {reason.message}."
+            findings.warn("input_misfit", extend(place, *reason.path), message)

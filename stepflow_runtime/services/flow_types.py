@@ -30,7 +30,9 @@ async def infer_flow_types(flow_value: Any, catalog: ComponentCatalog) -> tuple[
     flow = read_flow(flow_value, Findings())
     inquiry = _Inquiry(catalog)
     await inquiry.ask_about(flow)
-    types = TypedFlow(flow, check_flow(flow, Findings()), inquiry.known, flow_value)
+    inputs = check_flow(flow, Findings()).inputs
+    references = {step_id: expression.references for step_id, expression in inputs.items()}
+    types = TypedFlow(flow, references, inquiry.known, flow_value)
     for step in types.steps():
         types.note_output(step, await inquiry.infer(step, types.input_schema(step)))
         await trio.lowlevel.checkpoint()  # what was computed since the last one is bounded

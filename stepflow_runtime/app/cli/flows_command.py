@@ -107,7 +107,7 @@ def _print_findings(flow: FlowFile) -> None:
 
 
 def _print_types(types: FlowTypes) -> None:
-    table = make_table(["STEP", "TAKES", "GIVES", "FIT"])
+    table = make_table(["STEP", "GIVEN", "GIVES", "FIT"])
     for step in types.steps:
         cells = (step.id, describe(read_schema(step.input)), describe(read_schema(step.output)), _FITS[step.fit])
         table.add_row(*map(escape, cells))

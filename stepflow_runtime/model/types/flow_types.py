@@ -3,7 +3,7 @@
 The steps are gone through in the order of their references. What a component gives for a given input is told from
 outside, one step after the other:
 
-    types = TypedFlow(flow, expressions, components)
+    types = TypedFlow(flow, references, components, flow_value)
     for step in types.steps():
         output_schema = ...                # for types.input_schema(step)
         types.note_output(step, output_schema)
@@ -28,7 +28,6 @@ from stepflow_runtime.model.types.inference import Remark, Scope, infer
 from stepflow_runtime.model.types.lattice import UNKNOWN, Type, type_of, unite
 from stepflow_runtime.model.types.reading import read_schema
 from stepflow_runtime.model.types.writing import write_schema
-from stepflow_runtime.model.validate import Expressions
 
 MAX_TYPED_STEPS: Final = 1000
 """Steps of a flow whose types are inferred; those of the others are unknown."""
@@ -41,7 +40,7 @@ class TypedFlow:
 
     Args:
         flow: A flow without errors.
-        expressions: Its expressions.
+        references: The ids of the steps that each step refers to.
         components: What is known of the components that it calls, by path.
         flow_value: The flow as JSON.
 
@@ -52,14 +51,14 @@ class TypedFlow:
     def __init__(
         self,
         flow: Flow,
-        expressions: Expressions,
+        references: Mapping[str, frozenset[str]],
         components: Mapping[str, ComponentInfo],
         flow_value: Any,
     ) -> None:
         self.findings = Findings()
         self._flow = flow
         self._flow_value = flow_value
-        self._expressions = expressions
+        self._references = references
         self._components = components
         self._wanted: dict[str, Type] = {}
         self._input_schemas: dict[str, Any] = {}
@@ -70,7 +69,7 @@ class TypedFlow:
     def steps(self) -> Iterator[Step]:
         """The steps, each after those that it refers to; the input of a step is typed when it comes."""
         by_id = {step.id: step for step in self._flow.steps}
-        for step_id in _in_order({step_id: one.references for step_id, one in self._expressions.inputs.items()}):
+        for step_id in _in_order(self._references):
             if len(self._input_schemas) >= MAX_TYPED_STEPS:
                 return
             self._type_input(by_id[step_id])

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlencode
 
+import trio
+from msgspec import Raw, Struct
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from protocol.flows import FlowIdParams
-from protocol.methods import FLOW_GRAPH, LIST_RUNS, LIST_SERVERS
+from protocol.flows import Fit, FlowIdParams, FlowParams, StepTypes, ValidateFlowResult
+from protocol.methods import FLOW_GRAPH, LIST_RUNS, LIST_SERVERS, VALIDATE_FLOW
 from protocol.observing import ListServersResult
 from protocol.runs import ListRunsParams, ListRunsResult, RunState, RunStatus
 from protocol.types import BlobType, Empty, GetBlobParams
 from stepflow_runtime.connect.tokens import Role
+from stepflow_runtime.model.types.reading import read_schema
+from stepflow_runtime.model.types.writing import describe
 from stepflow_runtime.web.console.graph_layout import draw
 from stepflow_runtime.web.console.rendering import Renderer
 from stepflow_runtime.web.gateway import Gateway
@@ -26,6 +30,24 @@ SEARCHED: Final = 1000
 """The newest runs among which a piece of an id is looked for, and whose flows are listed."""
 
 RUN_ID_CHARACTERS: Final = 36
+
+TYPES_PATIENCE_S: Final = 1.0
+"""How long a page waits for component servers to tell what they take and give; it shows no types without them."""
+
+
+class ShownTypes(Struct, frozen=True):
+    """What a step is given and gives, in a few words, and what may be wrong with that."""
+
+    given: str
+    gives: str
+    trouble: str | None
+
+    @classmethod
+    def of(cls, step: StepTypes) -> ShownTypes:
+        return cls(describe(read_schema(step.input)), describe(read_schema(step.output)), _TROUBLES.get(step.fit))
+
+
+_TROUBLES: Final = {Fit.MISFITS: "does not fit", Fit.MAY_MISFIT: "may not fit"}
 
 
 class Lists:
@@ -82,10 +104,19 @@ class Lists:
         graph = await self._gateway.call(FLOW_GRAPH, FlowIdParams(flow_id), role)
         blob: RawBlob = await self._gateway.call(GET_BLOB, GetBlobParams(flow_id, BlobType.FLOW), role)
         recent = await self._list(ListRunsParams(flow_id=flow_id, limit=10), role)
+        types = await self._find_types(blob, role)
         return self._renderer.page(
             request, "flow.html", flow_id=flow_id, graph=graph, drawing=draw(graph), steps={}, source=blob.data,
-            runs=recent.runs, name=recent.runs[0].flow_name if recent.runs else None,
+            runs=recent.runs, name=recent.runs[0].flow_name if recent.runs else None, types=types,
         )  # fmt: skip
+
+    async def _find_types(self, flow: RawBlob, role: Role) -> dict[str, ShownTypes]:
+        """The types of a flow's steps by their ids, if the component servers tell them soon; else none."""
+        params = FlowParams(Raw(flow.data), types=True)
+        with trio.move_on_after(TYPES_PATIENCE_S):
+            found: ValidateFlowResult = await self._gateway.call(VALIDATE_FLOW, params, role)
+            return {step.id: ShownTypes.of(step) for step in found.types.steps} if found.types else {}
+        return {}
 
     async def servers(self, request: Request) -> Response:
         """`GET /servers`."""

@@ -237,3 +237,14 @@ def test_a_runtime_that_serves_no_http_does_not_load_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_the_page_of_a_flow_shows_what_its_steps_take_and_give(web: httpx.AsyncClient) -> None:
+    steps = [
+        {"id": "store", "component": "/builtin/put_blob", "input": {"data": 1}},
+        {"id": "read", "component": "/builtin/get_blob", "input": {"blob_id": {"$step": "store"}}},
+    ]
+    run_id = await submit(web, {"steps": steps, "output": {"$step": "read"}}, [])
+    page = await get(web, f"/flows/{(await ask(web, 'runs/get', runId=run_id))['flowId']}")
+    assert "<code>{data: 1}</code></td><td><code>{blob_id: string}</code>" in page
+    assert "<code>{blob_id: {blob_id: string}}</code> <strong>does not fit</strong>" in page

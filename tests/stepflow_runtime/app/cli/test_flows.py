@@ -192,7 +192,7 @@ def test_types_are_inferred_through_the_components_and_misfits_have_their_lines(
     first, second = done.out.split("bad.yaml:8:", 1)
     assert [line.split() for line in first.splitlines()] == [
         ["typed.yaml:", "valid,", "3", "steps"],
-        ["STEP", "TAKES", "GIVES", "FIT"],
+        ["STEP", "GIVEN", "GIVES", "FIT"],
         ["total", "{quantity:", "integer}", "{cents:", "integer,", "note:", "string}", "yes"],
         ["wrap", "integer", "{wrapped:", "integer}", "unknown"],
         ["pause", "{duration_ms:", "0,", "passthrough:", "{wrapped:", "integer}}", "{wrapped:", "integer}", "yes"],

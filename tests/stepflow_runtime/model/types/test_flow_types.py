@@ -37,7 +37,8 @@ def infer_types(
 ) -> tuple[list[tuple[Severity, str, str, str]], FlowTypes]:
     flow = read_flow(flow_value, Findings())
     known = {path: ComponentInfo(path, input_schema=schema) for path, (schema, _) in COMPONENTS.items()}
-    types = TypedFlow(flow, check_flow(flow, Findings()), known, flow_value)
+    inputs = check_flow(flow, Findings()).inputs
+    types = TypedFlow(flow, {step_id: one.references for step_id, one in inputs.items()}, known, flow_value)
     for step in types.steps():
         types.note_output(step, infer(step.component, types.input_schema(step)))
     inferred = types.finish()
