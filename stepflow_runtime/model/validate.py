@@ -15,6 +15,7 @@ from stepflow_runtime.model.expression_syntax import compile_expression
 from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import Flow, Step, read_flow
 from stepflow_runtime.model.graph import find_cycle, find_reachable
+from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import extend
 from stepflow_runtime.model.schema import Schema, SchemaError
 from stepflow_runtime.model.types.fitting import compare

@@ -211,8 +211,9 @@ def intersect(left: Type, right: Type, budget: Budget) -> Type:
     for type, rest in ((left, right), (right, left)):
         if type is ANY:
             return rest
+    for type, rest in ((left, right), (right, left)):
         if type is UNKNOWN:
-            return rest if rest.is_open else narrow(rest, NO_EXTRA, vague=True)
+            return narrow(rest, NO_EXTRA, vague=True)
     found: list[Type] = []
     for one, other in ((one, other) for one in left.shapes for other in right.shapes if one.kind is other.kind):
         if not budget.take():

@@ -86,6 +86,7 @@ CLOSED = {**PERSON, "additionalProperties": False}
         ({"type": "integer"}, {"type": "number"}, Fit.FITS, ""),
         ({"type": "number"}, {"type": "integer"}, Fit.MAY_MISFIT, "may be number, and integer is needed"),
         ({"type": "string"}, {"enum": ["a", "b"]}, Fit.MAY_MISFIT, 'may be string, and "a" | "b" is needed'),
+        ({"enum": ["a", "c"]}, {"enum": ["a", "b"]}, Fit.MAY_MISFIT, 'may be "a" | "c", and "a" | "b" is needed'),
         ({"enum": ["c"]}, {"enum": ["a", "b"]}, Fit.MISFITS, 'is "c", and "a" | "b" is needed'),
         ({"type": "string"}, {"type": "string", "pattern": "^a"}, Fit.UNKNOWN, ""),
         ({"type": "string", "format": "uuid"}, {"type": "string", "format": "uuid"}, Fit.FITS, ""),
@@ -95,6 +96,9 @@ CLOSED = {**PERSON, "additionalProperties": False}
         (CLOSED, {"type": "object", "required": ["mail"]}, Fit.MISFITS, "has no field 'mail', which is needed"),
         (PERSON, {"required": ["age"]}, Fit.MAY_MISFIT, "may have no field 'age', which is needed"),
         (PERSON, {"type": "object"}, Fit.FITS, ""),
+        (PERSON, {"properties": {"age": {"type": "string"}}}, Fit.MAY_MISFIT, "is integer, and string is needed"),
+        ({"type": "string", "$ref": "#/$defs/a", "$defs": {"a": {"type": ["string", "null"]}}}, {"type": "string"},
+         Fit.FITS, ""),
         (CLOSED, CLOSED, Fit.FITS, ""),
         (PERSON, CLOSED, Fit.UNKNOWN, ""),
         ({"const": {"name": "x", "mail": 1}}, CLOSED, Fit.MISFITS, "is no field of it; it takes 'age', 'name'"),
@@ -124,6 +128,11 @@ def test_a_tree_is_read_as_far_as_it_goes_round_once() -> None:
     assert compare(read_schema(tree), read_schema(tree)).fit is Fit.UNKNOWN
     other = {**tree, "required": ["value"], "properties": {"value": {"type": "string"}, "children": children}}
     assert compare(read_schema({"const": {"value": 1}}), read_schema(other)).fit is Fit.MISFITS
+
+
+def test_what_nobody_knows_stays_unknown_also_where_something_else_takes_anything() -> None:
+    assert intersect(UNKNOWN, ANY, Budget(1)) is UNKNOWN
+    assert intersect(ANY, UNKNOWN, Budget(1)) is UNKNOWN
 
 
 def test_open_types_fit_only_what_takes_anything() -> None:
