@@ -87,6 +87,7 @@ async def test_a_run_tells_what_it_is_and_was(client: Client) -> None:
     assert run.completed_at is not None
     assert before.replace(microsecond=0) <= run.created_at <= run.started_at <= run.completed_at
     assert run.updated_at == run.completed_at
+    assert timedelta(0) <= run.completed_at - run.started_at < timedelta(seconds=PATIENCE_S)
 
 
 async def test_a_run_that_has_not_begun_is_pending_and_then_it_runs(client: Client) -> None:
@@ -133,6 +134,12 @@ async def test_a_run_that_found_nothing_to_do_says_so(client: Client) -> None:
     assert (run.status, run.status_detail, run.no_action_taken) == ("success", "noActionTaken", True)
     assert status.as_("anon") == "COMPLETED_WITH_NO_ACTION_TAKEN"
     assert await run.return_value() == [None, None]
+
+
+async def test_an_item_may_have_nothing_as_its_input(client: Client) -> None:
+    run = await client.start(flow("/find_nothing"), [None])
+    assert await run.return_value() is None
+    assert run.status == "success"
 
 
 async def test_what_a_run_gave_is_read_as_a_type(client: Client) -> None:

@@ -228,7 +228,7 @@ class JobService:
         status.deduplicated = deduplicated
         for run in status.runs:
             record = None if run.run_id is None else await self._lookup.find(RunId(run.run_id))
-            if record is not None:
+            if record is not None and (record.progress.status == run.status or run.status not in TERMINAL_RUN_STATES):
                 run.items = make_counts(record.progress)
         return status
 
@@ -245,7 +245,9 @@ class JobService:
         )
 
     def _make_run_status(self, run: JobRun) -> JobRunStatus:
-        record = None if run.run_id is None else self._executor.record(run.run_id)
+        """An end that the job knows counts, though the executor may not have heard of its commit yet."""
+        has_ended = run.status in TERMINAL_RUN_STATES
+        record = None if run.run_id is None or has_ended else self._executor.record(run.run_id)
         return JobRunStatus(
             flow_id=run.flow_id,
             flow_name=run.flow_name,

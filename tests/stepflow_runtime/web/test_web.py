@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from stepflow_runtime.web import guard
-from tests.stepflow_runtime.web.kit import MAX_FRAME_BYTES, call, open_web
+from tests.stepflow_runtime.web.kit import MAX_FRAME_BYTES, ask, call, open_web, submit
 
 READER = "a-token-that-only-reads"
 WRITER = "a-token-that-may-write"
@@ -29,6 +29,13 @@ async def guarded(tmp_path: Path) -> AsyncGenerator[httpx.AsyncClient]:
 async def test_a_message_is_answered(web: httpx.AsyncClient) -> None:
     answer = await web.post("/rpc", json=call("runs/list"))
     assert (answer.status_code, answer.json()) == (200, {"jsonrpc": "2.0", "id": 1, "result": {"runs": []}})
+
+
+async def test_a_run_tells_its_status_name_and_times(web: httpx.AsyncClient) -> None:
+    run_id = await submit(web, {"name": "Nothing much", "steps": [], "output": {"$input": "$"}}, [1])
+    run = await ask(web, "runs/get", runId=run_id, wait=True)
+    assert (run["runId"], run["status"], run["flowName"]) == (run_id, "success", "Nothing much")
+    assert run["createdAt"] <= run["startedAt"] <= run["completedAt"]
 
 
 async def test_a_batch_over_several_lines_is_answered_as_one(web: httpx.AsyncClient) -> None:
