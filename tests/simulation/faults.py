@@ -15,6 +15,7 @@ from unittest.mock import patch
 import trio
 
 from protocol.link import Link
+from protocol.runs import RunState as RunEnd
 from protocol.runs import SubmitParams
 from protocol.sender import Sender
 from stepflow_runtime.connect.in_flight import InFlight
@@ -29,9 +30,10 @@ from stepflow_runtime.model.events import RetryCause
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import Failure, Outcome, Resume
 from stepflow_runtime.ports import CommitResult, Committed, Delivery, RunWrite
-from stepflow_runtime.services import submission
+from stepflow_runtime.services import forking, submission
 from stepflow_runtime.services.automation.delivering import DeliveryService
-from stepflow_runtime.services.byproducts import stream_writing
+from stepflow_runtime.services.automation.job_following import JobFollower
+from stepflow_runtime.services.byproducts import artifacts, stream_writing
 from stepflow_runtime.services.byproducts.stream_writing import StreamWriter
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.store import memory
@@ -210,7 +212,7 @@ def wake_nobody() -> AbstractContextManager[None]:
 
 def blame_nobody() -> AbstractContextManager[None]:
     """What was at work when the runtime was killed is not suspect."""
-    return _replace((recovery, "find_suspects", lambda *_: ()))
+    return _replace((recovery, "_find_suspects", lambda *_: {}))
 
 
 def write_again() -> AbstractContextManager[None]:
@@ -274,6 +276,28 @@ def tell_once() -> AbstractContextManager[None]:
     return _replace((DeliveryService, "_send", send))
 
 
+def fork_twice() -> AbstractContextManager[None]:
+    """What goes again at a request that is repeated goes again twice."""
+    return _replace((forking, "read_request", _ignore))
+
+
+def put_twice() -> AbstractContextManager[None]:
+    """An artifact that an earlier attempt put is put again."""
+    numbers = count()
+    return _replace((artifacts, "_identify", lambda *_: f"artifact {next(numbers)}"))
+
+
+def go_on_after_failures() -> AbstractContextManager[None]:
+    """A run of a job that failed does not stop the rest."""
+    real = JobFollower._carry_out
+
+    async def carry_out(self: JobFollower, *args: Any) -> RunEnd:
+        await real(self, *args)
+        return RunEnd.SUCCESS
+
+    return _replace((JobFollower, "_carry_out", carry_out))
+
+
 PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     keep_the_slot,
     forget_sub_runs,
@@ -295,4 +319,7 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     lose_timers,
     resume_twice,
     tell_once,
+    fork_twice,
+    put_twice,
+    go_on_after_failures,
 ]

@@ -10,6 +10,7 @@ FOUND: Final[dict[int, str]] = {
     727: "a parent and its child, both to be executed alone, waited for each other",
     1_795_270_036_753: "a clock that was set back right after a run was made delayed its beginning by so much",
     1_795_271_218_782: "an innocent item that had its turn was failed for what culprits did that nobody suspected yet",
+    216: "a job that had ended said of its run that it runs: of that commit the runtime had not heard yet",
     945: "a parent that ignored its time-out kept, while it waited, the slot that its child needed",
 }
 """Seeds, and what they found. When the meaning of seeds changes they stay: they are as good as any others then."""

@@ -23,9 +23,9 @@ from stepflow_runtime.model.events import StepSucceeded
 from tests.invariants import audit_store
 from tests.simulation.chaos import rage
 from tests.simulation.network import Weather
+from tests.simulation.scenarios import SCENARIOS, play
 from tests.simulation.sizes import small_sizes
 from tests.simulation.trace import Trace
-from tests.simulation.workload import SCENARIOS, play
 from tests.simulation.world import Machines, World
 
 BOUND_S: Final = 30_000.0

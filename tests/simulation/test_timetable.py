@@ -1,19 +1,21 @@
-"""Worlds with faults in them, in which clients have schedules (FAULTS 33)."""
+"""Worlds with faults in them for five minutes, in which clients have schedules (FAULTS 33)."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.simulation import chaos, simulate
+from tests.simulation import chaos, simulate, timetable
 from tests.simulation.faults import forget_idempotency_keys
-from tests.simulation.timetable import LIFE_S, follow_schedule
 
 SEEDS = range(30)
+
+LIFE_S = 300.0
 
 
 @pytest.fixture(autouse=True)
 def long_chaos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulate, "SCENARIOS", [follow_schedule])
+    monkeypatch.setattr(simulate, "SCENARIOS", [timetable.follow_schedule])
+    monkeypatch.setattr(timetable, "LIFE_S", LIFE_S)
     monkeypatch.setattr(chaos, "CHAOS_S", LIFE_S)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 MINUTE_MS: Final = 60_000
-LIFE_S: Final = 300.0
+LIFE_S: Final = 130.0
 """How long a schedule is there."""
 
 SLACK_MS: Final = 30_000

@@ -47,7 +47,8 @@ from tests.simulation.promises import Promises
 from tests.simulation.telling import Receiver
 from tests.simulation.trace import Trace
 
-EPOCH_MS = 1_700_000_000_000
+EPOCH_MS = 1_700_000_039_000
+"""A second before a minute begins, so that schedules fire while there are faults."""
 
 
 class SimClock:
