@@ -849,6 +849,9 @@ stream-clients [PROTOCOL §4] Clients write to the streams of a run that goes on
     component_sdk/test_run.py::test_a_client_writes_to_its_streams_beside_its_components
     component_sdk/test_run.py::test_a_blocking_client_writes_too
     component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
+client-repeats [INTERFACES] What a client asked for when its connection was lost is asked again if it is then done once; else it is told.
+    component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
+    component_sdk/test_repeating.py::test_what_would_be_made_twice_is_not_asked_for_again
 fake-runs [INTERFACES] All that a handle on a run can do can be done to a run of FakeRuntime.
     component_sdk/test_testing.py::test_all_that_a_handle_can_do_can_be_done_to_a_fake_run
 stream-end [PROTOCOL §4] A run's streams close when it ends; afterwards reading replays, then is done.

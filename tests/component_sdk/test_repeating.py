@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from component_sdk import Client, Run
+from component_sdk import AnswerLostError, Client, Run
 from protocol.byproducts import TailResult
 from protocol.runs import ItemCounts, RunState, RunStatus
 from tests.component_sdk.runtimes import open_both
@@ -45,3 +45,26 @@ async def test_a_request_that_is_repeated_says_that_it_is_the_same(method: str) 
         await ask(client, client.get_run("r-1"))
     assert said[0] == said[1] != said[2]
     assert all(said)
+
+
+@pytest.mark.parametrize(
+    ("method", "ask"),
+    [
+        ("schedules/create", lambda client: client.create_schedule("* * * * *", "f:0")),
+        ("webhooks/register", lambda client: client.register_webhook("https://example.com/hook")),
+    ],
+)
+async def test_what_would_be_made_twice_is_not_asked_for_again(
+    method: str, ask: Callable[[Client], Awaitable[Any]]
+) -> None:
+    asked = 0
+
+    async def lose(params: Any, context: object) -> Any:
+        nonlocal asked
+        asked += 1
+        await runtime.cut()
+
+    async with open_both({method: lose}) as (client, runtime):
+        with pytest.raises(AnswerLostError, match=rf"{method} was answered, and it may have been done: see with list_"):
+            await ask(client)
+    assert asked == 1
