@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from protocol import openrpc
 from protocol.methods import METHODS, PROTOCOL_VERSION, Side
 
@@ -19,7 +17,7 @@ def describe_shapes() -> dict[str, Any]:
     """Every params and result as a JSON Schema: `#/$defs/NAME`, and by method under `x-methods`."""
     methods = [(method, method.params, method.result) for method in METHODS.values()]
     types = [part for _, params, result in methods for part in (params, result) if part is not None]
-    schemas, shapes = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    schemas, shapes = openrpc.describe_types(types, "#/$defs/{name}")
     found = iter(schemas)
     by_method = {
         method.name: {"params": next(found), **({} if method.is_notification else {"result": next(found)})}

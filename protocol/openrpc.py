@@ -5,7 +5,9 @@ Made from `methods` and the Structs of `types`, so that the two never disagree. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -28,7 +30,7 @@ def describe(side: Side) -> dict[str, Any]:
     """
     methods = list(answered_by(side))
     types = [type_ for method in methods for type_ in (method.params, method.result) if type_ is not None]
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    schemas, components = describe_types(types, _REFERENCE)
     found = iter(schemas)
     return {
         "openrpc": OPENRPC_VERSION,
@@ -43,6 +45,20 @@ def describe(side: Side) -> dict[str, Any]:
         ],
         "components": {"schemas": components},
     }
+
+
+def describe_types(types: Sequence[Any], ref_template: str) -> tuple[Sequence[dict[str, Any]], dict[str, Any]]:
+    """The JSON Schemas of types, and those of the Structs that they refer to, by name; the same under every Python.
+
+    Args:
+        types: What msgspec can decode.
+        ref_template: How a Struct is referred to, with `{name}`.
+    """
+    schemas, components = msgspec.json.schema_components(types, ref_template=ref_template)
+    for shape in components.values():
+        if "description" in shape:  # a docstring, which Python 3.13 has dedented already
+            shape["description"] = cleandoc(shape["description"])
+    return schemas, components
 
 
 def _describe_method(

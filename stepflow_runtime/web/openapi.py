@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from protocol.methods import PROTOCOL_VERSION, Method, Side, answered_by
+from protocol.openrpc import describe_types
 from stepflow_runtime import __version__
 from stepflow_runtime.web.operations import OPERATIONS, REFUSED, SHAPES, Answer, Operation, Parameter, refer_to
 from stepflow_runtime.web.refusal import answer_json
@@ -147,7 +147,7 @@ def _describe_shapes() -> dict[str, Any]:
     """The shapes of all methods, and `Rpc`: any of their messages, or a batch of them."""
     methods = list(answered_by(Side.RUNTIME))
     types = [part for method in methods for part in (method.params, method.result) if part is not None]
-    schemas, shapes = msgspec.json.schema_components([*types, *SHAPES], ref_template="#/components/schemas/{name}")
+    schemas, shapes = describe_types([*types, *SHAPES], "#/components/schemas/{name}")
     found = iter(schemas)
     calls = {
         _name_call(method): _describe_call(method, next(found), next(found) if method.result is not None else None)
