@@ -626,7 +626,7 @@ ops-leftovers [FAULTS 6] After kill -9 of the runtime nothing that its servers s
 store-power [FAULTS 34] Every commit is synced to the disk, so that what was acknowledged survives a loss of power.
     stepflow_runtime/store/test_power.py::test_every_commit_is_synced_unless_something_else_is_asked_for
 docs-durability [INTERFACES] What the page on durability shows runs, and the tests that it names are there.
-    operations/test_durability_page.py::test_its_commands_run
+    test_pages.py::test_each_command_of_a_page_does_what_the_page_says
     operations/test_durability_page.py::test_the_tests_that_it_names_are_there
 ops-unclean [PROTOCOL §6; FAULTS 5] What takes the runtime down each time starts alone after two unclean stops, and is failed after five.
     operations/test_unclean_stops.py::test_only_the_culprit_fails
@@ -724,7 +724,7 @@ engine-clock-set-back [FAULTS 33] A clock that is set back delays no run that ha
 simulation [FAULTS G1-G4, G7, G8] In a thousand simulated worlds full of crashes, torn connections, full disks and set clocks, nothing is lost, nothing is done twice, nothing is left behind, and everything ends; planted defects are found.
     simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice_whatever_fails
     simulation/test_simulation.py::test_a_seed_that_found_something_finds_nothing_any_more
-    simulation/test_simulation.py::test_a_planted_defect_is_found
+    simulation/test_simulation.py::test_every_planted_defect_is_found
     simulation/test_simulation.py::test_a_seed_decides_everything
 job-order [PROTOCOL §4] The runs of a job go in order, and the first that does not succeed stops the rest.
     stepflow_runtime/services/automation/test_jobs.py::test_the_runs_of_a_job_go_in_order

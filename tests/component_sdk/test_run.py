@@ -279,6 +279,7 @@ ASKED: Final[dict[str, Callable[[Run], Awaitable[Any]]]] = {
     "wait": Run.wait,
     "return_value": Run.return_value,
     "results": lambda run: consume(run.results()),
+    "item_states": Run.item_states,
     "events": lambda run: consume(run.events()),
     "stream": lambda run: consume(run.stream()),
     "artifacts": Run.artifacts,

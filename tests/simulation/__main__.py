@@ -1,4 +1,4 @@
-"""`python -m tests.simulation`: replay one seed, go through a range of them, or soak for minutes, on all cores."""
+"""`python -m tests.simulation`: replay one seed, go through many or soak for minutes on all cores, or plant defects."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, takewhile
 
+from tests.simulation.faults import PLANTED, find_planted
 from tests.simulation.seeds import BATCH, CHECKED, FOUND
 from tests.simulation.simulate import Report, simulate
 
@@ -22,7 +23,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, help="the first seed; when soaking, one that nobody has seen")
     parser.add_argument("--count", type=int, default=len(CHECKED), help="so many seeds")
     parser.add_argument("--minutes", type=float, help="soak: as many seeds as there is time for")
+    parser.add_argument("--planted", action="store_true", help="plant defects, and tell which seed finds each")
     options = parser.parse_args(arguments)
+    if options.planted:
+        return _find_planted()
     if options.seed is not None:
         report = simulate(options.seed)
         print(report, dict(report.counts), f"digest {report.digest:08x}")
@@ -51,6 +55,17 @@ def _simulate_all(batches: Iterable[list[int]]) -> Iterator[Report]:
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         for batch in batches:
             yield from pool.imap_unordered(simulate, batch)
+
+
+def _find_planted() -> int:
+    """Looks for each planted defect; returns 0 if all are found."""
+    names = [plant.__name__ for plant in PLANTED]
+    missed = 0
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        for name, seed in zip(names, pool.imap(find_planted, names), strict=True):
+            print(f"{name}: {'NOT FOUND' if seed is None else f'seed {seed}'}", flush=True)
+            missed += seed is None
+    return bool(missed)
 
 
 def _report(reports: Iterable[Report]) -> int:

@@ -40,6 +40,7 @@ from stepflow_runtime.store import memory
 from stepflow_runtime.store.memory import MemoryStore
 from stepflow_runtime.store.watch import WatchHub
 from tests.simulation.disk import Mount
+from tests.simulation.simulate import simulate
 
 
 @contextmanager
@@ -323,3 +324,13 @@ PLANTED: Final[list[Callable[[], AbstractContextManager[None]]]] = [
     put_twice,
     go_on_after_failures,
 ]
+
+SEARCHED: Final = range(300)
+"""Seeds among which each of them must be found."""
+
+
+def find_planted(name: str) -> int | None:
+    """The first seed that finds a planted defect."""
+    [plant] = (plant for plant in PLANTED if plant.__name__ == name)
+    with plant():
+        return next((seed for seed in SEARCHED if simulate(seed).violations), None)
