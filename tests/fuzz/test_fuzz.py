@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import web
 from tests.fuzz.documents import corpus, documents
 from tests.fuzz.targets import TARGETS
 
 MAX_MEMORY: int = 64 * 1024 * 1024
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    yield
+    web.close()
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -144,11 +144,11 @@ async def _open_app(folder: Path, tokens: Path | None) -> AsyncGenerator[ASGIApp
         listen=Listen(http="127.0.0.1:0", http_hosts=(HOST,), token_file=tokens),
         limits=RuntimeLimits(max_frame_bytes=MAX_BODY, max_items_per_submit=100),
     )
-    with mock.patch.object(serving, "serve", serve):
-        async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
+        with mock.patch.object(serving, "serve", serve):
             await nursery.start(runtime.serve_http)
-            yield served[0]
-            nursery.cancel_scope.cancel()
+        yield served[0]
+        nursery.cancel_scope.cancel()
 
 
 async def _furnish(app: ASGIApp) -> str:
@@ -198,7 +198,7 @@ class Portal:
         if self._thread is not None:
             trio.from_thread.run_sync(self._stop.set, trio_token=self._token)
             self._thread.join()
-            self._thread = None
+            self._thread, self._asked = None, 0
 
     async def _ask(self, data: bytes, guarded: bool) -> Answer:
         return await self._web.ask(data, guarded=guarded)
@@ -217,6 +217,11 @@ class Portal:
 
 
 _PORTAL: Final = Portal()
+
+
+def close() -> None:
+    """Ends the thread until something is asked again."""
+    _PORTAL.close()
 
 
 def ask(data: bytes, *, guarded: bool = False) -> Answer:
