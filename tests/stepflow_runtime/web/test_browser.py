@@ -325,8 +325,9 @@ def test_a_page_that_stays_open_beside_a_run_that_goes_on_does_not_grow(page: An
         nodes.append(values["Nodes"])
     runtime.ask("runs/cancel", runId=run_id, graceMs=0)
     settled = len(heaps) // 2
-    assert max(heaps[settled:]) < 1.1 * max(heaps[:settled]) + 100_000, heaps
-    assert max(nodes[settled:]) < 1.1 * max(nodes[:settled]) + 50, nodes
+    # A moment may have the next page beside the last one; what grows never comes back to what it was.
+    assert min(heaps[settled:]) < 1.1 * min(heaps[:settled]) + 100_000, heaps
+    assert min(nodes[settled:]) < 1.1 * min(nodes[:settled]) + 50, nodes
 
 
 def test_artifacts_sub_runs_and_servers_are_shown(page: Any, runtime: Runtime) -> None:
