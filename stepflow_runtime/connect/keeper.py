@@ -81,7 +81,7 @@ class Keeper:
         """Keeps it connected until it is retired or given up; on trial it has one attempt to become ready."""
         failures = 0
         with self._scope:
-            while True:
+            while not self.retired.is_set():
                 started = trio.current_time()
                 failure = await self._serve_once()
                 if self.retired.is_set():

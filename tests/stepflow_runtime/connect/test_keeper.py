@@ -79,6 +79,8 @@ async def test_a_server_that_could_not_start_is_replaced_without_its_pause() -> 
         assert await plugin.replace("server.py changed") is None
         await (await wait_until_ready(origin, 2)).answer_all(1)
         await world.sink.wait_for(one)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(origin.servers) == 2  # the one that gave way is not started once more
 
 
 async def test_each_of_several_processes_is_replaced() -> None:
