@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Raw, Struct
@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from protocol.runs import ItemResult, Outcome, StepInfo, StepState
 from protocol.types import Resume
 from stepflow_runtime.engine.executor import Executor
-from stepflow_runtime.engine.lineage import Lineage, Place, find_home, find_places, read_lineage
+from stepflow_runtime.engine.lineage import Lineage, find_home, find_places, read_lineage
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent, decode_events, find_parking
@@ -38,44 +38,71 @@ class HistoryReader:
         self._executor = executor
         self._store = store
 
-    async def read(self, record: RunRecord, index: int, components: Mapping[str, str]) -> list[StepInfo]:
-        """The steps of an item, in the order in which they began; those that a fork re-uses as they were before it.
+    async def read(
+        self, record: RunRecord, indexes: Iterable[int], components: Mapping[str, str]
+    ) -> list[list[StepInfo]]:
+        """The steps of items, in the order in which they began; those that a fork re-uses as they were before it.
 
         Args:
             record: The run.
-            index: Of the item.
+            indexes: Of the items, ascending. What they have in common is read once.
             components: By step.
         """
-        home = find_home(await read_lineage(self._store, record.spec), index)
-        span = await self._find_span(home, index, record.progress.seq)
-        return list((await self._read(home, index, span, components)).values())
+        lineage = await read_lineage(self._store, record.spec)
+        generations: dict[int, list[int]] = {}
+        for index in indexes:
+            generations.setdefault(len(find_home(lineage, index)), []).append(index)
+        found: dict[int, list[StepInfo]] = {}
+        for depth, items in generations.items():
+            home = lineage[-depth:]
+            spans = await self._find_spans(home, items, record.progress.seq)
+            steps = await self._read(home, spans, components)
+            found.update((index, list(steps[index].values())) for index in items)
+        return [found[index] for index in sorted(found)]
 
-    async def _read(self, home: Lineage, index: int, span: Span, components: Mapping[str, str]) -> dict[str, StepInfo]:
-        history = ItemHistory(index, components)
-        seq, until = span
-        while 0 < seq <= until:
-            rows = await self._store.journal(home[0].run_id, seq, ROWS_PER_READ)
-            for row in rows:
-                for number, event in enumerate(decode_events(row.events), row.first_seq):
-                    if span[0] <= number <= until:
-                        history.take(event, row.at_ms)
-            if not rows:
-                break
-            seq = rows[-1].last_seq + 1
-        if not history.reused:
-            return history.steps
-        return await self._find_reused(home, index, history, components) | history.steps
+    async def _read(
+        self, home: Lineage, spans: Mapping[int, Span], components: Mapping[str, str]
+    ) -> dict[int, dict[str, StepInfo]]:
+        """The steps of items that were executed in the run that `home` begins with, by index and step."""
+        histories = await self._fold(home[0].run_id, spans, components)
+        return {
+            index: await self._find_reused(home, history, components) | history.steps
+            if history.reused
+            else history.steps
+            for index, history in histories.items()
+        }
+
+    async def _fold(
+        self, run_id: RunId, spans: Mapping[int, Span], components: Mapping[str, str]
+    ) -> dict[int, ItemHistory]:
+        """Has the events of a run pass by, each once, for all of these items."""
+        histories = {index: ItemHistory(index, components) for index in spans}
+        for seq, until in join_spans(spans.values()):
+            while seq <= until:
+                rows = await self._store.journal(run_id, seq, ROWS_PER_READ)
+                for row in rows:
+                    if row.first_seq > until:
+                        break
+                    for number, event in enumerate(decode_events(row.events), row.first_seq):
+                        for index in _find_items(event, spans):
+                            first, last = spans[index]
+                            if first <= number <= last:
+                                histories[index].take(event, row.at_ms)
+                if not rows:
+                    break
+                seq = rows[-1].last_seq + 1
+        return histories
 
     async def _find_reused(
-        self, fork: Lineage, index: int, history: ItemHistory, components: Mapping[str, str]
+        self, fork: Lineage, history: ItemHistory, components: Mapping[str, str]
     ) -> dict[str, StepInfo]:
-        spec, forked = fork[0].fork, fork[0].forked
+        index, spec, forked = history.index, fork[0].fork, fork[0].forked
         assert spec is not None
         assert forked is not None
         home = find_home(fork[1:], index)
         begun = dict(forked.begun).get(index)
-        span = (begun, spec.origin_seq) if begun is not None else await self._find_span(home, index, 0)
-        older = await self._read(home, index, span, components)
+        spans = {index: (begun, spec.origin_seq)} if begun is not None else await self._find_spans(home, [index], 0)
+        older = (await self._read(home, spans, components))[index]
         found: dict[str, StepInfo] = {}
         for step in history.reused:
             info = older.get(step)
@@ -87,21 +114,48 @@ class HistoryReader:
                 found[step] = info
         return found
 
-    async def _find_span(self, home: Lineage, index: int, last_seq: int) -> Span:
+    async def _find_spans(self, home: Lineage, indexes: Sequence[int], last_seq: int) -> dict[int, Span]:
         run_id = home[0].run_id
-        place = (await find_places(self._store, home[:1], [index])).get(index)
-        if place is not None:
-            return await self._find_since(run_id, index, place), seq_of(place.ref)
-        run = self._executor.active(run_id)
-        item = run.state.facts.find(index) if run is not None else None
-        return (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
+        places = await find_places(self._store, home[:1], indexes)
+        run, journal = self._executor.active(run_id), Journal(self._store, run_id)
+        spans: dict[int, Span] = {}
+        for index in indexes:
+            item = run.state.facts.find(index) if run is not None else None
+            if index in places:
+                seq = seq_of(places[index].ref)
+                spans[index] = (await self._find_since(journal, index, seq), seq)
+            else:
+                spans[index] = (item.since, last_seq) if item is not None and item.since <= last_seq else (0, 0)
+        return spans
 
-    async def _find_since(self, run_id: RunId, index: int, place: Place) -> int:
-        journal = Journal(self._store, run_id)
-        event, _ = await journal.event(seq_of(place.ref))
+    async def _find_since(self, journal: Journal, index: int, seq: int) -> int:
+        event, _ = await journal.event(seq)
         if parking := find_parking(event, index):
             event, _ = await journal.event(parking)
         return getattr(event, "since", 0)
+
+
+def join_spans(spans: Iterable[Span]) -> list[Span]:
+    """What spans cover, each sequence number once; ascending."""
+    joined: list[Span] = []
+    for first, last in sorted(spans):
+        if not first:
+            continue
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(last, joined[-1][1]))
+        else:
+            joined.append((first, last))
+    return joined
+
+
+def _find_items(event: AnyEvent, wanted: Mapping[int, Span]) -> Iterable[int]:
+    """Those of the items that an event is about."""
+    match event:
+        case ev.ItemsStarted() | ev.StepsReused() | ev.ItemsCancelled():
+            return [index for index in wanted if event.first <= index <= event.last]
+        case _:
+            index: int | None = getattr(event, "item", None)
+            return () if index is None or index not in wanted else (index,)
 
 
 class ItemHistory(Struct):

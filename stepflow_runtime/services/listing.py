@@ -26,7 +26,7 @@ from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.inputs import split_segment
 from stepflow_runtime.engine.lineage import read_chunk, read_lineage
 from stepflow_runtime.engine.plan import Plan, Progress
-from stepflow_runtime.engine.programs import Programs
+from stepflow_runtime.engine.programs import Program, Programs
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.ids import RunId
@@ -148,30 +148,40 @@ class ListingService:
             index = params.item_index
         limit = params.limit or DEFAULT_LIMIT
         end = record.progress.total if params.item_index is None else min(index + 1, record.progress.total)
+        program = await self._programs.of(record.spec)
+        if not program.flow.steps:
+            return ListStepsResult([])
+        at_once = limit // len(program.flow.steps) + 1
         found: list[StepInfo] = []
-        while index < end and len(found) <= limit:
-            steps = await self._steps_of(record, index, bool(params.include_inputs))
-            for step in steps[skip:]:
-                if len(found) == limit:
-                    return ListStepsResult(found, encode_cursor(index, skip))
-                found.append(step)
-                skip += 1
-            if not steps and index >= record.progress.started_through:
-                break
-            index, skip = index + 1, 0
+        while index < end:
+            indexes = range(index, min(index + at_once, end))
+            items = await self._steps_of(record, program, indexes, bool(params.include_inputs))
+            for index, steps in zip(indexes, items, strict=True):
+                for step in steps[skip:]:
+                    if len(found) == limit:
+                        return ListStepsResult(found, encode_cursor(index, skip))
+                    found.append(step)
+                    skip += 1
+                if not steps and index >= record.progress.started_through:
+                    return ListStepsResult(found)
+                skip = 0
+            index = indexes.stop
             await trio.lowlevel.checkpoint()
         return ListStepsResult(found)
 
-    async def _steps_of(self, record: RunRecord, index: int, with_inputs: bool) -> list[StepInfo]:
-        program = await self._programs.of(record.spec)
-        steps = await self._history.read(record, index, {step.id: step.component for step in program.flow.steps})
-        if with_inputs:
-            item_input = await Inputs(self._store, record.spec.inputs_of).get(index)
-            add_inputs(steps, program.plan, bytes(item_input), record.spec.variables)
-        else:
-            for step in steps:
-                step.resumes = None
-        return steps
+    async def _steps_of(
+        self, record: RunRecord, program: Program, indexes: range, with_inputs: bool
+    ) -> list[list[StepInfo]]:
+        components = {step.id: step.component for step in program.flow.steps}
+        items = await self._history.read(record, indexes, components)
+        inputs = Inputs(self._store, record.spec.inputs_of)
+        for index, steps in zip(indexes, items, strict=True):
+            if with_inputs:
+                add_inputs(steps, program.plan, bytes(await inputs.get(index)), record.spec.variables)
+            else:
+                for step in steps:
+                    step.resumes = None
+        return items
 
     async def _require(self, run_id: str, connection: Connection, observability: Observability | None) -> RunRecord:
         return self._visibility.require(connection, await self._lookup.find(RunId(run_id)), run_id, observability)

@@ -40,7 +40,6 @@ from stepflow_runtime.web.readings import (
     RawEvents,
     RawItems,
     RawRun,
-    RawStep,
     RawSteps,
 )
 from stepflow_runtime.web.refusal import Refused, answer_json
@@ -56,11 +55,11 @@ VIEWS: Final = {
 }
 
 ITEMS: Final = 50
-SAMPLE: Final = 20
-"""Items whose steps tell how those of the flow are."""
-
 STEPS: Final = 200
-"""Executions that a page shows."""
+"""Executions that a page shows of an item; so many of the first items tell how the steps of a flow are."""
+
+BARS: Final = 60
+"""Executions in the timeline of a run of many items."""
 
 EVENTS: Final = 100
 TREE: Final = 1000
@@ -137,8 +136,8 @@ class RunPages:
         return {"items": found.items, "next": found.next_cursor, "state": status, "states": list(ItemState)}
 
     async def _find_timeline(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
-        found = await self._list_steps(run, role, None)
-        return {"timeline": lay_out(found, self._renderer.now_ms()), "is_part": run.items.total > 1}
+        found = await self._list_steps(run, role, None, STEPS if run.items.total == 1 else BARS)
+        return {"timeline": lay_out(found.steps, self._renderer.now_ms()), "is_part": found.next_cursor is not None}
 
     async def _find_tree(self, request: Request, run: RawRun, role: Role) -> dict[str, Any]:
         root = run.root_run_id or run.run_id
@@ -177,28 +176,22 @@ class RunPages:
 
     async def _find_steps(self, run: RawRun, role: Role, index: int | None) -> dict[str, Any]:
         graph = await self._gateway.call(FLOW_GRAPH, FlowIdParams(run.flow_id), role)
-        found = await self._list_steps(run, role, index) if graph.nodes else []
+        found = await self._list_steps(run, role, index, STEPS)
         by_step: dict[str, Counter[str]] = {}
-        for step in found:
+        for step in found.steps:
             by_step.setdefault(step.step_id, Counter())[step.status] += 1
         return {
             "graph": graph,
             "drawing": draw(graph),
             "steps": by_step,
-            "times": find_times(found),
-            "executed": found,
-            "timeline": lay_out(found, self._renderer.now_ms()),
-            "is_part": index is None and run.items.total > SAMPLE,
+            "times": find_times(found.steps),
+            "executed": found.steps,
+            "timeline": lay_out(found.steps, self._renderer.now_ms()),
+            "is_part": found.next_cursor is not None,
         }
 
-    async def _list_steps(self, run: RawRun, role: Role, index: int | None) -> list[RawStep]:
+    async def _list_steps(self, run: RawRun, role: Role, index: int | None, limit: int) -> RawSteps:
         """The steps of an item, or of the first few: a page costs the same for any number of items."""
-        indexes = range(min(run.items.total, SAMPLE)) if index is None else [index]
-        found: list[RawStep] = []
-        for each in indexes:
-            params = ListStepsParams(run.run_id, item_index=each, limit=STEPS)
-            page: RawSteps = await self._gateway.call(LIST_STEPS, params, role)
-            found += page.steps
-            if len(found) >= STEPS:
-                break
+        params = ListStepsParams(run.run_id, item_index=index, limit=limit)
+        found: RawSteps = await self._gateway.call(LIST_STEPS, params, role)
         return found

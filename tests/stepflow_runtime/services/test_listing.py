@@ -21,6 +21,9 @@ from protocol.runs import (
     RunState,
     StepState,
 )
+from stepflow_runtime.model.ids import RunId
+from stepflow_runtime.ports import JournalRow
+from stepflow_runtime.services.history import join_spans
 from tests.stepflow_runtime.engine.world import (
     BOOM,
     CHAIN,
@@ -238,6 +241,38 @@ async def test_pages_of_steps_join(autojump_clock: object) -> None:
             if cursor is None:
                 break
         assert found == [(item, name) for item in range(10) for name in "abc"]
+
+
+async def test_a_page_of_steps_reads_what_its_items_have_in_common_once(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_world() as world:
+        run_id = (await world.submit(CHAIN, range(300), max_concurrency=100, wait=True)).run_id
+        reads: list[int] = []
+        read = world.store.journal
+
+        async def count(run: RunId, seq: int, max_rows: int) -> list[JournalRow]:
+            reads.append(seq)
+            rows: list[JournalRow] = await read(run, seq, max_rows)
+            return rows
+
+        monkeypatch.setattr(world.store, "journal", count)
+        result = await world.listing.steps(ListStepsParams(run_id, limit=900), world.client)
+        assert len(result.steps) == 900
+        assert len(reads) < 30
+
+
+async def test_a_flow_without_steps_has_none_to_look_for(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with memory_world() as world:
+        run_id = (await world.submit({"steps": [], "output": 1}, range(3), wait=True)).run_id
+        monkeypatch.setattr(world.store, "journal", None)
+        assert (await world.listing.steps(ListStepsParams(run_id), world.client)).steps == []
+
+
+def test_spans_that_meet_are_read_as_one() -> None:
+    assert join_spans([(5, 9), (0, 0), (1, 2), (3, 4), (20, 30), (22, 25)]) == [(1, 9), (20, 30)]
 
 
 # --- events ---

@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
+from stepflow_runtime.services.events.public import EVENT_TYPES
+from stepflow_runtime.web import console
 from tests.stepflow_runtime.web.kit import ask, call, open_web, submit
 
 HOSTILE = "\"><img src=x onerror=alert(1)><script>alert(1)</script>'`{{7*7}}"
@@ -228,6 +230,12 @@ async def test_a_value_that_is_deep_or_long_is_shown_in_part(web: httpx.AsyncCli
     await ask(web, "runs/get", runId=run_id, wait=True)
     assert "nested more deeply" in await get(web, f"/runs/{run_id}/items/0")
     assert "and 4800 more" in await get(web, f"/runs/{run_id}/items/1")
+
+
+def test_the_page_of_events_listens_for_every_type_that_there_is() -> None:
+    script = (Path(console.__file__).parent / "static" / "follow.js").read_text("utf-8")
+    listed = script.partition("const TYPES = [")[2].partition("]")[0]
+    assert set(re.findall(r'"([^"]+)"', listed)) == EVENT_TYPES
 
 
 def test_a_runtime_that_serves_no_http_does_not_load_it() -> None:
