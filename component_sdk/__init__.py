@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from component_sdk.codec import Unfit
     from component_sdk.context import StepflowContext
     from component_sdk.errors import (
-        AnswerLostError,
         CannotConnectError,
         RegistrationError,
         ResourceUnavailable,
@@ -58,7 +57,6 @@ _HOMES: Final = {
     "component_sdk.codec": ("Unfit",),
     "component_sdk.context": ("StepflowContext",),
     "component_sdk.errors": (
-        "AnswerLostError",
         "CannotConnectError",
         "RegistrationError",
         "ResourceUnavailable",
@@ -93,7 +91,6 @@ _HOMES: Final = {
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "AnswerLostError",
     "Artifact",
     "Batch",
     "BlockingContext",

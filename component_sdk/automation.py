@@ -156,6 +156,7 @@ class AutomationAccess(RuntimeAccess):
         catch_up_s: float | None = None,
         paused: bool = False,
         options: TemplateOptions | None = None,
+        request_id: str | None = None,
     ) -> Schedule:
         """Have a run submitted again and again.
 
@@ -170,6 +171,7 @@ class AutomationAccess(RuntimeAccess):
             catch_up_s: Times that were missed no longer ago are made up for; the runtime's default is an hour.
             paused: It does not fire before it is unpaused.
             options: See `TemplateOptions`.
+            request_id: What is asked twice under it is done once; by default a new one.
 
         Raises:
             RpcError: `INVALID_PARAMS` for cron and time zone; else what the runtime refuses of the run.
@@ -183,6 +185,7 @@ class AutomationAccess(RuntimeAccess):
             overlap=overlap,
             catch_up_ms=to_ms(catch_up_s),
             paused=paused or None,
+            request_id=request_id or uuid.uuid4().hex,
         )
         schedule: Schedule = await self._caller.call(methods.CREATE_SCHEDULE, params)
         return schedule
@@ -217,6 +220,7 @@ class AutomationAccess(RuntimeAccess):
         flow_name: str | None = None,
         labels: Mapping[str, str] | None = None,
         include_sub_runs: bool = False,
+        request_id: str | None = None,
     ) -> RegisteredWebhook:
         """Have events of runs sent to a URL, signed after Standard Webhooks.
 
@@ -226,6 +230,7 @@ class AutomationAccess(RuntimeAccess):
             secret: `whsec_…`; without one the runtime makes it, and tells it here and never again.
             flow_id: Only runs of this flow; the others narrow in the same way.
             include_sub_runs: Also runs that other runs submitted.
+            request_id: What is asked twice under it is done once; by default a new one.
 
         Raises:
             RpcError: `INVALID_PARAMS` for a URL that is not sent to, and for an event that there is not.
@@ -238,6 +243,7 @@ class AutomationAccess(RuntimeAccess):
             flow_name=flow_name,
             labels=None if labels is None else dict(labels),
             include_sub_runs=include_sub_runs or None,
+            request_id=request_id or uuid.uuid4().hex,
         )
         webhook: RegisteredWebhook = await self._caller.call(methods.REGISTER_WEBHOOK, params)
         return webhook

@@ -1,8 +1,8 @@
 """A client's connection that dials again: a `Caller` that outlives its links.
 
 A request whose answer was lost with the connection is sent again. That is safe because requests of a client may be
-repeated: submissions carry an idempotency key, appends their place, what is resumed or goes again a request id, and the
-rest only asks, or says what is to be. Those few that would make a second thing are not repeated: `AnswerLostError`.
+repeated: submissions carry an idempotency key, appends their place, what makes something or has it go on a request id,
+and the rest only asks, or says what is to be.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from component_sdk.address import dial
 from component_sdk.caller import LinkCaller
-from component_sdk.errors import AnswerLostError, CannotConnectError
+from component_sdk.errors import CannotConnectError
 from protocol import methods
 from protocol.errors import LinkClosed
 from protocol.link import Link
@@ -28,11 +28,6 @@ FIRST_REDIAL_S: Final = 0.05
 LAST_REDIAL_S: Final = 2.0
 MAX_LOSSES: Final = 20
 """How often one request is repeated: it may be what ends the connection."""
-LIST_FIRST: Final = {
-    methods.CREATE_SCHEDULE.name: "list_schedules()",
-    methods.REGISTER_WEBHOOK.name: "list_webhooks()",
-}
-"""What makes something new each time it is asked for, and what tells whether it did."""
 
 STOP_S: Final = 40.0
 """How long a runtime that was spawned may take to stop; it drains for 30 s."""
@@ -103,7 +98,6 @@ class Connection:
 
         Raises:
             CannotConnectError: The runtime has been away for longer than the patience, or each time it got this.
-            AnswerLostError: It may have been done, and would be done twice if it were asked for again.
             RpcError: The runtime answered an error.
         """
         losses = 0
@@ -112,11 +106,6 @@ class Connection:
             try:
                 return await LinkCaller(link).call(method, params)
             except LinkClosed as error:
-                if (look := LIST_FIRST.get(method.name)) is not None:
-                    raise AnswerLostError(
-                        f"The connection with {self._name} was lost before {method.name} was answered, and it may have "
-                        f"been done: see with {look} before you ask again."
-                    ) from error
                 losses += 1
                 if losses == MAX_LOSSES:
                     message = f"The connection with {self._name} was lost {losses} times during one {method.name}."

@@ -3,7 +3,6 @@
     SdkError
     ├── RegistrationError        a component that cannot be registered as it is written
     ├── CannotConnectError       no runtime at that address, or it is gone for good
-    ├── AnswerLostError          the connection was lost, and what was asked for may have been done
     ├── ResourceUnavailable      for components to raise: something that they need is not there now
     └── RunError                 about one run; has `run_id` and `cause`
         ├── RunFailedError
@@ -30,10 +29,6 @@ class RegistrationError(SdkError):
 
 class CannotConnectError(SdkError):
     """No runtime can be reached there."""
-
-
-class AnswerLostError(SdkError):
-    """The connection was lost before the answer came, to a request that makes something new each time it is sent."""
 
 
 class ResourceUnavailable(SdkError):

@@ -104,7 +104,7 @@ class DeliveryState(StrEnum):
 
 class RegisterWebhookParams(CamelWire, kw_only=True):
     """`events` are types of `runs/events`; the rest narrows whose. Runs that other runs submitted are left out, unless
-    `includeSubRuns`."""
+    `includeSubRuns`. A request that is repeated with its `requestId` gives the first one's webhook, with its secret."""
 
     url: Text
     events: Annotated[list[str], Meta(min_length=1)]
@@ -113,6 +113,7 @@ class RegisterWebhookParams(CamelWire, kw_only=True):
     flow_name: str | None = None
     labels: dict[str, str] | None = None
     include_sub_runs: bool | None = None
+    request_id: str | None = None
     observability: Observability | None = None
 
 
@@ -196,6 +197,7 @@ class CreateScheduleParams(CamelWire, kw_only=True):
     Args:
         overlap: What happens when it is time and the run before has not ended.
         catch_up_ms: Times that were missed no longer ago than this are made up for.
+        request_id: A request that is repeated with it gives the first one's schedule.
     """
 
     cron: Text
@@ -205,6 +207,7 @@ class CreateScheduleParams(CamelWire, kw_only=True):
     overlap: Overlap | None = None
     catch_up_ms: Milliseconds | None = None
     paused: bool | None = None
+    request_id: str | None = None
     observability: Observability | None = None
 
 
@@ -235,6 +238,8 @@ class Schedule(CamelWire, kw_only=True):
     """Times that have come and wait for the run before."""
     skipped: int | None = None
     """Times that came and were left out: too late, or the run before had not ended."""
+    deduplicated: bool | None = None
+    """Whether a request before made it."""
 
 
 class ListSchedulesParams(CamelWire):

@@ -107,6 +107,8 @@ class RegisteredWebhook(CamelWire):
 
     webhook_id: str
     secret: str | None = None
+    deduplicated: bool | None = None
+    """Whether a request before made it."""
 
 
 class SuspensionInfo(CamelWire, kw_only=True):

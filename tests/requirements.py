@@ -849,9 +849,12 @@ stream-clients [PROTOCOL §4] Clients write to the streams of a run that goes on
     component_sdk/test_run.py::test_a_client_writes_to_its_streams_beside_its_components
     component_sdk/test_run.py::test_a_blocking_client_writes_too
     component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
-client-repeats [INTERFACES] What a client asked for when its connection was lost is asked again if it is then done once; else it is told.
+client-repeats [INTERFACES] What a client asked for when its connection was lost is asked again, and done once.
     component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
-    component_sdk/test_repeating.py::test_what_would_be_made_twice_is_not_asked_for_again
+made-once [PROTOCOL §4] A schedule or webhook that is asked for again under one request id is there once, whatever happened in between.
+    stepflow_runtime/services/automation/test_schedules.py::test_a_schedule_that_is_asked_for_again_is_there_once
+    stepflow_runtime/services/automation/test_webhooks.py::test_a_webhook_that_is_asked_for_again_is_there_once_with_its_secret
+    conformance/test_bad_input.py::test_a_request_id_that_was_used_for_something_else
 fake-runs [INTERFACES] All that a handle on a run can do can be done to a run of FakeRuntime.
     component_sdk/test_testing.py::test_all_that_a_handle_can_do_can_be_done_to_a_fake_run
 stream-end [PROTOCOL §4] A run's streams close when it ends; afterwards reading replays, then is done.

@@ -14,13 +14,15 @@ from msgspec import Struct
 
 
 class Kind(StrEnum):
-    """What an entry is. `JOB_RUN` is one run of a job, `JOB_KEY` the idempotency key that a job was submitted under."""
+    """What an entry is. `JOB_RUN` is one run of a job; a `…_KEY` has what was made under the id of a request."""
 
     JOB = "job"
     JOB_RUN = "jobRun"
     JOB_KEY = "jobKey"
     SCHEDULE = "schedule"
+    SCHEDULE_KEY = "scheduleKey"
     WEBHOOK = "webhook"
+    WEBHOOK_KEY = "webhookKey"
 
 
 class Entry(Struct, frozen=True):

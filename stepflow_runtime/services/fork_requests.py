@@ -9,19 +9,18 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from blake3 import blake3
-from msgspec import UNSET, Struct
+from msgspec import Struct
 
 from protocol.errors import ErrorCode, RpcError
 from protocol.forking import RestartParams, TimeTravelParams
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
 from stepflow_runtime.engine.recovery import load_facts
-from stepflow_runtime.model.canonical import normalize
 from stepflow_runtime.model.events import StepsRestarted
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.spec import IdempotencyKey
 from stepflow_runtime.ports import RunRecord, Store, StoreCorrupt
+from stepflow_runtime.services.requests import hash_request
 
 NOT_MEANT: Final = ("run_id", "request_id", "observability", "wait", "timeout_ms")
 """Fields in which a repeated request may differ from the first: what it does is the same."""
@@ -78,15 +77,9 @@ def read_request(params: RestartParams | TimeTravelParams, principal: str) -> Fo
     """The request that may be repeated, if it has an id."""
     if params.request_id is None:
         return None
-    meant = {
-        name: value
-        for name, value in msgspec.structs.asdict(params).items()
-        if name not in NOT_MEANT and value is not None and value is not UNSET
-    }
-    if params.item_indexes is not None:
-        meant["item_indexes"] = sorted(set(params.item_indexes))
-    content = normalize(msgspec.json.encode([type(params).__name__, meant]))
-    return ForkRequest(RunId(params.run_id), principal, params.request_id, blake3(content).hexdigest(16))
+    indexes = None if params.item_indexes is None else sorted(set(params.item_indexes))
+    content = hash_request(msgspec.structs.replace(params, item_indexes=indexes), NOT_MEANT)
+    return ForkRequest(RunId(params.run_id), principal, params.request_id, content)
 
 
 class ForkRequests:

@@ -178,6 +178,8 @@ HOOK: Json = {"url": "https://receiver.example/", "events": ["run.completed"]}
         ("schedules/create", {**NIGHTLY, "timeZone": "Mars"}, -32602, "no time zone"),
         ("schedules/create", {**NIGHTLY, "overlap": "both"}, -32602, "overlap"),
         ("schedules/create", {**NIGHTLY, "catchUpMs": -1}, -32602, "catchUpMs"),
+        ("schedules/create", {**NIGHTLY, "requestId": 7}, -32602, "requestId"),
+        ("webhooks/register", {**HOOK, "requestId": []}, -32602, "requestId"),
         ("schedules/pause", {"scheduleId": "none"}, -32005, "there is no schedule none"),
         ("schedules/unpause", {"scheduleId": "none"}, -32005, "there is no schedule none"),
         ("schedules/delete", {"scheduleId": "none"}, -32005, "there is no schedule none"),
@@ -201,6 +203,21 @@ def test_jobs_schedules_and_webhooks_that_cannot_be(
     assert client.call("jobs/list")["jobs"] == []
     assert client.call("schedules/list")["schedules"] == []
     assert client.call("webhooks/list")["webhooks"] == []
+
+
+def test_a_request_id_that_was_used_for_something_else(client: RawClient) -> None:
+    nightly = {**NIGHTLY, "run": {**TEMPLATE, "flowId": client.put_flow(ECHO)}, "requestId": "r-1"}
+    for thing, verb, params, other in (
+        ("schedule", "create", nightly, {"cron": "0 3 * * *"}),
+        ("webhook", "register", {**HOOK, "requestId": "r-1"}, {"events": ["run.created"]}),
+    ):
+        made = client.call(f"{thing}s/{verb}", params)
+        again = client.call(f"{thing}s/{verb}", params)
+        assert again == {**made, "deduplicated": True}
+        error = client.refuse(f"{thing}s/{verb}", {**params, **other})
+        check(error, -32014, "conflict", f"the requestId 'r-1' was used for another {thing}: use a new one")
+        assert error.data[f"{thing}Id"] == made[f"{thing}Id"]
+        client.call(f"{thing}s/delete", {f"{thing}Id": made[f"{thing}Id"]})
 
 
 def test_a_run_with_a_webhook_that_cannot_be(client: RawClient) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from uuid import uuid4
 
 import click
 
@@ -32,6 +33,17 @@ class LogFormat(StrEnum):
     AUTO = "auto"
     JSON = "json"
     PRETTY = "pretty"
+
+
+def request_option(function: F) -> F:
+    """`--request-id`, which is a new one unless it is given."""
+    option = click.option(
+        "--request-id",
+        metavar="ID",
+        default=lambda: uuid4().hex,
+        help="What is asked twice under the same id is done once; default, a new one.",
+    )
+    return option(function)
 
 
 def _set_verbose(ctx: click.Context, _: click.Parameter, value: bool) -> None:

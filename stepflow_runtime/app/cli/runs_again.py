@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Literal
-from uuid import uuid4
 
 import click
 from msgspec import UNSET, Raw, Struct
@@ -14,16 +13,20 @@ from protocol.runs import RunStatus
 from stepflow_runtime.app.cli.arguments import read_json, read_pairs
 from stepflow_runtime.app.cli.boundary import ExitCode, run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
+from stepflow_runtime.app.cli.options import (
+    Format,
+    common_options,
+    output_option,
+    request_option,
+    url_option,
+    vocabulary_option,
+)
 from stepflow_runtime.app.cli.runs_view import print_status
 from stepflow_runtime.app.cli.watch import exit_code, follow_run
 
 _run_argument = click.argument("run_id", metavar="RUN")
 _items_option = click.option(
     "--item", "items", multiple=True, type=click.IntRange(0), metavar="N", help="Only this item, from 0; repeatable."
-)
-_request_option = click.option(
-    "--request-id", metavar="ID", help="What is said twice under the same id is done once; default, a new one."
 )
 _wait_option = click.option("--wait", is_flag=True, help="Wait for its end; the exit code then tells how it ended.")
 
@@ -32,7 +35,7 @@ _wait_option = click.option("--wait", is_flag=True, help="Wait for its end; the 
 @_run_argument
 @click.option("--only", type=click.Choice(["failed"]), help="Leave items that were cancelled as they are.")
 @_items_option
-@_request_option
+@request_option
 @_wait_option
 @url_option
 @vocabulary_option
@@ -42,13 +45,13 @@ def restart_command(
     run_id: str,
     only: Literal["failed"] | None,
     items: tuple[int, ...],
-    request_id: str | None,
+    request_id: str,
     wait: bool,
     url: str,
     output: Format,
 ) -> int | None:
     """Have the active steps of a run go again; of one that has ended, in a fork, what did not succeed."""
-    params = RestartParams(run_id, list(items) or None, only, request_id=request_id or uuid4().hex)
+    params = RestartParams(run_id, list(items) or None, only, request_id=request_id)
     code: int | None = run_async(_go_again, url, RESTART_RUN, params, wait, output)
     return code
 
@@ -62,7 +65,7 @@ def restart_command(
     "--context", multiple=True, metavar="STEP=JSON|@FILE", help="The output of a step that gave none; repeatable."
 )
 @_items_option
-@_request_option
+@request_option
 @_wait_option
 @url_option
 @vocabulary_option
@@ -75,7 +78,7 @@ def time_travel_command(
     resume_data: str | None,
     context: tuple[str, ...],
     items: tuple[int, ...],
-    request_id: str | None,
+    request_id: str,
     wait: bool,
     url: str,
     output: Format,
@@ -89,7 +92,7 @@ def time_travel_command(
         UNSET if given is None else Raw(read_json(given, "--input")),
         UNSET if resume_data is None else Raw(read_json(resume_data, "--resume-data")),
         {name: Raw(read_json(text, "--context")) for name, text in pairs.items()} or None,
-        request_id=request_id or uuid4().hex,
+        request_id=request_id,
     )
     code: int | None = run_async(_go_again, url, TIME_TRAVEL, params, wait, output)
     return code

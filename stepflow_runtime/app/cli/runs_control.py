@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 import click
 from msgspec import UNSET, Raw
 
@@ -12,7 +10,14 @@ from protocol.runs import ResumeParams, RunParams, RunStatus, WakeUpParams, Wake
 from stepflow_runtime.app.cli.arguments import read_json
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option, vocabulary_option
+from stepflow_runtime.app.cli.options import (
+    Format,
+    common_options,
+    output_option,
+    request_option,
+    url_option,
+    vocabulary_option,
+)
 from stepflow_runtime.app.cli.output import stderr
 from stepflow_runtime.app.cli.runs_view import print_status
 
@@ -26,7 +31,7 @@ _run_argument = click.argument("run_id", metavar="RUN")
 @click.option("--label", metavar="LABEL", help="The suspension of the step that is meant.")
 @click.option("--item", "item_index", type=click.IntRange(0), metavar="N", help="The item that is meant, from 0.")
 @click.option("--token", metavar="TOKEN", help="The token of the suspension; RUN need not be given then.")
-@click.option("--request-id", metavar="ID", help="What is said twice under the same id is done once.")
+@request_option
 @click.option("--wait", is_flag=True, help="Wait until the run has ended, or waits again.")
 @url_option
 @vocabulary_option
@@ -39,7 +44,7 @@ def resume_command(
     label: str | None,
     item_index: int | None,
     token: str | None,
-    request_id: str | None,
+    request_id: str,
     wait: bool,
     url: str,
     output: Format,
@@ -48,7 +53,6 @@ def resume_command(
     if run_id is None and token is None:
         raise click.UsageError("Name the run, or give --token.")
     resume_data = UNSET if data is None else Raw(read_json(data, "--data"))
-    request_id = request_id or uuid4().hex
     params = ResumeParams(run_id, step, label, item_index, token, resume_data, request_id, wait or None)
     print_status(run_async(_ask, url, RESUME_RUN, params), output)
 

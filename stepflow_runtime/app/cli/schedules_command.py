@@ -20,7 +20,7 @@ from protocol.automation import (
 from protocol.methods import CREATE_SCHEDULE, DELETE_SCHEDULE, LIST_SCHEDULES, PAUSE_SCHEDULE, UNPAUSE_SCHEDULE, Method
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, request_option, url_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows
 from stepflow_runtime.app.cli.submission import make_submission, submission_options
 from stepflow_runtime.app.cli.templates import store_flow, template_of
@@ -58,6 +58,7 @@ _schedule_argument = click.argument("schedule_id", metavar="SCHEDULE")
 )
 @click.option("--paused", is_flag=True, help="It does not fire before it is unpaused.")
 @submission_options
+@request_option
 @url_option
 @output_option()
 @common_options()
@@ -69,6 +70,7 @@ def create_command(
     overlap: Overlap,
     catch_up_s: float | None,
     paused: bool,
+    request_id: str,
     url: str,
     output: Format,
     **options: Any,
@@ -87,6 +89,7 @@ def create_command(
                 overlap=overlap,
                 catch_up_ms=None if catch_up_s is None else round(catch_up_s * 1000),
                 paused=paused or None,
+                request_id=request_id,
             )
             schedule: Schedule = await link.call(CREATE_SCHEDULE, params)
             return schedule

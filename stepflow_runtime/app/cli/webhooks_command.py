@@ -25,7 +25,7 @@ from protocol.runs import RegisteredWebhook
 from stepflow_runtime.app.cli.arguments import read_pairs
 from stepflow_runtime.app.cli.boundary import CliError, run_async
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
+from stepflow_runtime.app.cli.options import Format, common_options, output_option, request_option, url_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows, stderr
 from stepflow_runtime.connect.tokens import read_secret_file
 
@@ -48,6 +48,7 @@ def command() -> None:
 @click.option("--flow-id", metavar="ID", help="Only runs of this flow.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label.")
 @click.option("--sub-runs", is_flag=True, help="Also runs that other runs submitted.")
+@request_option
 @url_option
 @output_option()
 @common_options()
@@ -59,6 +60,7 @@ def register_command(
     flow_id: str | None,
     labels: tuple[str, ...],
     sub_runs: bool,
+    request_id: str,
     url: str,
     output: Format,
 ) -> None:
@@ -71,6 +73,7 @@ def register_command(
         flow_id=flow_id,
         labels=dict(read_pairs(labels, "--label")) or None,
         include_sub_runs=sub_runs or None,
+        request_id=request_id,
     )
 
     async def register() -> RegisteredWebhook:

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
 
-import msgspec
 import trio
 from blake3 import blake3
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from protocol.automation import (
     CancelJobParams,
@@ -32,7 +31,7 @@ from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
-from stepflow_runtime.ports import Clock, Entry, Execution, Ids, Kind, Registry, Store, StoreUnavailable
+from stepflow_runtime.ports import Clock, Execution, Ids, Kind, Registry, Store, StoreUnavailable
 from stepflow_runtime.services.automation.job_following import (
     DEFAULT_GRACE_MS,
     FrozenRun,
@@ -46,18 +45,12 @@ from stepflow_runtime.services.automation.job_following import (
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
+from stepflow_runtime.services.requests import Request, find_made
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time, make_counts
 from stepflow_runtime.services.submission import SubmitLimits, idempotent_content, limit_exceeded
 from stepflow_runtime.services.waiting import Waiting
 
 DEFAULT_LIMIT: Final = 100
-
-
-class JobKey(Struct, frozen=True):
-    """What an idempotency key stands for."""
-
-    job_run_id: str
-    content: str
 
 
 class JobService:
@@ -136,17 +129,17 @@ class JobService:
             runs=[JobRun(flow_id=s.flow_id, flow_name=s.flow_name, flow_label=s.flow_label) for s in specs],
         )
         entries = [make_job_entry(job), *[freeze_entry(job_id, index, run) for index, run in enumerate(frozen)]]
-        key = None
+        request = None
         if params.idempotency_key is not None:
-            key = Entry(Kind.JOB_KEY, f"{principal}/{params.idempotency_key}", _encode_key(job_id, submissions))
-            entries.append(key)
+            request = Request(Kind.JOB_KEY, principal, params.idempotency_key, _hash(submissions))
+            entries.append(request.make_key(job_id))
         try:
             is_new = await add_certainly(self._registry, entries)
         except StoreUnavailable as error:
             raise refuse_unstored("the job", error, may_wait=bool(principal)) from error
         if not is_new:
-            assert key is not None, "only a key can be there already"
-            return await self._find_by_key(key), False
+            assert request is not None, "only a key can be there already"
+            return await self._find_made(request), False
         self._follower.begin(job)
         return job, True
 
@@ -194,15 +187,10 @@ class JobService:
             raise RpcError(error.code, message, **{**error.data, "runIndex": index}) from error
         return FrozenRun(spec, [Raw(value) for value in inputs])
 
-    async def _find_by_key(self, key: Entry) -> Job:
+    async def _find_made(self, request: Request) -> Job:
         """The job that has the key already, if the same was meant."""
-        stored = await self._registry.entry(Kind.JOB_KEY, key.id)
-        assert stored is not None
-        theirs, ours = (msgspec.json.decode(entry.body, type=JobKey) for entry in (stored, key))
-        if theirs.content != ours.content:
-            message = "the idempotencyKey was used for another job: use a new key"
-            raise RpcError(ErrorCode.CONFLICT, message, jobRunId=theirs.job_run_id)
-        job = await self._find(theirs.job_run_id)
+        job_id = await find_made(self._registry, request)
+        job = None if job_id is None else await self._find(job_id)
         assert job is not None
         return job
 
@@ -267,6 +255,5 @@ def _may_see(connection: Connection, job: Job) -> bool:
     return connection.role != "server" or (job.created_by is not None and job.created_by == connection.plugin)
 
 
-def _encode_key(job_id: str, submissions: Sequence[SubmitParams]) -> bytes:
-    content = blake3("/".join(map(idempotent_content, submissions)).encode()).hexdigest(16)
-    return msgspec.json.encode(JobKey(job_id, content))
+def _hash(submissions: Sequence[SubmitParams]) -> str:
+    return blake3("/".join(map(idempotent_content, submissions)).encode()).hexdigest(16)

@@ -18,9 +18,16 @@ from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.ports import Clock, Ids, Kind, Registry, Store, StoreUnavailable
 from stepflow_runtime.services.automation.cron import check_cron
 from stepflow_runtime.services.automation.jobs import make_submission
-from stepflow_runtime.services.automation.scheduling import LiveSchedule, Scheduler, ScheduleRecord, make_schedule_entry
+from stepflow_runtime.services.automation.scheduling import (
+    LiveSchedule,
+    Scheduler,
+    ScheduleRecord,
+    make_schedule_entry,
+    read_schedule_entry,
+)
 from stepflow_runtime.services.creation import RunCreator
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
+from stepflow_runtime.services.requests import Request, find_made, read_request
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
 
@@ -70,9 +77,14 @@ class ScheduleService:
         """`schedules/create`.
 
         Raises:
-            RpcError: `INVALID_PARAMS` for cron and time zone; as `runs/submit` would for the run; `LIMIT_EXCEEDED`.
+            RpcError: `INVALID_PARAMS` for cron and time zone; as `runs/submit` would for the run; `LIMIT_EXCEEDED`;
+                `CONFLICT` if its `request_id` was used for another one.
         """
         self._connections.find_execution(connection, params.observability)
+        request = read_request(Kind.SCHEDULE_KEY, params, connection.plugin or "")
+        made = None if request is None else await self._find_made(request)
+        if made is not None:
+            return _describe(made, deduplicated=True)
         try:
             check_cron(params.cron, params.time_zone)
         except ValueError as error:
@@ -94,16 +106,32 @@ class ScheduleService:
             created_at_ms=now_ms,
             created_by=connection.plugin,
             paused=bool(params.paused),
+            key=None if request is None else request.key,
         )
         record.run = msgspec.json.decode(msgspec.json.encode(params.run), type=type(params.run))  # out of its frame
         if not record.paused:
             record.look_ahead(now_ms)
+        entries = [make_schedule_entry(record)]
+        if request is not None:
+            entries.append(request.make_key(record.schedule_id))
         try:
-            await add_certainly(self._registry, [make_schedule_entry(record)])
+            is_new = await add_certainly(self._registry, entries)
         except StoreUnavailable as error:
             raise refuse_unstored("the schedule", error, may_wait=connection.role == "server") from error
+        if not is_new:  # the same request came twice at a time, and the other one was first
+            return await self.create(params, connection)
         self._scheduler.begin(record)
         return _describe(record)
+
+    async def _find_made(self, request: Request) -> ScheduleRecord | None:
+        """The schedule that a request made before; it may be stored and not yet live."""
+        schedule_id = await find_made(self._registry, request)
+        if schedule_id is None:
+            return None
+        if schedule_id in self._scheduler.live:
+            return self._scheduler.live[schedule_id].record
+        entry = await self._registry.entry(Kind.SCHEDULE, schedule_id)
+        return None if entry is None else read_schedule_entry(entry)
 
     async def list_schedules(self, params: ListSchedulesParams, connection: Connection) -> ListSchedulesResult:
         """`schedules/list`: newest first."""
@@ -133,7 +161,8 @@ class ScheduleService:
         live = self._require(params, connection)
         self._scheduler.end(live.record.schedule_id)
         try:
-            await self._registry.save([], removed=[(Kind.SCHEDULE, live.record.schedule_id)])
+            keys = [] if live.record.key is None else [(Kind.SCHEDULE_KEY, live.record.key)]
+            await self._registry.save([], removed=[(Kind.SCHEDULE, live.record.schedule_id), *keys])
         except StoreUnavailable as error:
             self._scheduler.begin(live.record)
             raise refuse_unstored("the deletion", error, may_wait=connection.role == "server") from error
@@ -162,7 +191,7 @@ def _may_see(connection: Connection, record: ScheduleRecord) -> bool:
     return connection.role != "server" or (record.created_by is not None and record.created_by == connection.plugin)
 
 
-def _describe(record: ScheduleRecord) -> Schedule:
+def _describe(record: ScheduleRecord, *, deduplicated: bool | None = None) -> Schedule:
     return Schedule(
         schedule_id=record.schedule_id,
         name=record.name,
@@ -180,4 +209,5 @@ def _describe(record: ScheduleRecord) -> Schedule:
         last_error=record.last_error,
         queued=len(record.queued) or None,
         skipped=record.skipped or None,
+        deduplicated=deduplicated,
     )

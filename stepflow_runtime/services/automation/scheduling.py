@@ -48,6 +48,7 @@ class ScheduleRecord(Struct, kw_only=True, omit_defaults=True):
         queued: Times that have come and not yet fired.
         skipped: How many were left out.
         last_error: Why the last one could not fire, if it could not.
+        key: Under which it is found again by the request that made it, if that had an id.
     """
 
     schedule_id: str
@@ -66,6 +67,7 @@ class ScheduleRecord(Struct, kw_only=True, omit_defaults=True):
     queued: list[int] = []
     skipped: int = 0
     last_error: str | None = None
+    key: str | None = None
 
     def look_ahead(self, from_ms: int) -> None:
         """Its next time is the first after this one."""
@@ -152,7 +154,7 @@ class Scheduler:
         try:
             async with trio.open_nursery() as self._nursery:
                 for entry in await self._registry.active(Kind.SCHEDULE):
-                    self.begin(msgspec.json.decode(entry.body, type=ScheduleRecord))
+                    self.begin(read_schedule_entry(entry))
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -241,3 +243,8 @@ async def _first(nursery: trio.Nursery, wait: Callable[..., Awaitable[Any]], *ar
 def make_schedule_entry(record: ScheduleRecord) -> Entry:
     """A schedule as the registry keeps it."""
     return Entry(Kind.SCHEDULE, record.schedule_id, msgspec.json.encode(record), is_active=True)
+
+
+def read_schedule_entry(entry: Entry) -> ScheduleRecord:
+    """A schedule that the registry kept."""
+    return msgspec.json.decode(entry.body, type=ScheduleRecord)

@@ -17,7 +17,7 @@ from protocol.types import CamelWire, Timestamp
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.spec import RunSpec
-from stepflow_runtime.ports import Delivery
+from stepflow_runtime.ports import Delivery, Entry
 from stepflow_runtime.services.events.public import translate
 from stepflow_runtime.services.status import format_time
 
@@ -42,7 +42,10 @@ _ONLY_OF_ITEMS: Final = frozenset(
 
 
 class WebhookRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A registered webhook as it is stored. `sealed` is its secret, unreadable here."""
+    """A registered webhook as it is stored.
+
+    `sealed` is its secret, unreadable here; `key` that under which the request that made it finds it again, if any.
+    """
 
     webhook_id: str
     url: str
@@ -54,6 +57,7 @@ class WebhookRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
     include_sub_runs: bool = False
     created_at_ms: int
     created_by: str | None = None
+    key: str | None = None
 
     def means(self, spec: RunSpec) -> bool:
         """Whether it is told of this run. One that a component server registered is told of its plugin's runs."""
@@ -64,6 +68,11 @@ class WebhookRecord(Struct, frozen=True, kw_only=True, omit_defaults=True):
             and self.flow_name in (None, spec.flow_name)
             and self.labels.items() <= spec.labels.items()
         )
+
+
+def read_webhook_entry(entry: Entry) -> WebhookRecord:
+    """A webhook that the registry kept."""
+    return msgspec.json.decode(entry.body, type=WebhookRecord)
 
 
 class NoticeData(CamelWire, kw_only=True):

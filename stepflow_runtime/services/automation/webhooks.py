@@ -46,9 +46,10 @@ from stepflow_runtime.ports import (
     StoreUnavailable,
 )
 from stepflow_runtime.services.automation.delivering import Target
-from stepflow_runtime.services.automation.subscriptions import Subscriptions, WebhookRecord
+from stepflow_runtime.services.automation.subscriptions import Subscriptions, WebhookRecord, read_webhook_entry
 from stepflow_runtime.services.events.public import read_types
 from stepflow_runtime.services.refusal import add_certainly, refuse_unstored
+from stepflow_runtime.services.requests import Request, find_made, read_request
 from stepflow_runtime.services.status import decode_text_cursor, encode_cursor, format_time
 from stepflow_runtime.services.submission import limit_exceeded
 from stepflow_runtime.services.visibility import Visibility
@@ -109,7 +110,7 @@ class WebhookService:
     async def load(self) -> None:
         """Takes up what is registered; before anything is executed."""
         for entry in await self._registry.active(Kind.WEBHOOK):
-            self._subscriptions.add(msgspec.json.decode(entry.body, type=WebhookRecord))
+            self._subscriptions.add(read_webhook_entry(entry))
 
     async def target(self, delivery: Delivery) -> Target | None:
         webhook = self._subscriptions.find(delivery.webhook_id)
@@ -126,9 +127,14 @@ class WebhookService:
 
         Raises:
             RpcError: `INVALID_PARAMS` for a URL that is not sent to, an unknown event or a bad secret;
-                `LIMIT_EXCEEDED`.
+                `LIMIT_EXCEEDED`; `CONFLICT` if its `request_id` was used for another one.
         """
         self._connections.find_execution(connection, params.observability)
+        request = read_request(Kind.WEBHOOK_KEY, params, connection.plugin or "")
+        made = None if request is None else await self._find_made(request)
+        if made is not None:
+            secret = write_secret(self._sealer.unseal(made.sealed)) if params.secret is None else None
+            return RegisteredWebhook(made.webhook_id, secret, deduplicated=True)
         admitted = self.admit(RunWebhookParams(params.url, params.events, params.secret))
         if len(self._subscriptions) >= self._max_webhooks:
             why = "too many webhooks are registered; delete those that nobody needs"
@@ -144,14 +150,25 @@ class WebhookService:
             include_sub_runs=bool(params.include_sub_runs),
             created_at_ms=self._clock.wall_ms(),
             created_by=connection.plugin,
+            key=None if request is None else request.key,
         )
-        entry = Entry(Kind.WEBHOOK, webhook.webhook_id, msgspec.json.encode(webhook), is_active=True)
+        entries = [Entry(Kind.WEBHOOK, webhook.webhook_id, msgspec.json.encode(webhook), is_active=True)]
+        if request is not None:
+            entries.append(request.make_key(webhook.webhook_id))
         try:
-            await add_certainly(self._registry, [entry])
+            is_new = await add_certainly(self._registry, entries)
         except StoreUnavailable as error:
             raise refuse_unstored("the webhook", error, may_wait=connection.role == "server") from error
+        if not is_new:  # the same request came twice at a time, and the other one was first
+            return await self.register(params, connection)
         self._subscriptions.add(webhook)
         return RegisteredWebhook(webhook.webhook_id, admitted.secret)
+
+    async def _find_made(self, request: Request) -> WebhookRecord | None:
+        """The webhook that a request made before."""
+        webhook_id = await find_made(self._registry, request)
+        entry = None if webhook_id is None else await self._registry.entry(Kind.WEBHOOK, webhook_id)
+        return None if entry is None else read_webhook_entry(entry)
 
     def admit(self, params: RunWebhookParams) -> WebhookAdmission:
         """Checks a webhook, and makes its secret unless it brings one.
@@ -176,15 +193,16 @@ class WebhookService:
         limit = params.limit or DEFAULT_LIMIT
         found = await self._registry.entries(Kind.WEBHOOK, decode_text_cursor(params.cursor), limit + 1)
         more = encode_cursor(found[limit - 1].id) if len(found) > limit else None
-        records = [msgspec.json.decode(entry.body, type=WebhookRecord) for entry in found[:limit]]
+        records = [read_webhook_entry(entry) for entry in found[:limit]]
         return ListWebhooksResult([_describe(record) for record in records if _may_see(connection, record)], more)
 
     async def delete(self, params: WebhookParams, connection: Connection) -> Empty:
         """`webhooks/delete`: with its deliveries. One that is under way may arrive still."""
         self._connections.find_execution(connection, params.observability)
-        self._require(params.webhook_id, connection)
+        webhook = self._require(params.webhook_id, connection)
+        keys = [] if webhook.key is None else [(Kind.WEBHOOK_KEY, webhook.key)]
         try:
-            await self._registry.save([], removed=[(Kind.WEBHOOK, params.webhook_id)])
+            await self._registry.save([], removed=[(Kind.WEBHOOK, params.webhook_id), *keys])
             self._subscriptions.remove(params.webhook_id)
             await self._deliveries.forget(params.webhook_id)
         except StoreUnavailable as error:

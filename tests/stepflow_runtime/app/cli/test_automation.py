@@ -80,6 +80,22 @@ def test_a_schedule_is_created_paused_and_deleted(address: str, stepflow: Stepfl
     assert "no cron expression" in done.err
 
 
+@pytest.mark.parametrize(
+    "args", [("schedules", "create", "30 2 * * *", "flow.yaml"), ("webhooks", "register", "https://receiver.example/")]
+)
+def test_what_is_asked_twice_under_one_id_is_there_once(
+    address: str, stepflow: Stepflow, args: tuple[str, ...]
+) -> None:
+    once, again, new = (
+        stepflow(*args, "-o", "json", *request).json for request in [("--request-id", "a"), ("--request-id", "a"), ()]
+    )
+    assert again == {**once, "deduplicated": True}
+    made = f"{args[0][:-1]}Id"
+    assert once[made] != new[made]
+    for one in (once, new):
+        assert stepflow(args[0], "delete", one[made]).code == 0
+
+
 def test_a_webhook_is_registered_listed_and_deleted(address: str, stepflow: Stepflow, folder: Path) -> None:
     done = stepflow("webhooks", "register", "https://receiver.example/hook", "--flow-name", "other", "-o", "json")
     assert done.json["secret"].startswith("whsec_")

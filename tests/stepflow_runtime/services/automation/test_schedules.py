@@ -342,6 +342,37 @@ async def test_too_many_schedules_are_refused() -> None:
         assert expect_code(caught.value, ErrorCode.LIMIT_EXCEEDED).data["limit"] == "maxSchedules"
 
 
+async def test_a_schedule_that_is_asked_for_again_is_there_once() -> None:
+    async with memory_world() as world:
+        for number in range(4):
+            await create(world, request_id=f"other {number}")
+        made: list[Schedule] = []
+
+        async def ask() -> None:
+            made.append(await create(world, request_id="mine"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask)
+        await ask()  # though there may be no more of them now
+        assert len({schedule.schedule_id for schedule in made}) == 1
+        assert sorted(bool(schedule.deduplicated) for schedule in made) == [False, True, True, True]
+        with pytest.raises(RpcError) as caught:
+            await create(world, "1 * * * *", request_id="mine")
+        assert expect_code(caught.value, ErrorCode.CONFLICT).data["scheduleId"] == made[0].schedule_id
+        await world.schedules.delete(ScheduleParams(made[0].schedule_id), world.client)
+        assert (await create(world, request_id="mine")).schedule_id != made[0].schedule_id
+
+
+async def test_the_next_runtime_knows_which_schedules_were_asked_for() -> None:
+    async with open_memory() as store:
+        async with open_world(store) as world:
+            before = await create(world, request_id="mine")
+        async with open_world(store, boot=2) as world:
+            assert (await create(world, request_id="mine")).schedule_id == before.schedule_id
+            assert (await listed(world)).schedule_id == before.schedule_id
+
+
 async def test_a_component_server_sees_only_schedules_of_its_plugin(autojump_clock: object) -> None:
     async with open_at_hour() as world:
         ours, theirs = Connection("a", "server", "a"), Connection("b", "server", "b")

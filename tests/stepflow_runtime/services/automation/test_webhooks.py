@@ -428,3 +428,25 @@ async def test_a_component_server_is_told_of_its_own_runs_and_sees_its_own_webho
         await world.submit(ONE, [2], wait=True)
         await settle_down()
         assert not (await world.webhooks.deliveries(ListDeliveriesParams(), theirs)).deliveries
+
+
+async def test_a_webhook_that_is_asked_for_again_is_there_once_with_its_secret() -> None:
+    async with memory_world() as world:
+        made = await register(world, request_id="mine")
+        again = await register(world, request_id="mine")
+        assert (again.webhook_id, again.secret, again.deduplicated) == (made.webhook_id, made.secret, True)
+        own = await register(world, request_id="own", secret=TOLD)
+        assert own.webhook_id != made.webhook_id
+        assert (await register(world, request_id="own", secret=TOLD)).secret is None, "who brought it has it"
+        with pytest.raises(RpcError) as caught:
+            await register(world, "run.created", request_id="mine")
+        assert expect_code(caught.value, ErrorCode.CONFLICT).data["webhookId"] == made.webhook_id
+        await world.webhooks.delete(WebhookParams(made.webhook_id), world.client)
+        assert (await register(world, request_id="mine")).webhook_id != made.webhook_id
+
+
+async def test_an_id_of_a_request_is_that_of_who_asks() -> None:
+    async with memory_world() as world:
+        made = await register(world, request_id="mine")
+        theirs = await register(world, request_id="mine", connection=Connection("a", "server", "a"))
+        assert theirs.webhook_id != made.webhook_id
