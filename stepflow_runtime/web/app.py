@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
+import trio
 from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -66,7 +68,16 @@ def make_app(gateway: Gateway, around: Surroundings, sessions: Sessions) -> Star
         Route("/hooks/{token:path}", Hooks(gateway).resume, methods=["POST"]),
     ]
     routes.append(Route("/openapi.json", OpenApi(routes).get))
+
+    @asynccontextmanager
+    async def prepare(_: Starlette) -> AsyncGenerator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(console.prepare)
+            yield
+            nursery.cancel_scope.cancel()
+
     return Starlette(
         routes=routes,
+        lifespan=prepare,
         exception_handlers={Refused: console.refuse, RpcError: console.refuse, Gone: dismiss},
     )

@@ -31,7 +31,7 @@ _FLOW: Final = (
 )
 _HTTP: Final = (
     "GET POST PUT HEAD / /rpc /runs/$RUN /events /streams/log /artifacts/a/b.txt /items/0 /steps /states /hooks/a-hook "
-    "/signed/$RUN/x /flows/ /servers /metrics /openapi.json /login /static/console.css ?view=items &startIndex= "
+    "/signed/$RUN/x /flows/ /servers /metrics /openapi.json /login /static/v/console.css ?view=items &startIndex= "
     "&limit= &cursor= &types=run.created &includeSubRuns &wait &timeoutMs=1 &expires= &signature= %00 %2e%2e/ %ff -1 "
     "host: content-type: application/x-www-form-urlencoded application/json text/html last-event-id: accept: origin: "
     "cookie: stepflow_session= authorization: Bearer if-none-match: content-length: item= step=ask label=go value= "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final
 
+import trio
 from jinja2 import DictLoader, Environment, StrictUndefined
 from msgspec import UNSET, Raw, UnsetType
 from starlette.requests import Request
@@ -25,9 +26,10 @@ class Renderer:
     Args:
         clock: What ages are counted by.
         asks_tokens: Whether somebody can sign out.
+        static: The path of style and scripts.
     """
 
-    def __init__(self, clock: Clock, *, asks_tokens: bool) -> None:
+    def __init__(self, clock: Clock, *, asks_tokens: bool, static: str) -> None:
         self._clock = clock
         self._asks_tokens = asks_tokens
         folder = resources.files("stepflow_runtime.web.console") / "templates"
@@ -43,6 +45,7 @@ class Renderer:
         self._environment.filters.update(self._make_filters())
         self._environment.tests["unset"] = _is_unset
         shared: dict[str, Any] = {
+            "static": static,
             "lasted": self._show_lasted,
             "BOX": {"width": graph_layout.WIDTH, "height": graph_layout.HEIGHT},
         }
@@ -64,6 +67,12 @@ class Renderer:
             "short": _shorten,
             "count": _show_count,
         }
+
+    async def prepare(self) -> None:
+        """Compiles all templates, one at a time, so that no page has to wait for its own."""
+        for name in self._environment.list_templates():
+            self._environment.get_template(name)
+            await trio.lowlevel.checkpoint()
 
     def now_ms(self) -> int:
         """What time it is."""

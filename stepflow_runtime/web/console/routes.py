@@ -30,10 +30,16 @@ class Console:
         clock: Its clock.
         tokens: Those that are asked for.
         sessions: Of browsers that have shown one.
+
+    Attributes:
+        routes: To be served.
+        prepare: Makes the first pages quick; pages are there without it.
     """
 
     def __init__(self, gateway: Gateway, clock: Clock, tokens: TokenFile | None, sessions: Sessions) -> None:
-        self._renderer = Renderer(clock, asks_tokens=tokens is not None)
+        assets = Assets()
+        self._renderer = Renderer(clock, asks_tokens=tokens is not None, static=assets.root)
+        self.prepare = self._renderer.prepare
         lists, runs = Lists(gateway, self._renderer), RunPages(gateway, self._renderer)
         actions, signing_in = Actions(gateway), SigningIn(self._renderer, tokens, sessions)
         self.routes = [
@@ -56,7 +62,7 @@ class Console:
             Route("/login", signing_in.show, methods=["GET"]),
             Route("/login", signing_in.enter, methods=["POST"]),
             Route("/logout", signing_in.leave, methods=["POST"]),
-            Route("/static/{name}", Assets().get),
+            Route("/static/{version}/{name}", assets.get),
         ]
 
     async def refuse(self, request: Request, error: Exception) -> Response:

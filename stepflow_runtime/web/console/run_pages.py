@@ -62,7 +62,8 @@ BARS: Final = 60
 """Executions in the timeline of a run of many items."""
 
 EVENTS: Final = 100
-TREE: Final = 1000
+TREE: Final = 200
+"""Runs of a tree that a page shows, the newest; it may have a hundred thousand."""
 
 
 class RunPages:

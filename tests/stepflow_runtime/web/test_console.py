@@ -65,7 +65,7 @@ async def get(web: httpx.AsyncClient, path: str) -> str:
 def check(page: str) -> None:
     """Nothing in the page runs, or looks, but what comes from files of ours."""
     assert "<img" not in page
-    assert page.count("<script") == len(re.findall(r'<script src="/static/[a-z]+\.js" type="module">', page))
+    assert page.count("<script") == len(re.findall(r'<script src="/static/[0-9a-f]+/[a-z]+\.js" type="module">', page))
     assert not re.search(r"<[^>]*\s(on[a-z]+|style)\s*=", re.sub(r'"[^"]*"', '""', page))
     assert "<style" not in page
     assert "javascript:" not in page
@@ -100,6 +100,18 @@ async def test_a_page_has_a_policy_under_which_nothing_else_would_run(web: httpx
     policy = (await web.get("/")).headers["content-security-policy"]
     assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
     assert "unsafe" not in policy
+
+
+async def test_style_and_scripts_are_asked_for_once_until_they_change(web: httpx.AsyncClient) -> None:
+    page = await get(web, "/")
+    paths = re.findall(r'(?:href|src)="(/static/[^"#]+)', page)
+    assert len(set(paths)) == 3
+    for path in paths:
+        answer = await web.get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+        old = await web.get(f"/static/an-older-one/{path.rpartition('/')[2]}")
+        assert (old.content, old.headers["cache-control"]) == (answer.content, "no-store")
+    assert (await web.get("/static/any/console.py")).status_code == 404
 
 
 async def test_a_form_of_another_site_changes_nothing(web: httpx.AsyncClient) -> None:

@@ -1,8 +1,6 @@
 // Keeps a page current: what the server would say now replaces what it said, part by part (`data-live`).
-import { openGrid } from "/static/grid.js";
-import { followEvents, followStream } from "/static/follow.js";
-
 const main = document.querySelector("main");
+const REST = 5;
 
 function isInUse(part) {
   return part.contains(document.activeElement) || part.querySelector("details.menu[open]") !== null
@@ -54,17 +52,20 @@ async function loadParts() {
   }
 }
 
+// A page that takes long asks less often: where a runtime is busy, those who watch it are not what keeps it so.
 async function keepCurrent() {
-  let rounds = 0;
+  let rounds = 0, took = 0;
   while (main.dataset.refresh) {
-    await new Promise((resolve) => setTimeout(resolve, Number(main.dataset.refresh)));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(Number(main.dataset.refresh), REST * took)));
     if (document.hidden) continue;
+    const began = performance.now();
     try {
       await refresh();
       if (main.dataset.refresh && ++rounds % 3 === 0) await loadParts();
     } catch {
       // The runtime is away; the next round asks again.
     }
+    took = performance.now() - began;
   }
 }
 
@@ -72,10 +73,10 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") for (const menu of document.querySelectorAll("details.menu[open]")) menu.open = false;
 });
 const grid = document.getElementById("grid");
-if (grid) openGrid(grid);
+if (grid) import("./grid.js").then(({ openGrid }) => openGrid(grid));
 const events = document.querySelector("[data-events]");
-if (events) followEvents(events, document.getElementById("events-said"));
+if (events) import("./follow.js").then(({ followEvents }) => followEvents(events, document.getElementById("events-said")));
 const stream = document.querySelector("[data-stream]");
-if (stream) followStream(stream, document.getElementById("stream-said"));
+if (stream) import("./follow.js").then(({ followStream }) => followStream(stream, document.getElementById("stream-said")));
 loadParts().catch(() => {});
 keepCurrent();
