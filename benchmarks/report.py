@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmarks.machine import Machine
@@ -30,7 +30,9 @@ def render(outcomes: Sequence[Outcome], machine: Machine) -> str:
     """
     rows = [row for outcome in outcomes for row in _make_rows(outcome)]
     lines = [_join(HEADS), _join(["---"] * len(HEADS)), *map(_join, rows)]
-    return "\n".join(["# Measured", "", describe(machine), "", *lines, "", METHOD, ""])
+    missed = [line for outcome in outcomes for line in _explain_missed(outcome)]
+    reasons = ["", "## What is missed, and why", "", *missed] if missed else []
+    return "\n".join(["# Measured", "", describe(machine), "", *lines, "", METHOD, *reasons, ""])
 
 
 def describe(machine: Machine) -> str:
@@ -72,6 +74,16 @@ def _make_row(scenario: Scenario, goal: Goal, summary: Summary) -> list[str]:
     is_first = goal is scenario.goals[0]
     names = [scenario.name, scenario.title] if is_first else ["", ""]
     return [*names, goal.figure, wanted, *_describe_spread(summary), verdict]
+
+
+def _explain_missed(outcome: Outcome) -> Iterator[str]:
+    summaries = summarize(outcome.readings)
+    for goal in outcome.scenario.goals:
+        median = summaries[goal.figure].median
+        if not goal.is_met_by(median):
+            figures = f"{goal.figure}: {_format(median)} for {_format(goal.target)}"
+            reason = goal.limit or "What the limit is here is not known."
+            yield f"- **{outcome.scenario.name}**, {figures}. {reason}"
 
 
 def _find_rest(scenario: Scenario, summaries: dict[str, Summary]) -> list[str]:

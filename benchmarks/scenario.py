@@ -22,12 +22,14 @@ class Goal(Struct, frozen=True):
         target: To be reached.
         stretch: Better still.
         is_ceiling: Whether less is better.
+        limit: What stands in its way where it is missed, as a profile told; see docs/explanation/performance.md.
     """
 
     figure: str
     target: float
     stretch: float | None = None
     is_ceiling: bool = False
+    limit: str = ""
 
     def is_met_by(self, value: float) -> bool:
         """Whether a figure reaches the target."""
