@@ -6,14 +6,18 @@ stops when the client is told that the run has ended. Each round has a fresh run
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import Bench, Meter, Storage, one_step, open_bench
 from benchmarks.peers.work import Work
 from benchmarks.scenario import Goal, Reading, Scenario
+from benchmarks.server import compute_digest
 from component_sdk import Client
 from protocol.runs import RunStatus
 
@@ -54,9 +58,10 @@ async def measure_items(items: int, storage: Storage, component: str, folder: Pa
 
 
 async def measure_processes(folder: Path | None) -> Reading:
-    """How much faster two processes compute than one."""
+    """How much faster two processes compute than one, and how much that is on this machine with nothing around them."""
     seconds = [await _time_toil(folder, processes) for processes in (1, 2)]
-    return Reading({"x of one process": seconds[0] / seconds[1]})
+    bare = [_time_bare_toil(processes) for processes in (1, 2)]
+    return Reading({"x of one process": seconds[0] / seconds[1], "x without a runtime": bare[0] / bare[1]})
 
 
 async def _time_toil(folder: Path | None, processes: int) -> float:
@@ -67,6 +72,14 @@ async def _time_toil(folder: Path | None, processes: int) -> float:
         await run_all(bench.client, one_step("compute"), [toil] * TOIL_ITEMS)
         meter.stop()
     return meter.seconds
+
+
+def _time_bare_toil(processes: int) -> float:
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        list(pool.map(compute_digest, [TOIL_ROUNDS] * 10))
+        started_at = time.perf_counter()
+        list(pool.map(compute_digest, [TOIL_ROUNDS] * TOIL_ITEMS, chunksize=10))
+        return time.perf_counter() - started_at
 
 
 def _measure(items: int, storage: Storage, component: str = "double") -> Callable[[Path | None], Awaitable[Reading]]:

@@ -73,18 +73,27 @@ def _make_listings(client: Client, flow_id: str) -> list[Fetch]:
 
 
 async def measure_big_run(folder: Path | None) -> Reading:
-    """Reads the events of a big run and its results, by index and by completion, 1,000 to a page."""
+    """Reads the events of a big run and its results, by index and by completion, 1,000 to a page, and all that twice.
+
+    Of several thousand pages some meet a moment in which the machine does something else; the same page seldom does so
+    again. A page counts with the better of its two times.
+    """
     async with open_bench(folder) as bench:
         run = await _make_big_run(bench)
-        events = await read_to_end(run.events().fetch)
-        results = await read_to_end(run.results().fetch, ITEMS)
-        completions = await read_to_end(run.results(order="byCompletion").fetch, ITEMS)
+        events = await _read_twice(lambda: run.events().fetch)
+        results = await _read_twice(lambda: run.results().fetch, ITEMS)
+        completions = await _read_twice(lambda: run.results(order="byCompletion").fetch, ITEMS)
     medians = {
         "events page ms": statistics.median(events),
         "results page ms": statistics.median(results),
         "completions page ms": statistics.median(completions),
     }
     return Reading({**_describe_pages([*events, *results, *completions]), **medians})
+
+
+async def _read_twice(begin: Callable[[], Fetch], expected: int | None = None) -> list[float]:
+    first, second = await read_to_end(begin(), expected), await read_to_end(begin(), expected)
+    return [min(times_ms) for times_ms in zip(first, second, strict=True)]
 
 
 async def _make_big_run(bench: Bench) -> Run:

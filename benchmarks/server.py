@@ -63,8 +63,13 @@ async def parent(family: Parent, ctx: StepflowContext) -> int:
 
 @server.component
 async def compute(toil: Toil) -> str:
+    return compute_digest(toil.rounds)
+
+
+def compute_digest(rounds: int) -> str:
+    """Keeps a processor busy for some milliseconds."""
     digest = b""
-    for _ in range(toil.rounds):
+    for _ in range(rounds):
         digest = hashlib.blake2b(digest).digest()
     return digest.hex()
 

@@ -70,4 +70,4 @@ def make_segments(first_index: int, inputs: Sequence[bytes]) -> list[InputSegmen
 
 def split_segment(segment: InputSegment) -> list[bytes]:
     """The inputs of a segment, in order."""
-    return segment.data.split(b"\n")
+    return segment.data.split(b"\n") if segment.count > 1 else [segment.data]
