@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from stepflow_runtime.engine.fork import clip, count_below, holds
+from stepflow_runtime.engine.loading import decode_row, read_events
 from stepflow_runtime.engine.results import decode_refs, seq_of
-from stepflow_runtime.model.events import AnyEvent, ItemsCancelled, RunForked, completions, decode_events
+from stepflow_runtime.model.events import AnyEvent, ItemsCancelled, RunForked, completions
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.spec import Fork, RunSpec
 from stepflow_runtime.ports import SEGMENT_ITEMS, ItemRef, JournalRow, Store
@@ -62,9 +63,12 @@ async def _read_forked(store: Store, run_id: RunId) -> RunForked:
 
 
 async def read_event(store: Store, run_id: RunId, seq: int) -> AnyEvent:
-    """One event."""
-    (row,) = await store.journal(run_id, seq, 1)
-    return decode_events(row.events)[seq - row.first_seq]
+    """One event.
+
+    Raises:
+        StoreCorrupt: It was damaged.
+    """
+    return (await read_events(store, run_id, (seq,)))[seq]
 
 
 ANYHOW: Final = frozenset(ItemRef)
@@ -131,7 +135,7 @@ async def find_ordinals(store: Store, lineage: Lineage, places: Mapping[int, Pla
         if place.run_id != run_id or not last.first_seq <= seq <= last.last_seq:
             run_id = place.run_id
             (last,) = await store.journal(run_id, seq, 1)
-            events = decode_events(last.events)
+            events = decode_row(run_id, last)
             ends = list(accumulate(map(completions, events), initial=last.completions_before))
         event = events[seq - last.first_seq]
         ordinal = ends[seq - last.first_seq]

@@ -12,11 +12,11 @@ from msgspec import Raw
 from stepflow_runtime.engine.fork import Choice, Past, PastStep, Reuse
 from stepflow_runtime.engine.items import read_outcome, read_resume
 from stepflow_runtime.engine.lineage import Generation, Lineage, find_home, find_places
-from stepflow_runtime.engine.loading import read_events
+from stepflow_runtime.engine.loading import decode_row, lose_events, read_events
 from stepflow_runtime.engine.plan import Plan
 from stepflow_runtime.engine.results import seq_of
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, decode_events, find_parking
+from stepflow_runtime.model.events import AnyEvent, find_parking
 from stepflow_runtime.ports import Store
 
 ROWS_PER_READ: Final = 64
@@ -90,14 +90,21 @@ async def _find_spans(store: Store, lineage: Lineage, indexes: Collection[int]) 
 async def _iterate(
     store: Store, home: Generation, spans: Collection[Span]
 ) -> AsyncGenerator[tuple[int, list[AnyEvent]]]:
-    """The rows in which a span has events, in order: the first sequence number of each, and its events."""
+    """The rows in which a span has events, in order: the first sequence number of each, and its events.
+
+    Raises:
+        StoreCorrupt: One of them was damaged.
+    """
     seq = 1
     for first, last in sorted(spans):
         seq, wanted = max(seq, first), 1
         while seq <= last and (rows := await store.journal(home.run_id, seq, wanted)):
             for row in rows:
-                yield row.first_seq, decode_events(row.events)
-            seq, wanted = rows[-1].last_seq + 1, min(wanted * 2, ROWS_PER_READ)
+                if row.first_seq > seq:
+                    raise lose_events(home.run_id, seq, "they are gone")
+                yield row.first_seq, decode_row(home.run_id, row)
+                seq = row.last_seq + 1
+            wanted = min(wanted * 2, ROWS_PER_READ)
             await trio.lowlevel.checkpoint()
 
 

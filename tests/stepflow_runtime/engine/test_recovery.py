@@ -17,6 +17,7 @@ from stepflow_runtime.ports import StoreUnavailable
 from stepflow_runtime.store.memory import MemoryStore
 from tests.simulation.sizes import small_sizes
 from tests.stepflow_runtime.engine.world import (
+    BOOM,
     CHAIN,
     ONE,
     World,
@@ -94,13 +95,13 @@ def lose_inputs(store: MemoryStore, run_id: str) -> None:
     store._runs[RunId(run_id)].inputs = []
 
 
-def damage_journal(store: MemoryStore, run_id: str) -> None:
+def damage_journal(store: MemoryStore, run_id: str, row: int = 1) -> None:
     journal = store._runs[RunId(run_id)].journal
-    journal[1] = replace(journal[1], events=journal[1].events[:-1])
+    journal[row] = replace(journal[row], events=journal[row].events[:-1])
 
 
-def lose_a_row(store: MemoryStore, run_id: str) -> None:
-    del store._runs[RunId(run_id)].journal[1]
+def lose_a_row(store: MemoryStore, run_id: str, row: int = 1) -> None:
+    del store._runs[RunId(run_id)].journal[row]
 
 
 @pytest.mark.parametrize("harm", [damage_inputs, lose_inputs, damage_journal, lose_a_row])
@@ -134,6 +135,36 @@ async def test_inputs_that_were_damaged_fail_a_run_that_is_at_work() -> None:
             status = await world.finish(status.run_id)
     assert status.status is RunState.FAILED
     assert "around item 20" in (status.cancel_reason or "")
+
+
+@pytest.mark.parametrize("harm", [damage_journal, lose_a_row])
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_a_fork_of_a_run_that_was_damaged_fails_and_the_others_go_on(
+    harm: Callable[[MemoryStore, str, int], None], is_restarted: bool
+) -> None:
+    store = MemoryStore()
+    with small_sizes():
+        async with open_world(store, lambda execution: BOOM if execution.step_id == "c" else b"1") as world:
+            origin = await world.finish((await world.submit(CHAIN, range(40), max_concurrency=2)).run_id)
+        async with open_world(store, hold, boot=2) as world:
+            other = await world.submit(ONE, [1])
+            fork = await world.restart(origin.run_id)
+            await settle_down()
+            harm(store, origin.run_id, 1 if is_restarted else -5)
+            if is_restarted:
+                world.executor.hold()
+            else:
+                world.caller.behave = echo
+                for execution in list(world.caller.held):
+                    world.caller.answer(execution, outcome=b"0")
+                status = await world.finish(fork.run_id)
+                assert (await world.finish(other.run_id)).status is RunState.SUCCESS
+        if is_restarted:
+            async with open_world(store, echo, boot=3) as world:
+                status = await world.finish(fork.run_id)
+                assert (await world.finish(other.run_id)).status is RunState.SUCCESS
+    assert status.status is RunState.FAILED
+    assert f"run {origin.run_id}" in (status.cancel_reason or "")
 
 
 async def test_a_snapshot_that_was_damaged_is_not_missed() -> None:
