@@ -27,8 +27,8 @@ CONSTANT: Final = re.compile(r"^(_?(?:MAX|MIN)_\w+)\b[^=\n]*=", re.MULTILINE)
 
 REFUSE_NOTHING: Final = {
     "a pace, or a share of work": {
-        "stepflow_runtime.engine.run_state:MIN_LEAD",
-        "stepflow_runtime.engine.run_state:MAX_LEAD",
+        "stepflow_runtime.engine.stretches:MIN_LEAD",
+        "stepflow_runtime.engine.stretches:MAX_LEAD",
         "stepflow_runtime.engine.inputs:MAX_BUFFERED",
         "stepflow_runtime.engine.loading:MAX_ROWS",
         "stepflow_runtime.services.automation.delivering:MAX_SLEEP_S",
@@ -57,8 +57,8 @@ REFUSE_NOTHING: Final = {
         "stepflow_runtime.model.types.fitting:MAX_STEPS",
         "stepflow_runtime.model.types.flow_types:MAX_TYPED_STEPS",
         "stepflow_runtime.model.types.lattice:MAX_SHAPES",
-        "stepflow_runtime.model.types.lattice:MAX_CONSTANT_VALUES",
-        "stepflow_runtime.model.types.lattice:MAX_CONSTANT_DEPTH",
+        "stepflow_runtime.model.types.constants:MAX_CONSTANT_VALUES",
+        "stepflow_runtime.model.types.constants:MAX_CONSTANT_DEPTH",
         "stepflow_runtime.model.types.reading:MAX_SCHEMAS",
         "stepflow_runtime.model.types.reading:MAX_PAIRS",
         "stepflow_runtime.model.types.reading:MAX_DEPTH",

@@ -14,17 +14,8 @@ from msgspec import Struct
 from protocol.flows import Fit
 from stepflow_runtime.model.canonical import canonical_json
 from stepflow_runtime.model.schema import SchemaError, parse_schema
-from stepflow_runtime.model.types.lattice import (
-    ANY,
-    UNKNOWN,
-    Array,
-    Budget,
-    Object,
-    Scalar,
-    Shape,
-    Type,
-    list_constants,
-)
+from stepflow_runtime.model.types.constants import list_constants
+from stepflow_runtime.model.types.lattice import ANY, UNKNOWN, Array, Budget, Object, Scalar, Shape, Type
 from stepflow_runtime.model.types.writing import describe
 
 MAX_STEPS: Final = 20_000

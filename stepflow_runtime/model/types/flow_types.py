@@ -23,9 +23,10 @@ from stepflow_runtime.model.finding import Findings
 from stepflow_runtime.model.flow import ErrorAction, Flow, Step
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import extend, split
+from stepflow_runtime.model.types.constants import type_of
 from stepflow_runtime.model.types.fitting import Fitting, compare
 from stepflow_runtime.model.types.inference import Remark, Scope, infer
-from stepflow_runtime.model.types.lattice import UNKNOWN, Type, type_of, unite
+from stepflow_runtime.model.types.lattice import UNKNOWN, Type, unite
 from stepflow_runtime.model.types.reading import read_schema
 from stepflow_runtime.model.types.writing import write_schema
 

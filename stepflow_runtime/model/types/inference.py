@@ -16,20 +16,9 @@ from stepflow_runtime.model.expression_syntax import KEYWORDS
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.path import parse_path
 from stepflow_runtime.model.pointer import extend
+from stepflow_runtime.model.types.constants import type_of
 from stepflow_runtime.model.types.following import Found, follow
-from stepflow_runtime.model.types.lattice import (
-    NEVER,
-    NULL,
-    UNKNOWN,
-    Array,
-    Field,
-    Kind,
-    Object,
-    Scalar,
-    Type,
-    type_of,
-    unite,
-)
+from stepflow_runtime.model.types.lattice import NEVER, NULL, UNKNOWN, Array, Field, Kind, Object, Scalar, Type, unite
 
 
 class Scope(Struct, frozen=True):

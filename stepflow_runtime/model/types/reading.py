@@ -15,6 +15,7 @@ from msgspec import UNSET
 
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.pointer import split
+from stepflow_runtime.model.types.constants import kind_of, type_of
 from stepflow_runtime.model.types.lattice import (
     ANY,
     MAX_SHAPES,
@@ -29,11 +30,9 @@ from stepflow_runtime.model.types.lattice import (
     Shape,
     Type,
     intersect,
-    kind_of,
     make_scalar,
     make_whole,
     narrow,
-    type_of,
     unite,
 )
 

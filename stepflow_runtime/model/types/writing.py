@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from stepflow_runtime.model.types.lattice import (
-    Array,
-    Budget,
-    Field,
-    Kind,
-    Object,
-    Scalar,
-    Shape,
-    Type,
-    constant_of,
-    list_constants,
-)
+from stepflow_runtime.model.types.constants import constant_of, list_constants
+from stepflow_runtime.model.types.lattice import Array, Budget, Field, Kind, Object, Scalar, Shape, Type
 
 MAX_WRITTEN: Final = 1000
 """Types within one that are written as schemas."""
@@ -107,12 +97,10 @@ def describe(type: Type, depth: int = MAX_SHOWN_DEPTH) -> str:
     is_number = {Kind.INTEGER, Kind.FRACTION} <= kinds
     words: list[str] = []
     for shape in sorted(type.shapes, key=lambda shape: shape.kind is Kind.NULL):
-        if is_number and isinstance(shape, Scalar) and shape.values is None:
-            word = {Kind.INTEGER: "number", Kind.FRACTION: ""}.get(shape.kind) or _describe_shape(shape, depth)
-            word = "" if shape.kind is Kind.FRACTION else word
-        else:
-            word = _describe_shape(shape, depth)
-        if word and word not in words:
+        is_any = isinstance(shape, Scalar) and shape.values is None
+        is_part = is_number and is_any and shape.kind is Kind.INTEGER
+        word = "number" if is_part else _describe_shape(shape, depth)
+        if word not in words:
             words.append(word)
     return " | ".join(_shorten(words, "others"))
 
@@ -140,8 +128,7 @@ def _describe_shape(shape: Shape, depth: int) -> str:
 
 
 def _each(fields: Iterable[tuple[str, Field]], depth: int) -> list[str]:
-    mark: Callable[[Field], str] = lambda field: "" if field.required else "?"  # noqa: E731
-    return [f"{name}{mark(field)}: {describe(field.type, depth - 1)}" for name, field in fields]
+    return [f"{name}{'' if field.required else '?'}: {describe(field.type, depth - 1)}" for name, field in fields]
 
 
 def _show(value: Any) -> str:

@@ -9,8 +9,9 @@ from hypothesis import given
 
 from protocol.flows import Fit
 from stepflow_runtime.model.schema import Schema
+from stepflow_runtime.model.types.constants import type_of
 from stepflow_runtime.model.types.fitting import compare
-from stepflow_runtime.model.types.lattice import ANY, NEVER, UNKNOWN, Budget, intersect, type_of, unite
+from stepflow_runtime.model.types.lattice import ANY, NEVER, UNKNOWN, Budget, intersect, unite
 from stepflow_runtime.model.types.reading import read_schema
 from stepflow_runtime.model.types.writing import describe, write_schema
 from tests.stepflow_runtime.model.types.values import VALUES, list_values, schemas

@@ -18,9 +18,10 @@ from stepflow_runtime.model.json_value import is_object
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.model.path import follow_path
 from stepflow_runtime.model.schema import Schema
+from stepflow_runtime.model.types.constants import type_of
 from stepflow_runtime.model.types.following import follow
 from stepflow_runtime.model.types.inference import Scope, infer
-from stepflow_runtime.model.types.lattice import UNKNOWN, type_of
+from stepflow_runtime.model.types.lattice import UNKNOWN
 from stepflow_runtime.model.types.reading import read_schema
 from stepflow_runtime.model.types.writing import describe, write_schema
 from tests.stepflow_runtime.model.types.values import SCALARS, Strategy, is_usable, list_values, record, schemas
