@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from stepflow_runtime.engine.byproducts import RunByproducts
 from stepflow_runtime.engine.commands import Command
+from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.snapshot import take_snapshot
 from stepflow_runtime.engine.timers import Timer
@@ -123,6 +125,13 @@ class ActiveRun:
     def has_been_taken(self) -> bool:
         """Whether it was part of a commit, be it under way."""
         return bool(self._taken.seq)
+
+    def offer(self, first_index: int, inputs: Sequence[bytes]) -> None:
+        """Inputs have come, raw JSON without newlines, which the next commit brings."""
+        segments = make_segments(first_index, inputs)
+        self.segments.extend(segments)
+        for segment in segments:
+            self.state.inputs.offer(segment)
 
     def has_recorded(self, count: int) -> bool:
         """Whether so many events wait for the next commit."""

@@ -15,20 +15,16 @@ from functools import partial
 import trio
 
 from protocol.errors import ItemErrorCode
-from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
-from stepflow_runtime.engine.cancellation import disown_children, end_grace, request_cancel
+from stepflow_runtime.engine.cancellation import disown_children, request_cancel
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.committer import Committer
-from stepflow_runtime.engine.inputs import make_segments
-from stepflow_runtime.engine.loading import read_segment
-from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.restarting import restart_steps
 from stepflow_runtime.engine.retry import RetryPolicy
-from stepflow_runtime.engine.run_state import RUN_TIMEOUT, RunState
-from stepflow_runtime.engine.salvage import describe_damage
-from stepflow_runtime.engine.taking_up import read_reuses_of
+from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.run_timers import RunTimers
+from stepflow_runtime.engine.supply import InputSupply
 from stepflow_runtime.engine.tally import Tally
 from stepflow_runtime.engine.timers import Timers
 from stepflow_runtime.engine.turns import Turns
@@ -44,12 +40,10 @@ from stepflow_runtime.ports import (
     ComponentCaller,
     Execution,
     Ids,
-    InputSegment,
     Message,
     RunProgress,
     RunRecord,
     Store,
-    StoreCorrupt,
 )
 
 
@@ -82,12 +76,13 @@ class Executor:
         announcer: Announcer | None = None,
     ) -> None:
         self._store = store
-        self._open_run_timeout_s = open_run_timeout_s
         self._clock = clock
         self._ids = ids
         self.policy = policy
         self.timers = Timers(clock)
         self.waking = Waking(store, clock, self.timers, self.touch, self.wait_committed)
+        self._run_timers = RunTimers(clock, self.timers, self.touch, open_run_timeout_s)
+        self._supply = InputSupply(store, self.touch)
         self._turns = Turns()
         self._runs: dict[RunId, ActiveRun] = {}
         self._touched: dict[RunId, ActiveRun] = {}
@@ -95,8 +90,6 @@ class Executor:
         self._committer = Committer(store, clock, self, self.tally, announcer)
         self._in_turn = False
         self.is_draining = False
-        self._loads: trio.MemorySendChannel[tuple[ActiveRun, int]]
-        self._loads, self._loads_in = trio.open_memory_channel[tuple[ActiveRun, int]](float("inf"))
         self._messages: trio.MemorySendChannel[Message]
         self._messages, self.messages = trio.open_memory_channel[Message](float("inf"))
 
@@ -109,7 +102,7 @@ class Executor:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.timers.run)
             nursery.start_soon(self.waking.run)
-            nursery.start_soon(self._load_inputs)
+            nursery.start_soon(self._supply.run)
             await self._committer.run()
 
     # --- runs come and go ---
@@ -146,16 +139,18 @@ class Executor:
         state = RunState.create(spec, count, sealed, program.plan, self.policy, program.check_input, forked)
         run = ActiveRun(state, self._store.lease(spec.root_run_id), RunProgress())
         self._runs[spec.run_id] = run
-        self._offer(run, 0, inputs)
-        self._watch_time(run)
+        run.offer(0, inputs)
+        self._touched[spec.run_id] = run
+        self._run_timers.watch(run)
         return await self._commit_of(run)
 
     async def append(self, run: ActiveRun, inputs: Sequence[bytes], *, sealed: bool) -> CommitResult:
         """Adds inputs to an open run, and seals it if that is said."""
         total = run.state.facts.progress.total
         run.state.append(total + len(inputs), sealed)
-        self._offer(run, total, inputs)
-        self._watch_idle(run)
+        run.offer(total, inputs)
+        self._touched[run.spec.run_id] = run
+        self._run_timers.watch_appends(run)
         return await self._commit_of(run)
 
     def hold(self) -> None:
@@ -169,7 +164,7 @@ class Executor:
     def adopt(self, run: ActiveRun) -> None:
         """Goes on with a run that was recovered from the store."""
         self._runs[run.spec.run_id] = run
-        self._watch_time(run)
+        self._run_timers.watch(run)
         self.waking.adopt(run)
         self._touched[run.spec.run_id] = run
 
@@ -205,7 +200,7 @@ class Executor:
         if run is None:
             return
         request_cancel(run.state, reason, items)
-        self.timers.after(grace_s, partial(self._grace_over, run, items))
+        self._run_timers.give_grace(run, items, grace_s)
         self.touch(run)
 
     def restart_steps(
@@ -337,7 +332,7 @@ class Executor:
                 case LoadItem(item=index):
                     self.waking.load(run, index)
                 case LoadInputs(index=index):
-                    self._loads.send_nowait((run, index))
+                    self._supply.ask(run, index)
 
     def _execute(self, run: ActiveRun, command: Execute) -> None:
         record = run.state.current(command.item, command.step, command.attempt)
@@ -380,65 +375,6 @@ class Executor:
         self.caller.cancel(execution)
         self.end_turn()
 
-    def _run_timed_out(self, run: ActiveRun) -> None:
-        run.state.stop(RUN_TIMEOUT)
-        self.touch(run)
-
-    def _grace_over(self, run: ActiveRun, items: Sequence[int] | None) -> None:
-        end_grace(run.state, items)
-        self.touch(run)
-
-    def _watch_time(self, run: ActiveRun) -> None:
-        """Begins a run that is delayed, ends it when its time is over, and seals it when nothing is appended."""
-        spec = run.spec
-        delay_ms = spec.delay_until_ms or 0
-        if delay_ms > self._clock.wall_ms() and run.state.facts.progress.status is RunStatus.PENDING:
-            run.delay = self.timers.at_ms(delay_ms, partial(self._begin, run))
-        if spec.run_timeout_ms is not None:
-            begins_ms = max(spec.created_at_ms, delay_ms)
-            run.timeout = self.timers.at_ms(begins_ms + spec.run_timeout_ms, partial(self._run_timed_out, run))
-        self._watch_idle(run)
-
-    def _begin(self, run: ActiveRun) -> None:
-        run.delay = None
-        self.touch(run)
-
-    def _watch_idle(self, run: ActiveRun) -> None:
-        if run.idle is not None:
-            run.idle.cancel()
-            run.idle = None
-        if not run.state.facts.progress.sealed:
-            run.idle = self.timers.after(self._open_run_timeout_s, partial(self._seal, run))
-
-    def _seal(self, run: ActiveRun) -> None:
-        run.state.append(run.state.facts.progress.total, sealed=True)
-        self.touch(run)
-
-    # --- inputs ---
-
-    def _offer(self, run: ActiveRun, first_index: int, inputs: Sequence[bytes]) -> None:
-        segments = make_segments(first_index, inputs)
-        run.segments.extend(segments)
-        for segment in segments:
-            run.state.inputs.offer(segment)
-        self._touched[run.spec.run_id] = run
-
-    async def _load_inputs(self) -> None:
-        async for run, index in self._loads_in:
-            try:
-                segment = await insist("a run without inputs", partial(read_segment, self._store, run.spec, index))
-                if run.spec.fork is not None:
-                    await insist("what a fork re-uses", partial(self._load_reuses, run, index, segment))
-                run.state.inputs.offer(segment)
-            except StoreCorrupt as error:
-                run.state.stop(describe_damage(error).message)
-            self.touch(run)
-
-    async def _load_reuses(self, run: ActiveRun, index: int, segment: InputSegment) -> None:
-        pending = run.state.facts.find_pending(index, segment.first_index + segment.count)
-        indexes = [index for first, last in pending for index in range(first, last + 1)]
-        run.state.reuses.update(await read_reuses_of(self._store, run.spec, run.state.plan, indexes))
-
     # --- commits (CommitSink) ---
 
     async def _commit_of(self, run: ActiveRun) -> CommitResult:
@@ -468,8 +404,6 @@ class Executor:
 
     def _drop(self, run: ActiveRun) -> None:
         self._runs.pop(run.spec.run_id, None)
-        for timer in (run.idle, run.timeout, run.delay, run.alarm[1] if run.alarm else None):
-            if timer is not None:
-                timer.cancel()
+        self._run_timers.drop(run)
         self.waking.drop(run)
         run.tell(is_gone=True)

@@ -70,6 +70,10 @@ class Reuse(Struct, frozen=True):
     acted: int = 0
     resumes: Mapping[str, tuple[Resume, ...]] = {}
 
+    def begins_as(self, other: Reuse) -> bool:
+        """Whether the same steps are not executed again, and as many of them did something."""
+        return self.acted == other.acted and tuple(self.outcomes) == tuple(other.outcomes)
+
 
 NOTHING: Final = Reuse()
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from protocol.errors import ErrorCode, RpcError
 from stepflow_runtime.engine.plan import Plan, compile_plan
-from stepflow_runtime.engine.run_state import InputCheck
+from stepflow_runtime.engine.stretches import InputCheck
 from stepflow_runtime.model.canonical import canonical_json, parse_json
 from stepflow_runtime.model.flow import Flow, parse_flow
 from stepflow_runtime.model.ids import BlobId

@@ -16,6 +16,7 @@ from protocol.log import Logger
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.folds import fold
 from stepflow_runtime.engine.loading import decode_row, iterate_events, lose_events
 from stepflow_runtime.engine.patience import insist
 from stepflow_runtime.engine.plan import compile_plan
@@ -181,7 +182,7 @@ async def fold_journal(store: Store, run_id: RunId, facts: RunFacts) -> None:
             if row.first_seq > facts.seq + 1:
                 raise lose_events(run_id, facts.seq + 1, "they are gone")
             for event in decode_row(run_id, row)[facts.seq + 1 - row.first_seq :]:
-                facts.fold(event)
+                fold(facts, event)
             facts.stamp(row.at_ms)
 
 

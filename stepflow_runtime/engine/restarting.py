@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Final
 
 from protocol.errors import ItemErrorCode
+from stepflow_runtime.engine.attempts import attempt_again
 from stepflow_runtime.engine.commands import Abort
 from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.model.events import RetryCause, StepsRestarted
@@ -16,7 +17,7 @@ RESTARTED: Final = Failure(ItemErrorCode.CANCELLED, "restarted on request")
 
 def restart_steps(
     state: RunState, items: Collection[int] | None, now_ms: int, request: StepsRestarted | None = None
-) -> int:
+) -> None:
     """Has what is at work in items (all by default) go again, and what waits to be tried again go at once.
 
     What is suspended, or sleeps, goes on to do so; what waits for its turn after an unclean stop goes when it comes.
@@ -26,13 +27,9 @@ def restart_steps(
         items: Those that are meant.
         now_ms: Wall time.
         request: Under which id this was asked for, so that it is known again.
-
-    Returns:
-        How many steps go again.
     """
-    count = 0
     if state.is_stopping:
-        return count
+        return
     if request is not None:
         state.record(request)
     for item in list(state.facts.live.values()):
@@ -43,6 +40,4 @@ def restart_steps(
             if record.execution is not None:
                 state.after.append(Abort(record.execution))
                 record.execution = None
-            state.retry(item, step, record, RESTARTED, RetryCause.RESTART, now_ms)
-            count += 1
-    return count
+            attempt_again(state, item, step, record, RESTARTED, RetryCause.RESTART, now_ms)

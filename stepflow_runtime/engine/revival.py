@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from stepflow_runtime.engine.attempts import repeat
 from stepflow_runtime.engine.commands import AwaitTurn
 from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.items import ItemRecord, restore_evaluation
@@ -72,7 +73,7 @@ def _go_on(state: RunState, item: ItemRecord, advance: Advance, max_stops: int, 
     elif item.held:
         state.after.append(AwaitTurn(item.index, item.stops))
     else:
-        state.repeat(item, now_ms)
+        repeat(state, item, now_ms)
         state.begin_steps(item, [ready for ready in advance.ready if ready[0] not in item.steps])
 
 
@@ -100,5 +101,5 @@ def begin_turn(state: RunState, index: int, now_ms: int) -> bool:
     item = state.facts.live.get(index)
     if item is None or not item.held:
         return False
-    state.repeat(item, now_ms)
+    repeat(state, item, now_ms)
     return True

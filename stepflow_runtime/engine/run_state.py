@@ -5,8 +5,9 @@ to a run. Each records journal events, which change the facts at once, and leave
 wait until these events are durable, in `now` those that follow from what is durable already. The shell (`executor`)
 commits the events of a turn together, a result and the starts that it makes possible in one transaction.
 
-What happens all the time is here. What happens seldom is told with the same few verbs elsewhere: how a run is asked to
-end in `cancellation`, how another runtime takes it up again in `revival`.
+How items begin is told in `stretches`, what waits in `suspension` and `pause`. What happens seldom is told elsewhere
+with the same few verbs: what follows a failure in `attempts`, how a run is asked to end in `cancellation`, how another
+runtime takes it up again in `revival`.
 
 No clock, no randomness, no I/O: times come in as arguments, attempts are numbered here, execution ids are the shell's.
 Items hold their slot of `maxConcurrency` from start to end; server slots are not known here.
@@ -14,7 +15,6 @@ Items hold their slot of `maxConcurrency` from start to end; server slots are no
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -22,33 +22,23 @@ from msgspec import Raw
 
 from protocol.errors import ItemErrorCode
 from protocol.runs import RunState as RunStatus
-from stepflow_runtime.engine.commands import (
-    Abort,
-    CancelledChildren,
-    Command,
-    Effect,
-    EffectKind,
-    Execute,
-    LoadInputs,
-    Wake,
-)
+from stepflow_runtime.engine.attempts import displace, fail_attempt
+from stepflow_runtime.engine.commands import Abort, CancelledChildren, Command, Effect, EffectKind, Execute, LoadInputs
 from stepflow_runtime.engine.facts import RunFacts
-from stepflow_runtime.engine.fork import Reuse, find_next
+from stepflow_runtime.engine.folds import fold
+from stepflow_runtime.engine.fork import Reuse
 from stepflow_runtime.engine.inputs import InputWindow
 from stepflow_runtime.engine.items import ItemRecord, StepRecord, take_resumes
 from stepflow_runtime.engine.pause import Pause
-from stepflow_runtime.engine.plan import Advance, Plan, Progress
-from stepflow_runtime.engine.retry import RetryPolicy, decide
+from stepflow_runtime.engine.plan import Advance, Plan
+from stepflow_runtime.engine.retry import RetryPolicy
+from stepflow_runtime.engine.stretches import InputCheck, Stretches
 from stepflow_runtime.engine.suspension import Suspensions
 from stepflow_runtime.model import events as ev
-from stepflow_runtime.model.events import AnyEvent, RetryCause
+from stepflow_runtime.model.events import AnyEvent
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.outcome import NULL, Answer, Displaced, Failure, NoAction, Outcome, Suspension
 from stepflow_runtime.model.spec import RunSpec
-
-MIN_LEAD: Final = 16
-MAX_LEAD: Final = 4096
-"""By how much the durable watermark of started items leads those that start, at least and at most."""
 
 ALONE_AFTER: Final = 2
 """After so many transport failures a step is sent alone to a process, so that only the culprit spends its budget."""
@@ -56,10 +46,6 @@ ALONE_AFTER: Final = 2
 FAILURE_POLICY: Final = "failurePolicy"
 RUN_TIMEOUT: Final = "runTimeout"
 """Reasons for which a run stops by itself."""
-
-LOST: Final = Failure(ItemErrorCode.UNREACHABLE, "the runtime stopped while this was executed")
-
-InputCheck = Callable[[bytes], Failure | None]
 
 
 class RunState:
@@ -77,15 +63,13 @@ class RunState:
         effects: What the next commit must tell sub-runs.
         durable_through: Items below it count as started even if the runtime dies now.
         durable_total: Inputs below it can be loaded.
+        stretches: How items begin.
         waiting: What waits without a slot.
         pause: What waits because the run is paused.
         reuses: In a fork, what the items in `inputs` begin with.
     """
 
     __slots__ = (
-        "_check_input",
-        "_lead",
-        "_policy",
         "after",
         "durable_through",
         "durable_total",
@@ -96,8 +80,10 @@ class RunState:
         "now",
         "pause",
         "plan",
+        "policy",
         "reuses",
         "spec",
+        "stretches",
         "waiting",
     )
 
@@ -106,6 +92,7 @@ class RunState:
         self.spec: RunSpec = facts.spec
         self.facts = facts
         self.plan = plan
+        self.policy = policy
         self.inputs = InputWindow(facts.next_item)
         self.events: list[AnyEvent] = []
         self.now: list[Command] = []
@@ -116,9 +103,7 @@ class RunState:
         self.waiting = Suspensions(self)
         self.pause = Pause(self)
         self.reuses: dict[int, Reuse] = {}
-        self._policy = policy
-        self._check_input = check_input
-        self._lead = max(MIN_LEAD, min(self.spec.max_concurrency, MAX_LEAD))
+        self.stretches = Stretches(self, check_input)
 
     @classmethod
     def create(
@@ -134,7 +119,7 @@ class RunState:
         """A new run: offer its first inputs, then `start_items`; those of a fork are loaded when it is durable."""
         facts = RunFacts()
         created = ev.RunCreated(spec, total, sealed)
-        facts.fold(created)
+        fold(facts, created)
         state = cls(facts, plan, policy, check_input)
         state.events.append(created)
         if forked is not None:
@@ -145,6 +130,11 @@ class RunState:
     def is_stopping(self) -> bool:
         """Whether nothing new begins."""
         return self.facts.progress.cancel_requested or self.facts.stopped is not None
+
+    @property
+    def free_slots(self) -> int:
+        """How many more items may be at work."""
+        return self.spec.max_concurrency - len(self.facts.live) - len(self.waiting.loading)
 
     # --- items begin ---
 
@@ -157,7 +147,7 @@ class RunState:
         if begin and not facts.progress.paused:
             if self.waiting and not self.is_stopping:
                 self.waiting.give_slots(now_ms)
-            while self._start_stretch():
+            while self.stretches.begin_next():
                 pass
         self.inputs.advance(facts.next_item)
         missing = self.inputs.missing(facts.next_item, self.durable_total)
@@ -166,86 +156,6 @@ class RunState:
         if facts.progress.suspended and facts.is_suspended:
             self.record(ev.RunSuspended())
         self.end_run_if_over()
-
-    def _start_stretch(self) -> bool:
-        """Starts as many of the next items as can begin with one common event; tells whether there were any."""
-        facts, total = self.facts, self.facts.progress.total
-        first = facts.next_item
-        end = min(first + self.spec.max_concurrency - len(facts.live) - len(self.waiting.loading), total)
-        if first >= end or self.is_stopping:
-            return False
-        for bound in (self.durable_through, *facts.recoveries):
-            if first < bound < end:
-                end = bound
-        begin = self._evaluate_stretch if facts.forked is None else self._evaluate_again
-        steps, stretch = begin(first, end)
-        if not stretch:
-            return False
-        if facts.progress.status is RunStatus.PENDING:
-            self.record(ev.RunStarted())
-        last = first + len(stretch) - 1
-        attempt = facts.attempt_of_start(first)
-        if facts.progress.started_through - last <= self._lead // 2 and facts.progress.started_through < total:
-            self.record(ev.WindowOpened(min(last + 1 + self._lead, total)))
-        self.record(ev.ItemsStarted(first, last, steps, attempt))
-        reuses = self.reuses
-        if reuses and (reuse := reuses[first]).outcomes:
-            self.record(ev.StepsReused(first, last, tuple(reuse.outcomes), reuse.acted))
-        is_known = attempt == 1 and last < self.durable_through  # what began before must not seem never to have begun
-        commands = self.now if is_known else self.after
-        for index, (progress, advance) in enumerate(stretch, first):
-            item = facts.live.get(index)
-            if item is None:  # the failure of one before it stopped the run
-                break
-            item.progress = progress
-            if reuses:
-                item.resumes = reuses.pop(index).resumes or None
-            for step, value in advance.ready:
-                resumes = () if item.resumes is None else take_resumes(item, step)
-                commands.append(Execute(index, step, attempt, value, begins_item=True, resumes=resumes))
-            if advance.failed or advance.result is not None:
-                self.follow(item, Advance(failed=advance.failed, result=advance.result))
-        return True
-
-    def _evaluate_stretch(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
-        plan, variables, check, skipped = self.plan, self.spec.variables, self._check_input, self.facts.skipped
-        stretch: list[tuple[Progress, Advance]] = []
-        steps: tuple[str, ...] = ()
-        for index in range(first, end):
-            value = self.inputs.get(index)
-            if value is None or index in skipped:
-                break
-            progress = Progress(plan, value, variables)
-            failure = check(value) if check is not None else None
-            advance = progress.start() if failure is None else Advance(result=failure)
-            began = tuple([step for step, _ in advance.ready])
-            if not stretch:
-                steps = began
-            elif began != steps:
-                break
-            stretch.append((progress, advance))
-        return steps, stretch
-
-    def _evaluate_again(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
-        """The same for items of a fork: they begin alike if they also re-use the same steps."""
-        forked, check, variables = self.facts.forked, self._check_input, self.spec.variables
-        stretch: list[tuple[Progress, Advance]] = []
-        common: tuple[tuple[str, ...], tuple[str, ...], int] = (), (), 0
-        travelling = find_next(forked.travelling, first) if forked is not None else None
-        for index in range(first, first if travelling is None else min(travelling[1] + 1, end)):
-            value, reuse = self.inputs.get(index), self.reuses.get(index)
-            if value is None or reuse is None or index in self.facts.skipped:
-                break
-            progress = Progress.restore(self.plan, value, variables, reuse.outcomes)
-            failure = check(value) if check is not None else None
-            advance = progress.start() if failure is None else Advance(result=failure)
-            alike = tuple([step for step, _ in advance.ready]), tuple(reuse.outcomes), reuse.acted
-            if not stretch:
-                common = alike
-            elif alike != common:
-                break
-            stretch.append((progress, advance))
-        return common[0], stretch
 
     # --- steps end ---
 
@@ -290,41 +200,15 @@ class RunState:
             self.follow(item, progress.ended(step, NULL))
         elif isinstance(outcome, Suspension):
             if item.cancelling:
-                self._step_failed(item, step, record, Failure(ItemErrorCode.CANCELLED, "cancelled"), now_ms)
+                fail_attempt(self, item, step, record, Failure(ItemErrorCode.CANCELLED, "cancelled"), now_ms)
             else:
                 self.waiting.suspend(item, step, record, outcome, now_ms)
         elif isinstance(outcome, Displaced):
-            self._displace(item, step, record, Failure(ItemErrorCode.CANCELLED, outcome.reason), now_ms)
+            displace(self, item, step, record, outcome.reason, now_ms)
         else:
             assert isinstance(outcome, Failure)
-            self._step_failed(item, step, record, outcome, now_ms)
+            fail_attempt(self, item, step, record, outcome, now_ms)
         return True
-
-    def _displace(self, item: ItemRecord, step: str, record: StepRecord, reason: Failure, now_ms: int) -> None:
-        if item.cancelling or self.is_stopping:
-            self._step_failed(item, step, record, reason, now_ms)
-        else:
-            self.retry(item, step, record, reason, RetryCause.RESTART, now_ms)
-
-    def _step_failed(self, item: ItemRecord, step: str, record: StepRecord, failure: Failure, now_ms: int) -> None:
-        planned = self.plan.steps[step]
-        retry = None
-        if not (item.cancelling or self.is_stopping):
-            retry = decide(
-                failure,
-                policy=self._policy,
-                on_error=planned.on_error,
-                component_failures=record.component_failures,
-                transport_failures=record.transport_failures,
-                jitter_of=f"{self.spec.run_id}/{item.index}/{step}/{record.attempt}",
-            )
-        if retry is not None:
-            self.retry(item, step, record, failure, retry.cause, now_ms + retry.delay_ms)
-        elif item.cancelling:
-            self.record(ev.StepFailed(item.index, step, record.attempt, failure))
-            self.cancel_item(item)
-        else:
-            self.fail_step(item, step, record, failure)
 
     def fail_step(self, item: ItemRecord, step: str, record: StepRecord, failure: Failure) -> None:
         """A step has failed for good; its default stands in for its output, if it has one."""
@@ -332,20 +216,6 @@ class RunState:
         default = self.plan.steps[step].default
         self.record(ev.StepFailed(item.index, step, record.attempt, failure, default is not None))
         self.follow(item, item.progress.ended(step, failure if default is None else default))
-
-    def retry(
-        self, item: ItemRecord, step: str, record: StepRecord, error: Failure, cause: RetryCause, due_ms: int
-    ) -> None:
-        """Ends the current attempt of a step; the next one begins at `due_ms`, wall time."""
-        attempt = record.attempt + 1
-        self.record(ev.StepRetrying(item.index, step, attempt, error, due_ms, cause))
-        self.after.append(Wake(item.index, step, attempt, due_ms, cause))
-
-    def repeat(self, item: ItemRecord, now_ms: int) -> None:
-        """What was at work in an item when the runtime stopped goes again."""
-        for step in item.at_work:
-            record = item.steps[step]
-            self.retry(item, step, record, LOST, RetryCause.RECOVERY, max(record.due_ms, now_ms))
 
     def retry_due(self, index: int, step: str, attempt: int) -> None:
         """The time of a retry has come."""
@@ -468,5 +338,5 @@ class RunState:
 
     def record(self, event: AnyEvent) -> None:
         """It happened; the next commit makes it durable."""
-        self.facts.fold(event)
+        fold(self.facts, event)
         self.events.append(event)

@@ -236,7 +236,7 @@ class Suspensions:
     def give_slots(self, now_ms: int) -> None:
         """Lets as much go on as there are slots: what was resumed, then what is due."""
         facts = self._state.facts
-        slots = self._state.spec.max_concurrency - len(facts.live) - len(self.loading)
+        slots = self._state.free_slots
         for index in facts.queued:
             if slots > 0 and index not in self.loading:
                 self._load(index, now_ms)

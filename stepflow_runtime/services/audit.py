@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.types import BlobType
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.folds import fold
 from stepflow_runtime.engine.snapshot import restore_facts, take_snapshot
 from stepflow_runtime.model.events import decode_events
 from stepflow_runtime.model.ids import BlobId, RunId
@@ -126,7 +127,7 @@ def _fold(row: JournalRow, facts: RunFacts, chunks: dict[int, bytes]) -> str | N
         return f"its journal miscounts what had ended before event {row.first_seq}"
     try:
         for event in decode_events(row.events):
-            facts.fold(event)
+            fold(facts, event)
     except (msgspec.MsgspecError, LookupError, AssertionError, ValueError) as error:
         return f"its journal cannot be read after event {facts.seq}: {type(error).__name__}: {error}"
     if facts.seq != row.last_seq:

@@ -14,7 +14,7 @@ CRASH: Final = (
     Guard(
         1,
         "what was in flight goes again as the next attempt",
-        "stepflow_runtime/engine/run_state.py",
+        "stepflow_runtime/engine/attempts.py",
         "attempt = record.attempt + 1",
         "attempt = record.attempt",
         "tests/crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once[0-after]",
@@ -22,9 +22,9 @@ CRASH: Final = (
     Guard(
         1,
         "nothing begins before it is durable that it may have begun",
-        "stepflow_runtime/engine/run_state.py",
-        "commands = self.now if is_known else self.after",
-        "commands = self.now",
+        "stepflow_runtime/engine/stretches.py",
+        "commands = state.now if is_known else state.after",
+        "commands = state.now",
         "tests/crash/test_crash_points.py::test_after_a_death_at_any_write_the_work_is_done_once[0-before]",
     ),
     Guard(
@@ -46,7 +46,7 @@ CRASH: Final = (
     Guard(
         3,
         "a lost server costs the transport's budget, not the component's",
-        "stepflow_runtime/engine/facts.py",
+        "stepflow_runtime/engine/folds.py",
         "record.transport_failures += 1",
         "record.component_failures += 1",
         f"{ENGINE}/test_run_state.py::test_two_budgets_share_one_attempt_counter",

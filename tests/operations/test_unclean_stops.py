@@ -15,6 +15,7 @@ import pytest
 from stepflow_runtime.engine.active_run import ActiveRun
 from stepflow_runtime.engine.commands import AwaitTurn, Command, Execute, Wake
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.folds import fold
 from stepflow_runtime.engine.inputs import make_segments
 from stepflow_runtime.engine.plan import Plan, compile_plan
 from stepflow_runtime.engine.retry import RetryPolicy
@@ -109,7 +110,7 @@ class Machine:
         """What the journal says; by way of a snapshot, which must not make a difference."""
         facts = RunFacts()
         for event in self.journal:
-            facts.fold(event)
+            fold(facts, event)
         restored = restore_facts(facts.seq, take_snapshot(facts))
         for index, item in facts.live.items():
             assert (restored.live[index].stops, restored.live[index].held) == (item.stops, item.held)
@@ -152,12 +153,12 @@ def test_what_gets_on_is_no_longer_suspect() -> None:
         ev.RunRecovered(1, (0,)),
         ev.RunRecovered(1, (0,), (0,)),
     ):
-        facts.fold(event)
+        fold(facts, event)
     assert (facts.live[0].stops, facts.live[0].held) == (2, True)
     boom = Failure("COMPONENT_FAILED", "boom")
-    facts.fold(ev.StepRetrying(0, "only", 2, boom, 0, RetryCause.RECOVERY))
+    fold(facts, ev.StepRetrying(0, "only", 2, boom, 0, RetryCause.RECOVERY))
     assert (facts.live[0].stops, facts.live[0].held) == (2, False), "its turn has come"
-    facts.fold(ev.StepRetrying(0, "only", 3, boom, 0, RetryCause.COMPONENT))
+    fold(facts, ev.StepRetrying(0, "only", 3, boom, 0, RetryCause.COMPONENT))
     assert facts.live[0].stops == 0, "it failed, and the runtime did not"
 
 
@@ -185,9 +186,9 @@ def test_who_only_waits_for_a_sub_run_is_no_suspect() -> None:
 def start_items(*stops: int) -> RunFacts:
     """The facts of a run whose items are at work, each after so many unclean stops."""
     facts = RunFacts()
-    facts.fold(ev.RunCreated(SPEC, len(stops), True))
-    facts.fold(ev.RunStarted())
-    facts.fold(ev.ItemsStarted(0, len(stops) - 1, ("only",)))
+    fold(facts, ev.RunCreated(SPEC, len(stops), True))
+    fold(facts, ev.RunStarted())
+    fold(facts, ev.ItemsStarted(0, len(stops) - 1, ("only",)))
     for index, count in enumerate(stops):
         facts.live[index].stops = count
     return facts
@@ -198,7 +199,7 @@ def stop_unclean(*runs: RunFacts) -> None:
         {number: find_at_work(facts.live.values(), (), 0) for number, facts in enumerate(runs)}, MAX_STOPS
     )
     for number, facts in enumerate(runs):
-        facts.fold(ev.RunRecovered(0, suspects[number].counted, (), suspects[number].spared))
+        fold(facts, ev.RunRecovered(0, suspects[number].counted, (), suspects[number].spared))
 
 
 def test_who_has_its_turn_is_spared_if_work_that_was_hardly_suspect_goes_on_beside_it() -> None:
@@ -226,7 +227,7 @@ def test_who_was_spared_and_gets_on_is_as_new() -> None:
     facts = start_items(2)
     stop_unclean(facts, start_items(0))
     assert facts.live[0].spared == 1
-    facts.fold(ev.StepRetrying(0, "only", 2, Failure("COMPONENT_FAILED", "boom"), 0, RetryCause.COMPONENT))
+    fold(facts, ev.StepRetrying(0, "only", 2, Failure("COMPONENT_FAILED", "boom"), 0, RetryCause.COMPONENT))
     assert (facts.live[0].stops, facts.live[0].spared) == (0, 0)
 
 

@@ -19,7 +19,7 @@ from protocol.runs import RunState as RunEnd
 from protocol.runs import SubmitParams
 from protocol.sender import Sender
 from stepflow_runtime.connect.in_flight import InFlight
-from stepflow_runtime.engine import recovery
+from stepflow_runtime.engine import attempts, recovery
 from stepflow_runtime.engine.commands import Wake
 from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.facts import RunFacts
@@ -132,26 +132,13 @@ def dispatch_before_the_watermark() -> AbstractContextManager[None]:
 
 def exceed_max_concurrency() -> AbstractContextManager[None]:
     """Recovery starts new items beside those that were in flight."""
-    real = RunState._start_stretch
-
-    def start_stretch(self: RunState) -> bool:
-        live, self.facts.live = self.facts.live, {}
-        try:
-            return real(self)
-        finally:
-            self.facts.live = {**live, **self.facts.live}
-
-    return _replace((RunState, "_start_stretch", start_stretch))
+    return _replace((RunState, "free_slots", property(lambda self: self.spec.max_concurrency)))
 
 
 def waste_slots() -> AbstractContextManager[None]:
     """No more than half of the slots are used."""
-    real = RunState._start_stretch
-
-    def start_stretch(self: RunState) -> bool:
-        return 2 * len(self.facts.live) < self.spec.max_concurrency and real(self)
-
-    return _replace((RunState, "_start_stretch", start_stretch))
+    half = property(lambda self: (self.spec.max_concurrency + 1) // 2 - len(self.facts.live))
+    return _replace((RunState, "free_slots", half))
 
 
 def reuse_attempts() -> AbstractContextManager[None]:
@@ -161,10 +148,10 @@ def reuse_attempts() -> AbstractContextManager[None]:
 
 def trust_the_clock() -> AbstractContextManager[None]:
     """After a restart, a retry whose time seems to lie ahead is believed not to have begun."""
-    real = RunState.retry
+    real = attempts.attempt_again
 
-    def retry(
-        self: RunState,
+    def attempt_again(
+        state: RunState,
         item: ItemRecord,
         step: str,
         record: StepRecord,
@@ -173,11 +160,11 @@ def trust_the_clock() -> AbstractContextManager[None]:
         due_ms: int,
     ) -> None:
         if cause is RetryCause.RECOVERY and record.due_ms == due_ms:
-            self.after.append(Wake(item.index, step, record.attempt, due_ms, cause))
+            state.after.append(Wake(item.index, step, record.attempt, due_ms, cause))
         else:
-            real(self, item, step, record, error, cause, due_ms)
+            real(state, item, step, record, error, cause, due_ms)
 
-    return _replace((RunState, "retry", retry))
+    return _replace((attempts, "attempt_again", attempt_again))
 
 
 def forget_idempotency_keys() -> AbstractContextManager[None]:

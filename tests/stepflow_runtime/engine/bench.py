@@ -22,8 +22,9 @@ from stepflow_runtime.engine.recovery import load_facts, watch_parked_items
 from stepflow_runtime.engine.results import decode_refs, seq_of
 from stepflow_runtime.engine.retry import RetryPolicy
 from stepflow_runtime.engine.revival import revive
-from stepflow_runtime.engine.run_state import InputCheck, RunState
+from stepflow_runtime.engine.run_state import RunState
 from stepflow_runtime.engine.snapshot import take_snapshot
+from stepflow_runtime.engine.stretches import InputCheck
 from stepflow_runtime.engine.taking_up import load_items, read_live_items
 from stepflow_runtime.model.events import AnyEvent, ItemParked, StepFailed, StepSucceeded, completions, decode_events
 from stepflow_runtime.model.flow import parse_flow

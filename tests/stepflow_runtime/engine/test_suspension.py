@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.facts import RunFacts
+from stepflow_runtime.engine.folds import fold
 from stepflow_runtime.engine.items import summarize
 from stepflow_runtime.engine.snapshot import take_snapshot
 from stepflow_runtime.model import events as ev
@@ -427,15 +428,15 @@ def test_an_open_run_that_is_suspended_runs_when_items_are_added() -> None:
 
 def test_parked_items_take_few_bytes_and_none_of_a_snapshot() -> None:
     facts = RunFacts()
-    facts.fold(ev.RunAppended(20_000, True))
-    facts.fold(ev.RunStarted())
+    fold(facts, ev.RunAppended(20_000, True))
+    fold(facts, ev.RunStarted())
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     for index in range(20_000):
-        facts.fold(ev.ItemsStarted(index, index, ("a",)))
-        facts.fold(ev.StepSuspended(index, "a", 1, "1", Raw(b"null"), Raw(b"null")))
+        fold(facts, ev.ItemsStarted(index, index, ("a",)))
+        fold(facts, ev.StepSuspended(index, "a", 1, "1", Raw(b"null"), Raw(b"null")))
         item = facts.live[index]
-        facts.fold(ev.ItemParked(index, ev.Parked.SUSPENDED, item.since, summarize(item)))
+        fold(facts, ev.ItemParked(index, ev.Parked.SUSPENDED, item.since, summarize(item)))
     after, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert (after - before) / 20_000 < 16
