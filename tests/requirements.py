@@ -1154,6 +1154,8 @@ record-stale [DESIGN] What a recording says nothing about is named, and what to 
 flow-errors [INTERFACES] What is wrong in a flow is told with file, line and column, the line itself, and what to do, by whatever reads flows.
     stepflow_runtime/app/cli/test_flows.py::test_what_is_wrong_is_quoted_and_says_what_to_do
     stepflow_runtime/app/cli/test_flows.py::test_what_is_merely_odd_is_quoted_too
+    stepflow_runtime/app/cli/test_run.py::test_what_is_wrong_in_overrides_is_quoted
+    stepflow_runtime/model/test_override.py::test_an_issue_names_its_place_in_the_overrides_or_in_the_flow
 schema-files [PROTOCOL] The protocol is published as JSON Schema and OpenRPC files, which say what the code does.
     protocol/test_schema_files.py::test_a_file_is_current
     protocol/test_schema_files.py::test_what_the_runtime_sends_fits_the_published_schema

@@ -16,7 +16,16 @@ MAX_COPIED: Final = 100_000
 
 
 class PatchError(ValueError):
-    """A patch that is malformed or does not fit the value; nothing was changed."""
+    """A patch that is malformed or does not fit the value; nothing was changed.
+
+    Args:
+        message: Why.
+        operation: Which operation of a JSON patch it is about, if about one.
+    """
+
+    def __init__(self, message: str, operation: int | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -50,7 +59,7 @@ def json_patch(target: Any, operations: Any) -> Any:
                     raise PatchError(f"The copies of this patch hold more than {MAX_COPIED} values; make fewer.")
             value = _operate(value, operation)
         except (PatchError, ValueError) as error:
-            raise PatchError(f"Operation {index} cannot be applied: {error}") from None
+            raise PatchError(f"Operation {index} cannot be applied: {error}", index) from None
     return value
 
 

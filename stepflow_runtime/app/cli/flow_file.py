@@ -60,11 +60,15 @@ class FlowFile(Struct, frozen=True):
 
     def describe(self, finding: Diagnostic, indent: str = "") -> str:
         """A finding in a line with its place in the file, and below it the line that it is about."""
-        place = self.find(finding)
-        where = f"{self.path}:{place}" if place else str(self.path)
-        text = f"{where}: {finding.severity}: {finding.message} [{finding.code}]"
-        quoted = self.document.quote(place) if place else ""
-        return "\n".join(f"{indent}{line}" for line in [text, *quoted.splitlines()])
+        return describe(self.document, finding, self.find(finding), indent)
+
+
+def describe(document: Document, finding: Diagnostic, place: Place | None, indent: str = "") -> str:
+    """A finding in a line with its place in the document, and below it the line that it is about."""
+    where = f"{document.source}:{place}" if place else document.source
+    text = f"{where}: {finding.severity}: {finding.message} [{finding.code}]"
+    quoted = document.quote(place) if place else ""
+    return "\n".join(f"{indent}{line}" for line in [text, *quoted.splitlines()])
 
 
 def load_flow(path: Path, components: Callable[[str], ComponentInfo | None] | None = None) -> FlowFile:
@@ -85,13 +89,13 @@ def load_flow(path: Path, components: Callable[[str], ComponentInfo | None] | No
     return FlowFile(path, document, tuple(validate(document.value, components=components)))
 
 
-def load_text(path: Path) -> Document:
-    """Reads a YAML or JSON file.
+def load_text(path: Path, option: str = "FLOW") -> Document:
+    """Reads a YAML or JSON file, which was given as `option`.
 
     Raises:
         CliError: It is not there, or neither YAML nor JSON.
     """
-    content = read_file(path, "FLOW")
+    content = read_file(path, option)
     try:
         return load_document(content, str(path))
     except RpcError as error:

@@ -49,7 +49,7 @@ def command(
     A single item's result is printed as JSON, those of --inputs as a line an item, by index. Ctrl-C cancels the run.
     """
     checked = load_valid_flow(flow)
-    submission = make_submission(checked.name, checked.content, checked.flow_id, **options)
+    submission = make_submission(checked, **options)
     config = override(obtain_config(config_path, flow=flow), storage_path=storage_path)
     warn(config.warnings)
     code: int = run_async(_run, config, submission, output, quiet)

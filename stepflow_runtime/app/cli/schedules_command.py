@@ -19,11 +19,12 @@ from protocol.automation import (
 )
 from protocol.methods import CREATE_SCHEDULE, DELETE_SCHEDULE, LIST_SCHEDULES, PAUSE_SCHEDULE, UNPAUSE_SCHEDULE, Method
 from stepflow_runtime.app.cli.boundary import run_async
+from stepflow_runtime.app.cli.flow_file import load_valid_flow
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, request_option, url_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows
-from stepflow_runtime.app.cli.submission import make_submission, submission_options
-from stepflow_runtime.app.cli.templates import store_flow, template_of
+from stepflow_runtime.app.cli.submission import make_submission, store_flow, submission_options
+from stepflow_runtime.app.cli.templates import template_of
 from stepflow_runtime.model.canonical import is_blob_id
 
 COLUMNS = ("SCHEDULE", "NAME", "CRON", "ZONE", "NEXT", "LAST")
@@ -76,11 +77,11 @@ def create_command(
     **options: Any,
 ) -> None:
     """Have a run of FLOW, a file or a flow's id, submitted at the times of CRON, such as "30 2 * * *"."""
-    submission = make_submission(flow, None, flow, **options)
+    submission = make_submission(flow if is_blob_id(flow) else load_valid_flow(Path(flow)), **options)
 
     async def create() -> Schedule:
         async with open_link(url) as link:
-            flow_id = flow if is_blob_id(flow) else await store_flow(link, Path(flow))
+            flow_id = flow if submission.flow is None else await store_flow(link, submission.flow)
             params = CreateScheduleParams(
                 cron=cron,
                 time_zone=time_zone,

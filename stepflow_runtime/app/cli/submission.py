@@ -17,7 +17,9 @@ from protocol.runs import AppendParams, MaxFailures, RunStatus, SubmitParams
 from protocol.types import BlobType, PutBlobParams, PutBlobResult
 from stepflow_runtime.app.cli.arguments import JsonLines, read_json, read_object, read_pairs
 from stepflow_runtime.app.cli.boundary import CliError
+from stepflow_runtime.app.cli.flow_file import FlowFile
 from stepflow_runtime.app.cli.options import F
+from stepflow_runtime.app.cli.overrides import read_overrides
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -62,14 +64,12 @@ def submission_options(function: F) -> F:
 
 
 def make_submission(
-    name: str, flow: bytes | None, flow_id: str, *, input_text: str | None, inputs_path: Path | None, **options: Any
+    flow: FlowFile | str, *, input_text: str | None, inputs_path: Path | None, **options: Any
 ) -> Submission:
     """What is to be submitted.
 
     Args:
-        name: Of the flow.
-        flow: The flow as JSON; `None` if it is stored.
-        flow_id: Its id.
+        flow: A file, or the id of a flow that is stored.
         input_text: `--input`.
         inputs_path: `--inputs`; all of the file is checked.
         options: The other `submission_options`.
@@ -77,18 +77,19 @@ def make_submission(
     Raises:
         CliError: An option, or a line of the inputs, cannot be read.
     """
-    params = _make_params(flow_id, **options)
+    params = _make_params(flow, **options)
+    name, content = (flow[:14], None) if isinstance(flow, str) else (flow.name, flow.content)
     if inputs_path is None:
         value = Raw(read_json(input_text, "--input") if input_text is not None else b"{}")
-        return Submission(name=name, flow=flow, chunks=iter([[value]]), total=1, single=True, params=params)
+        return Submission(name=name, flow=content, chunks=iter([[value]]), total=1, single=True, params=params)
     if input_text is not None:
         raise CliError("Give either --input, for a single item, or --inputs, for one a line; not both.")
     lines = JsonLines(inputs_path)
-    return Submission(name=name, flow=flow, chunks=lines.chunks(), total=lines.count(), single=False, params=params)
+    return Submission(name=name, flow=content, chunks=lines.chunks(), total=lines.count(), single=False, params=params)
 
 
 def _make_params(
-    flow_id: str,
+    flow: FlowFile | str,
     *,
     max_concurrency: int | None,
     variables: str | None,
@@ -99,22 +100,16 @@ def _make_params(
     timeout_s: float | None,
 ) -> SubmitParams:
     return SubmitParams(
-        flow_id=flow_id,
+        flow_id=flow if isinstance(flow, str) else flow.flow_id,
         inputs=[],
         max_concurrency=max_concurrency,
         variables=read_object(variables, "--variables") if variables else None,
-        overrides=_read_overrides(overrides),
+        overrides=None if overrides is None else read_overrides(overrides, flow),
         failure_policy=_read_policy(failure_policy),
         idempotency_key=idempotency_key,
         labels=dict(read_pairs(labels, "--label")) or None,
         run_timeout_ms=int(timeout_s * 1000) if timeout_s else None,
     )
-
-
-def _read_overrides(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    return {name: msgspec.json.decode(member) for name, member in read_object(text, "--overrides").items()}
 
 
 def _read_policy(text: str | None) -> Any:
@@ -140,9 +135,7 @@ async def submit(link: Link, submission: Submission, on_created: Callable[[RunSt
     Cancellation: leaves the run open.
     """
     if submission.flow is not None:
-        blob = PutBlobParams(Raw(submission.flow), BlobType.FLOW)
-        stored: PutBlobResult = await link.call(PUT_BLOB, blob)
-        submission.params.flow_id = stored.blob_id
+        submission.params.flow_id = await store_flow(link, submission.flow)
     inputs = await _read(submission.chunks) or []
     sent = len(inputs)
     is_sealed = sent == submission.total
@@ -155,6 +148,12 @@ async def submit(link: Link, submission: Submission, on_created: Callable[[RunSt
         is_sealed = following is None or sent + len(inputs) == submission.total
         await link.call(APPEND_RUN, AppendParams(created.run_id, sent, inputs, sealed=is_sealed))
         sent += len(inputs)
+
+
+async def store_flow(link: Link, flow: bytes) -> str:
+    """Stores a flow, as JSON; its id."""
+    stored: PutBlobResult = await link.call(PUT_BLOB, PutBlobParams(Raw(flow), BlobType.FLOW))
+    return stored.blob_id
 
 
 async def _read(chunks: Iterator[list[Raw]]) -> list[Raw] | None:

@@ -44,17 +44,9 @@ def command(
 
     Prints the run; with --wait its results, as `stepflow run` does.
     """
-    name, content, flow_id = _read_flow(flow)
-    submission = make_submission(name, content, flow_id, **options)
+    submission = make_submission(flow if is_blob_id(flow) else load_valid_flow(Path(flow)), **options)
     code: int = run_async(_submit, url, submission, wait, output, quiet)
     return code
-
-
-def _read_flow(flow: str) -> tuple[str, bytes | None, str]:
-    if is_blob_id(flow):
-        return flow[:14], None, flow
-    checked = load_valid_flow(Path(flow))
-    return checked.name, checked.content, checked.flow_id
 
 
 async def _submit(url: str, submission: Submission, wait: bool, output: Format | None, quiet: bool) -> ExitCode:

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from protocol.automation import RunTemplate
 from protocol.link import Link
-from protocol.methods import PUT_BLOB
-from protocol.types import BlobType, PutBlobParams, PutBlobResult
 from stepflow_runtime.app.cli.arguments import JsonLines, read_json
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.flow_file import load_valid_flow
-from stepflow_runtime.app.cli.submission import Submission
+from stepflow_runtime.app.cli.submission import Submission, store_flow
 from stepflow_runtime.model.canonical import is_blob_id
 
 
@@ -48,7 +45,7 @@ async def make_template(link: Link, run: dict[str, Any], folder: Path) -> RunTem
     fields = dict(run)
     flow, inputs_file = fields.pop("flow", None), fields.pop("inputsFile", None)
     if isinstance(flow, str) and not is_blob_id(flow):
-        fields["flowId"] = await store_flow(link, folder / flow)
+        fields["flowId"] = await store_flow(link, load_valid_flow(folder / flow).content)
     elif flow is not None:
         fields["flowId"] = flow
     if inputs_file is not None:
@@ -58,13 +55,6 @@ async def make_template(link: Link, run: dict[str, Any], folder: Path) -> RunTem
         return msgspec.json.decode(msgspec.json.encode(fields), type=RunTemplate)
     except msgspec.ValidationError as error:
         raise CliError(f"A run of the job is wrong: {error}; it needs a flow, and inputs or inputsFile.") from None
-
-
-async def store_flow(link: Link, path: Path) -> str:
-    """Checks a flow's file and stores it; its id."""
-    params = PutBlobParams(Raw(load_valid_flow(path).content), BlobType.FLOW)
-    stored: PutBlobResult = await link.call(PUT_BLOB, params)
-    return stored.blob_id
 
 
 def template_of(submission: Submission, flow_id: str) -> RunTemplate:

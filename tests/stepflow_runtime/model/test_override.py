@@ -97,6 +97,28 @@ def test_a_patch_that_makes_the_flow_invalid_is_refused(overrides: Any, code: st
 
 
 @pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        (override("first", {"input": {"a": [{"$step": "nowhere"}]}}), "/overrides/steps/first/value/input/a/0/$step"),
+        (override("first", {"on_error": {"action": "rtry"}}), "/overrides/steps/first/value/onError/action"),
+        (override("first", {"component": None}), "/overrides/steps/first/value"),
+        (override("second", {"id": "other"}), "/output/$step"),
+        (override("first", 5), "/overrides/steps/first/value"),
+        (
+            override("first", [{"op": "add", "path": "/input/a", "value": {"$step": 5}}], **{"$type": "json_patch"}),
+            "/overrides/steps/first/value/0/value/$step",
+        ),
+        (
+            override("first", [{"op": "test", "path": "/note", "value": 2}], **{"$type": "json_patch"}),
+            "/overrides/steps/first/value/0",
+        ),
+    ],
+)
+def test_an_issue_names_its_place_in_the_overrides_or_in_the_flow(overrides: Any, place: str) -> None:
+    assert refusal(overrides).data["issues"][0]["path"] == place
+
+
+@pytest.mark.parametrize(
     "overrides",
     [[], {"first": {"value": {}}}, {"steps": []}, {"steps": {"first": {}}}, override("first", {}, **{"$type": "sed"})],
 )

@@ -115,6 +115,39 @@ def test_a_run_that_takes_no_more_inputs_is_not_an_error_of_its_own(stepflow: St
     assert done.err.startswith("failed · ")
 
 
+@pytest.mark.parametrize("command", [["run"], ["submit"], ["schedules", "create", "@daily"]])
+@pytest.mark.parametrize(
+    ("overrides", "place", "quoted"),
+    [
+        ("steps:\n  duoble: {value: {}}\n", "2:3: error: The flow has no step 'duoble'; did you mean 'double'?",
+         "     2 |   duoble: {value: {}}\n         |   ^^^^^^"),
+        ("steps:\n  double:\n    value: {input: {$step: tow}}\n", "3:28: error: There is no step 'tow'",
+         "     3 |     value: {input: {$step: tow}}\n         |                            ^^^"),
+        ("steps:\n  double:\n    valeu: 5\n", "2:3: error: The override of step 'double' needs a ", "double:\n"),
+        ("steps:\n  double: {$type: json_patch, value: [{op: remove, path: /no}]}\n", "2:39: error: Operation 0",
+         "^" * 23),
+        ("steps: {double: [}", "1:18: This is not YAML", "     1 | steps: {double: [}\n       |                  ^"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_overrides_is_quoted(
+    stepflow: Stepflow, folder: Path, command: list[str], overrides: str, place: str, quoted: str
+) -> None:
+    (folder / "changes.yaml").write_text(overrides)
+    done = stepflow(*command, "flow.yaml", "--overrides", "@changes.yaml")
+    assert done.code == 2
+    assert f"changes.yaml:{place}" in done.err
+    assert quoted in done.err
+
+
+def test_overrides_that_break_the_flow_elsewhere_are_told_there(stepflow: Stepflow, folder: Path) -> None:
+    done = stepflow("run", "flow.yaml", "--overrides", '{"steps": {"double": {"value": {"id": "twice"}}}}')
+    assert done.code == 2
+    assert "--overrides cannot be used; correct it:\n  flow.yaml:7:17: error: There is no step 'double'" in done.err
+    done = stepflow("run", "flow.yaml", "--overrides", '{"steps": {"double": {"value": {"component": 5}}}}')
+    assert "  --overrides:1:46: error: " in done.err
+    assert "^\n" in done.err
+
+
 def test_overrides_and_variables_reach_the_run(stepflow: Stepflow, folder: Path) -> None:
     overrides = '{"steps": {"double": {"value": {"input": {"$input": null, "$variable": "v"}}}}}'
     done = stepflow("run", "flow.yaml", "--overrides", overrides, "--variables", '{"v": 2}')
