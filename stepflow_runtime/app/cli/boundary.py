@@ -54,6 +54,15 @@ class Settings:
         self.vocabulary: Vocabulary | None = None
 
 
+_ADVICE: Final = {
+    "run": "`stepflow runs list` shows those that there are",
+    "job": "`stepflow jobs list` shows those that there are",
+    "schedule": "`stepflow schedules list` shows those that there are",
+    "webhook": "`stepflow webhooks list` shows those that there are",
+    "suspension": "`stepflow runs get RUN` shows what waits",
+}
+"""What to do if there is no such thing."""
+
 _TROUBLE_INSIDE: Final = frozenset({ErrorCode.INTERNAL_ERROR, ErrorCode.REQUEST_CANCELLED, ErrorCode.THROTTLED})
 
 
@@ -149,6 +158,19 @@ def _is_users(error: BaseException) -> bool:
 def _describe_rpc_error(error: RpcError) -> str:
     issues = error.data.get("issues")
     if not isinstance(issues, list) or len(issues) < 2:  # pyright: ignore[reportUnknownArgumentType]
-        return error.message
+        advice = _find_advice(error)
+        return error.message if advice is None else f"{error.message.rstrip('.')}; {advice}."
     lines = [f"  {issue.get('path') or '/'}: {issue.get('message')}" for issue in issues]  # pyright: ignore
     return "\n".join([error.message, *lines])
+
+
+def _find_advice(error: RpcError) -> str | None:
+    match error.code:
+        case ErrorCode.RUN_NOT_FOUND:
+            return _ADVICE["run"]
+        case ErrorCode.NOT_SUSPENDED if not error.data.get("available"):
+            return _ADVICE["suspension"]
+        case ErrorCode.NOT_FOUND if "deliveryId" not in error.data:
+            return _ADVICE.get(str(error.data.get("kind")))
+        case _:
+            return None

@@ -10,14 +10,21 @@ import click
 import msgspec
 from msgspec import Raw, Struct
 
-from protocol.byproducts import DEFAULT_NAMESPACE, Artifact, Encoding, ListArtifactsResult, ReadStreamParams
+from protocol.byproducts import (
+    DEFAULT_NAMESPACE,
+    Artifact,
+    Encoding,
+    ListArtifactsResult,
+    ListStreamsResult,
+    ReadStreamParams,
+)
 from protocol.link import Link
-from protocol.methods import LIST_ARTIFACTS, LIST_EVENTS, READ_STREAM
+from protocol.methods import LIST_ARTIFACTS, LIST_EVENTS, LIST_STREAMS, READ_STREAM
 from protocol.runs import EventsParams, EventsResult, RunEvent, RunParams
 from stepflow_runtime.app.cli.boundary import run_async
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, url_option
-from stepflow_runtime.app.cli.output import print_lines, print_rows
+from stepflow_runtime.app.cli.output import print_lines, print_rows, stderr
 from stepflow_runtime.app.cli.runs_view import ARTIFACT_COLUMNS, EVENT_COLUMNS, make_artifact_cells, make_event_cells
 
 _PAGE: Final = 1000
@@ -36,6 +43,7 @@ class _Chunk(Struct):
 class _Chunks(Struct, rename="camel"):
     chunks: list[_Chunk]
     next_index: int
+    tail_index: int
     done: bool
 
 
@@ -124,7 +132,11 @@ async def _print_stream(url: str, params: ReadStreamParams, raw: bool) -> None:
                 print_lines(bytes(chunk.data) for chunk in page.chunks)
             params.start_index = page.next_index
             if page.done or not (page.chunks or params.timeout_ms):
-                return
+                break
+        if page.tail_index == 0:
+            made: ListStreamsResult = await link.call(LIST_STREAMS, RunParams(params.run_id))
+            names = ", ".join(stream.namespace for stream in made.streams) or "none"
+            stderr().print(f"The stream {params.namespace} is empty; streams of the run: {names}.", highlight=False)
 
 
 def _unwrap(chunk: _Chunk) -> bytes:

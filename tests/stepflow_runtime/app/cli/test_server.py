@@ -241,6 +241,29 @@ def test_component_servers_are_listed(address: str, stepflow: Stepflow) -> None:
     assert stepflow("servers", "list", "-o", "json").json == []
 
 
+@pytest.mark.parametrize(
+    ("args", "advice"),
+    [
+        (["runs", "get", "nowhere"], "there is no run nowhere; `stepflow runs list` shows those that there are."),
+        (["runs", "watch", "nowhere"], "`stepflow runs list` shows"),
+        (["jobs", "get", "nowhere"], "`stepflow jobs list` shows"),
+        (["schedules", "pause", "nowhere"], "`stepflow schedules list` shows"),
+        (["webhooks", "delete", "nowhere"], "`stepflow webhooks list` shows"),
+    ],
+)
+def test_who_asks_for_what_is_not_there_is_told_how_to_find_it(
+    address: str, stepflow: Stepflow, args: list[str], advice: str
+) -> None:
+    done = stepflow(*args)
+    assert done.code == 2
+    assert advice in done.err
+
+
+def test_who_resumes_what_does_not_wait_is_told_how_to_see_what_does(address: str, stepflow: Stepflow) -> None:
+    done = stepflow("runs", "resume", submit(stepflow, "--input", '{"n": 1}'))
+    assert "`stepflow runs get RUN` shows what waits." in done.err
+
+
 def test_a_cancelled_run_is_waited_for(address: str, stepflow: Stepflow) -> None:
     run_id = stepflow("submit", "stuck.yaml", "-o", "json").json["runId"]
     (run,) = stepflow("runs", "cancel", run_id, "--reason", "no need", "--grace", "0", "-o", "json").json
@@ -299,6 +322,8 @@ def test_a_stream_is_printed_a_chunk_a_line_to_its_end(open_run: tuple[RawClient
     assert stepflow("runs", "stream", run_id, "--no-follow").out == '"half "\n{"n": 1.0}\n3\n"AP8="\n'
     assert stepflow("runs", "stream", run_id, "--no-follow", "--from", "-2").lines == [3, "AP8="]
     assert stepflow("runs", "stream", run_id, "--no-follow", "--namespace", "other").lines == [7]
+    told = stepflow("runs", "stream", run_id, "--no-follow", "--namespace", "log")
+    assert (told.out, told.err) == ("", "The stream log is empty; streams of the run: default, other.\n")
     client.call("runs/streams/close", {"runId": run_id})
     assert stepflow("runs", "stream", run_id, "--from", "2").lines == [3, "AP8="]
     with Program("runs", "stream", run_id, "--raw") as program:
