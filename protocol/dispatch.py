@@ -1,17 +1,16 @@
 """Requests to handlers, by the catalogue: the one door to jsonrpcserver.
 
 A request that comes here has a valid envelope, so jsonrpcserver gets it at the stage behind its own parser and
-validator. Its asynchronous API needs asyncio; its synchronous one calls a method that only decodes the params and
-returns the call of the handler, which is awaited here. It knows nothing of ids, connections and tasks: `handling` is
-above, `methods` below.
+validator; and all methods take the same arguments, which it need not check. Its asynchronous API needs asyncio; its
+synchronous one calls a method that only decodes the params and returns the call of the handler, which is awaited here.
+It knows nothing of ids, connections and tasks: `handling` is above, `methods` below.
 """
 
 from __future__ import annotations
 
-import inspect
 import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -28,7 +27,7 @@ from protocol.types import Empty
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it reads its schema with a deprecated importlib function
     from jsonrpcserver import JsonRpcError, Success
-    from jsonrpcserver.dispatcher import dispatch_request
+    from jsonrpcserver.dispatcher import call as call_method
     from jsonrpcserver.request import Request
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -44,12 +43,13 @@ class Dispatcher:
     Args:
         handlers: Handlers by the name of their method.
         side: Who we are.
+        errands: The names of those handlers that need no task: they say `in_task` before they await what is trio's.
 
     Raises:
         ValueError: If a name is not in the catalogue, or is not answered by this side.
     """
 
-    def __init__(self, handlers: Mapping[str, Handler], side: Side) -> None:
+    def __init__(self, handlers: Mapping[str, Handler], side: Side, errands: Collection[str] = ()) -> None:
         async def discover(params: Empty, context: object) -> dict[str, Any]:
             return openrpc.describe(side)
 
@@ -57,10 +57,15 @@ class Dispatcher:
             name: _make_entry(_find_method(name, side), handler)
             for name, handler in {DISCOVER.name: discover, **handlers}.items()
         }
+        self._errands = frozenset(errands)
 
     def knows(self, method: str) -> bool:
         """Whether there is a handler for it."""
         return method in self._methods
+
+    def needs_task(self, method: str) -> bool:
+        """Whether its handler awaits more than a `Later`."""
+        return method not in self._errands
 
     async def dispatch(self, method: str, params: bytes, context: Any) -> bytes:
         """Handles a request.
@@ -77,10 +82,10 @@ class Dispatcher:
             RpcError: What is to be answered: what the handler raised, or that there is no such method, that the params
                 do not fit, or that something failed here. The last says no more than that; the log has the rest.
         """
-        call = self._find_call(method, params, context)()
+        call = self._find_call(method, params, context)
         del params  # the handler may let go of them before it has ended
         try:
-            return encode_params(await call)
+            return encode_params(await call())
         except RpcError:
             raise
         except Exception:
@@ -98,9 +103,11 @@ class Dispatcher:
             _log.warning("notification_failed", method=method, error=str(error))
 
     def _find_call(self, method: str, params: bytes, context: Any) -> _Call:
+        entry = self._methods.get(method)
+        if entry is None:
+            raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {method} here.", method=method)
         # With an id always: of a notification jsonrpcserver would throw the call away.
-        _, result = dispatch_request(self._methods, context, Request(method, [params], 0))
-        return _unwrap(result)
+        return _unwrap(call_method(Request(method, [params], 0), context, entry))
 
 
 def _find_method(name: str, side: Side) -> Method:
@@ -121,8 +128,6 @@ def _make_entry(method: Method, handler: Handler) -> Callable[[Any, bytes], Any]
     def enter(context: Any, params: bytes) -> Any:
         return Success(partial(handler, _decode_params(method, decode, params), context))
 
-    # jsonrpcserver asks for the signature at every call, and to find it is half of its time.
-    enter.__signature__ = inspect.signature(enter)  # type: ignore[attr-defined]
     return enter
 
 
@@ -152,10 +157,7 @@ def _unwrap(result: Any) -> _Call:
         call: _Call = success.result
         return call
     error = result._error
-    match error.code:
-        case ErrorCode.METHOD_NOT_FOUND:
-            raise RpcError(ErrorCode.METHOD_NOT_FOUND, f"There is no method {error.data} here.", method=error.data)
-        case ErrorCode.INVALID_PARAMS:
-            raise RpcError(error.code, error.message, **error.data)
-        case _:  # a defect in this module, and jsonrpcserver has logged it
-            raise RpcError(ErrorCode.INTERNAL_ERROR, "The request failed inside this program; its log says why.")
+    if error.code == ErrorCode.INVALID_PARAMS:
+        raise RpcError(error.code, error.message, **error.data)
+    # A defect in this module, and jsonrpcserver has logged it.
+    raise RpcError(ErrorCode.INTERNAL_ERROR, "The request failed inside this program; its log says why.")

@@ -1,7 +1,8 @@
 """Requests of the other side, while a handler works on them.
 
-Each has a task and a cancel scope of its own. How many there may be is bounded; one that only waits for something that
-ends by itself says so with `parked()`, and then counts in another, larger bound. `link` is above, `dispatch` below.
+Each is an errand, and has a task if its handler needs one. How many there may be is bounded; one that only waits for
+something that ends by itself says so with `parked()`, and then counts in another, larger bound. `link` is above,
+`dispatch` and `errand` are below.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import Struct
 
+from protocol.errand import Errand
 from protocol.errors import ErrorCode, RpcError
 from protocol.messages import RequestId
 from protocol.peer import NotificationReceived, RequestReceived
@@ -39,14 +42,15 @@ class HandlingLimits(Struct, frozen=True):
 
 
 class _Work:
-    """One request that has a task."""
+    """One request, or notification."""
 
-    __slots__ = ("handlers", "is_parked", "scope", "size")
+    __slots__ = ("errand", "handlers", "is_parked", "size")
+
+    errand: Errand
 
     def __init__(self, handlers: Handlers, size: int) -> None:
         self.handlers = handlers
         self.size = size
-        self.scope = trio.CancelScope()
         self.is_parked = False
 
 
@@ -118,23 +122,34 @@ class Handlers:
         self._limits = limits
         self._handled_bytes = 0
         self._works: dict[RequestId, list[_Work]] = {}
+        self._is_starting = False
         self._finished: trio.Event | None = None
 
     def start(self, nursery: trio.Nursery, request: RequestReceived) -> None:
-        """Gives a request a task, or refuses it if there are too many."""
+        """Has a request handled, or refuses it if there are too many."""
         refusal = self._find_refusal(request.method, len(request.params))
         if refusal is not None:
             self._respond_error(request, refusal)
             return
         work = self._begin(len(request.params))
         self._works.setdefault(request.id, []).append(work)
-        nursery.start_soon(self._handle, request, work, name=request.method)
+        end = partial(self._end_request, request, work)
+        work.errand = Errand(self._handle(request, work), end, nursery, request.method)
+        assert self._dispatcher is not None
+        if self._dispatcher.needs_task(request.method):
+            work.errand.become_task()
+        else:
+            self._is_starting = True
+            work.errand.go_on()
+            self._is_starting = False
 
     def start_notification(self, nursery: trio.Nursery, notification: NotificationReceived) -> None:
         """Gives a notification a task; one too many is dropped, as there is nobody to tell."""
         if self._find_refusal(notification.method, len(notification.params)) is None:
             work = self._begin(len(notification.params))
-            nursery.start_soon(self._handle_notification, notification, work, name=notification.method)
+            handling = self._handle_notification(notification, work)
+            work.errand = Errand(handling, lambda _: self._end(work), nursery, notification.method)
+            work.errand.become_task()
 
     def cancel(self, id: RequestId) -> bool:
         """Cancels the requests with this id.
@@ -143,9 +158,14 @@ class Handlers:
             Whether there is one.
         """
         works = self._works.get(id, ())
-        for work in works:
-            work.scope.cancel()
+        for work in list(works):
+            work.errand.cancel()
         return bool(works)
+
+    def abandon(self) -> None:
+        """Ends all that has no task; the nursery of the others ends, too. Nothing is answered any more."""
+        for work in [work for works in self._works.values() for work in works]:
+            work.errand.abandon()
 
     async def finish(self) -> None:
         """Waits until all requests are answered; those that only wait are cancelled, as what they wait for may be far.
@@ -153,10 +173,9 @@ class Handlers:
         Cancellation: leaves the rest as it is.
         """
         self._finished = trio.Event()
-        for works in self._works.values():
-            for work in works:
-                if work.is_parked:
-                    work.scope.cancel()
+        for work in [work for works in self._works.values() for work in works]:
+            if work.is_parked:
+                work.errand.cancel()
         if self._works:
             await self._finished.wait()
 
@@ -165,7 +184,7 @@ class Handlers:
         if self.parked >= self._limits.max_parked and not over_limit:
             raise _throttled("maxParkedRequests", self._limits.max_parked)
         if self._finished is not None:
-            work.scope.cancel()
+            work.errand.cancel()
         work.is_parked = True
         self.parked += 1
         self.handled -= 1
@@ -199,37 +218,34 @@ class Handlers:
         self.handled -= 1
         self.let_go(work)
 
+    def _end_request(self, request: RequestReceived, work: _Work, is_cancelled: bool) -> None:
+        if is_cancelled:
+            self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
+        self._end(work)
+        works = self._works[request.id]
+        works.remove(work)
+        if not works:
+            del self._works[request.id]
+        if not self._works:
+            if not self._is_starting:  # else the reader sends what is queued, when it has started all
+                self._on_idle()
+            if self._finished is not None:
+                self._finished.set()
+
     async def _handle(self, request: RequestReceived, work: _Work) -> None:
         assert self._dispatcher is not None
         _current.set(work)
         try:
-            with work.scope:
-                try:
-                    result = await self._dispatcher.dispatch(request.method, _take_params(request), self._context)
-                except RpcError as error:
-                    self._respond_error(request, error)
-                else:
-                    self._respond(request, result)
-            if work.scope.cancelled_caught:
-                self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
-        finally:
-            self._end(work)
-            works = self._works[request.id]
-            works.remove(work)
-            if not works:
-                del self._works[request.id]
-            if not self._works:
-                self._on_idle()
-                if self._finished is not None:
-                    self._finished.set()
+            result = await self._dispatcher.dispatch(request.method, _take_params(request), self._context)
+        except RpcError as error:
+            self._respond_error(request, error)
+        else:
+            self._respond(request, result)
 
     async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
         assert self._dispatcher is not None
         _current.set(work)
-        try:
-            await self._dispatcher.notify(notification.method, notification.params, self._context)
-        finally:
-            self._end(work)
+        await self._dispatcher.notify(notification.method, notification.params, self._context)
 
 
 def _take_params(request: RequestReceived) -> bytes:

@@ -53,7 +53,7 @@ class Link:
     Args:
         stream: The transport; the link closes it.
         side: Who we are.
-        dispatcher: Handles requests and notifications, each in a task. Without it, every method is unknown.
+        dispatcher: Handles requests and notifications. Without it, every method is unknown.
         context: Passed on to the handlers.
         limits: What we accept, as it is told to the peer.
         name: For messages, e.g. of the plugin or the address.
@@ -196,6 +196,7 @@ class Link:
                             await self._handlers.finish()
                 finally:
                     self._report_lost()
+                    self._handlers.abandon()
                     self._end_soon()
         finally:
             with trio.CancelScope(shield=True):

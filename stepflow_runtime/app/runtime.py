@@ -53,7 +53,7 @@ from stepflow_runtime.engine.recovery import Stop, recover_runs
 from stepflow_runtime.model.outcome import Failure
 from stepflow_runtime.ports import Clock, Ids
 from stepflow_runtime.services.callbacks import ServiceCallbacks
-from stepflow_runtime.services.handlers import make_handlers
+from stepflow_runtime.services.handlers import ERRANDS, make_handlers
 from stepflow_runtime.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Runtime:
         self.jobs, self.schedules = services.jobs, services.schedules
         handlers = make_handlers(Introduction(acceptors, runtime_version=__version__, limits=wire_limits), services)
         self._links = RuntimeLinks(
-            Dispatcher(handlers, Side.RUNTIME),
+            Dispatcher(handlers, Side.RUNTIME, ERRANDS),
             wire_limits,
             HandlingLimits(limits.max_handled_requests, limits.max_parked_requests, limits.max_handled_bytes),
             limits.max_queued_bytes,

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 from msgspec import Struct
 
+from protocol.errand import Later
 from stepflow_runtime.engine.byproducts import RunByproducts
 from stepflow_runtime.engine.commands import Command
 from stepflow_runtime.engine.inputs import make_segments
@@ -23,40 +24,13 @@ SNAPSHOT_EVERY: Final = 4096
 """Events between two snapshots of a run, besides four for each live item: what recovery folds at most."""
 
 
-class Ticket:
-    """Somebody waits for the commit of what was just recorded."""
-
-    __slots__ = ("_event", "_result")
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-        self._result: CommitResult | Exception | None = None
-
-    def resolve(self, result: CommitResult | Exception) -> None:
-        """Wakes who waits, with what became of the commit."""
-        self._result = result
-        self._event.set()
-
-    async def wait(self) -> CommitResult:
-        """What became of the commit.
-
-        Raises:
-            StoreUnavailable: Nothing was written.
-        """
-        await self._event.wait()
-        if isinstance(self._result, Exception):
-            raise self._result
-        assert self._result is not None
-        return self._result
-
-
 class Taken(Struct, frozen=True):
     """One run's part of a commit, and what follows once it is durable."""
 
     run: ActiveRun
     write: RunWrite
     commands: list[Command]
-    tickets: list[Ticket]
+    tickets: list[Later[CommitResult]]
 
 
 class ActiveRun:
@@ -103,8 +77,8 @@ class ActiveRun:
         self.lease = lease
         self.committed = committed
         self.segments: list[InputSegment] = []
-        self.tickets: list[Ticket] = []
-        self.awaiting: list[tuple[int, trio.Event]] = []
+        self.tickets: list[Later[CommitResult]] = []
+        self.awaiting: list[tuple[int, Later[None]]] = []
         self.commit_at = 0.0
         self.idle: Timer | None = None
         self.timeout: Timer | None = None
@@ -152,7 +126,7 @@ class ActiveRun:
         waiting, self.awaiting = self.awaiting, []
         for seq, over in waiting:
             if is_gone or seq <= self.committed.seq:
-                over.set()
+                over.complete(None)
             else:
                 self.awaiting.append((seq, over))
 

@@ -188,7 +188,7 @@ class Committer:
             del self._gathering[run.spec.run_id]
             self._sink.refused(run)
             for ticket in run.take(self._clock.wall_ms()).tickets:
-                ticket.resolve(error)
+                ticket.fail(error)
 
     def _tell(self, group: Sequence[Taken], results: Sequence[CommitResult | StoreUnavailable]) -> None:
         for taken, result in zip(group, results, strict=True):
@@ -204,6 +204,10 @@ class Committer:
                     self._sink.refused(taken.run)
                 case _:
                     raise RuntimeError(f"run {taken.write.run_id} could not be committed: {result}")
-            for ticket in taken.tickets:
-                ticket.resolve(result)
         self._sink.end_turn()
+        for taken, result in zip(group, results, strict=True):
+            for ticket in taken.tickets:
+                if isinstance(result, StoreUnavailable):
+                    ticket.fail(result)
+                else:
+                    ticket.complete(result)

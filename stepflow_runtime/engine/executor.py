@@ -14,8 +14,9 @@ from functools import partial
 
 import trio
 
+from protocol.errand import Later
 from protocol.errors import ItemErrorCode
-from stepflow_runtime.engine.active_run import ActiveRun, Taken, Ticket
+from stepflow_runtime.engine.active_run import ActiveRun, Taken
 from stepflow_runtime.engine.cancellation import disown_children, request_cancel
 from stepflow_runtime.engine.commands import Abort, AwaitTurn, Command, Execute, Interrupt, LoadInputs, LoadItem, Wake
 from stepflow_runtime.engine.committer import Committer
@@ -222,9 +223,9 @@ class Executor:
     async def wait_committed(self, run: ActiveRun, seq: int) -> None:
         """Waits until what this run has recorded up to `seq` is durable, and `record` knows it."""
         if run.committed.seq < seq and run.spec.run_id in self._runs:
-            over = trio.Event()
+            over = Later[None]()
             run.awaiting.append((seq, over))
-            await over.wait()
+            await over
 
     def is_current(self, execution: Execution) -> bool:
         """Whether the answer of an execution would still count."""
@@ -238,10 +239,10 @@ class Executor:
 
         Cancellation: it becomes durable nevertheless.
         """
-        ticket = Ticket()
+        ticket = Later[CommitResult]()
         run.tickets.append(ticket)
         self._committer.gather(run)
-        await ticket.wait()
+        await ticket
 
     def child_created(self, parent: ParentLink, child: RunId) -> None:
         """Notes in a run's journal that one of its executions submitted a run."""
@@ -378,10 +379,10 @@ class Executor:
     # --- commits (CommitSink) ---
 
     async def _commit_of(self, run: ActiveRun) -> CommitResult:
-        ticket = Ticket()
+        ticket = Later[CommitResult]()
         run.tickets.append(ticket)
         self.end_turn()
-        return await ticket.wait()
+        return await ticket
 
     def durable(self, taken: Taken) -> None:
         run, write = taken.run, taken.write

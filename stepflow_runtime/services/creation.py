@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 import trio
 
+from protocol.errand import Later, in_task
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import RunState, SubmitParams
 from protocol.types import Observability
@@ -242,6 +243,7 @@ class RunCreator:
                 if execution is None:
                     raise
             with self._waiting.parked(execution):
+                await in_task()
                 await trio.sleep(RETRY_MS / 1000)
 
     async def refuse_while_draining(self, execution: Execution | None) -> None:
@@ -253,7 +255,7 @@ class RunCreator:
             return
         if execution is not None:
             with self._waiting.parked(execution):
-                await trio.sleep_forever()
+                await Later[None]()  # which never comes
         message = "the runtime is stopping and takes nothing new: submit it again when it is back"
         raise RpcError(ErrorCode.THROTTLED, message, retryAfterMs=DRAINING_RETRY_MS)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -45,6 +45,10 @@ class Services(Struct, frozen=True, kw_only=True):
     schedules: ScheduleService
     webhooks: WebhookService
     compat: CompatService
+
+
+ERRANDS: Final = frozenset({m.SUBMIT_RUN.name, m.GET_RUN.name})
+"""What is asked most, and waited for most: handled without a task (`protocol.errand`)."""
 
 
 def make_handlers(introduction: Introduction, services: Services) -> Mapping[str, Handler]:
@@ -106,13 +110,13 @@ def make_handlers(introduction: Introduction, services: Services) -> Mapping[str
 
 
 def _for_writers(name: str, handler: Handler) -> Handler:
-    async def handle(params: Struct, connection: Connection) -> Any:
+    def handle(params: Struct, connection: Connection) -> Awaitable[Any]:
         if connection.role == "read-only":
             raise RpcError(
                 ErrorCode.NOT_AUTHENTICATED,
                 f"This token may only read, and {name} writes; use another one.",
                 role="read-only",
             )
-        return await handler(params, connection)
+        return handler(params, connection)
 
     return handle

@@ -9,6 +9,7 @@ from typing import Final
 import trio
 from msgspec import Raw, Struct
 
+from protocol.errand import in_task
 from protocol.runs import ItemEntry, ItemError, ItemResult, Outcome
 from stepflow_runtime.engine.fork import find_nth_gap, holds
 from stepflow_runtime.engine.lineage import ENDED, Lineage, Place, find_places, read_chunk, read_lineage
@@ -83,6 +84,7 @@ async def _iterate_places(
     first = offset // SEGMENT_ITEMS
     for number in range(first, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
         if number > first:
+            await in_task()
             await trio.lowlevel.checkpoint()
         places = await read_chunk(store, lineage, number, ENDED)
         yield [found for found in places.items() if found[0] >= offset]
@@ -140,6 +142,7 @@ async def _iterate_ended(store: Store, lineage: Lineage, offset: int) -> AsyncGe
             events = decode_events(row.events)
             yield _entries_of(row, events, offset)
             offset = max(offset, row.completions_before + sum(map(completions, events)))
+        await in_task()
         await trio.lowlevel.checkpoint()
 
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from protocol.errand import in_task
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import let_go_of_params
 from protocol.runs import (
@@ -215,6 +216,7 @@ class RunService:
         until = WatchFor.SETTLED if wait_for is WaitFor.SETTLED else WatchFor.TERMINAL
         if timeout_ms is None:
             return await self._ended(run_id, until)
+        await in_task()
         with trio.move_on_after(timeout_ms / 1000):
             return await self._ended(run_id, until)
         return await self._lookup.require(run_id)

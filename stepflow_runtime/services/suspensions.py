@@ -14,6 +14,7 @@ import msgspec
 import trio
 from msgspec import UNSET, Struct
 
+from protocol.errand import in_task
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import parked
 from protocol.runs import ResumeParams, RunStatus, SuspensionInfo
@@ -182,6 +183,7 @@ class SuspensionReader:
                 if wanted.may_be(step):
                     yield step, event, seq_of(ref)
             if count % 1000 == 999:
+                await in_task()
                 await trio.lowlevel.checkpoint()
 
 

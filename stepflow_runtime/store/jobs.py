@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from protocol.errand import Later
 from protocol.types import BlobType
 from stepflow_runtime.model.events import encode_events
 from stepflow_runtime.model.ids import BlobId, RunId
@@ -16,16 +17,16 @@ from stepflow_runtime.ports import CommitResult, JournalRow, Message, RunProgres
 
 
 class Job:
-    """Something to be written. After its transaction either `error` is set or it is done."""
+    """Something to be written. After its transaction either `error` is set or it is done; `written` comes then."""
 
-    __slots__ = ("error", "task")
+    __slots__ = ("error", "written")
 
     weight: int = 1
     """How much there is to write, in events."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.task: Any = None
+        self.written = Later[None]()
 
 
 class Part:

@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 import trio
 
+from protocol.errand import in_task
 from stepflow_runtime.ports import StoreUnavailable
 from stepflow_runtime.store.checkpoint import Checkpointer
 from stepflow_runtime.store.jobs import Job
@@ -76,10 +77,11 @@ class Writer:
         if self._inline_only:
             self._write_inline(job)
         elif self._under_way:
-            await self._write_in_thread(job)
+            self._enqueue(job)
+            await job.written
         elif self._gathering:
             self._gathering.append(job)
-            await self._wait(job)
+            await job.written
         else:
             await self._gather(job)
         if job.error is not None:
@@ -87,6 +89,7 @@ class Writer:
 
     async def _gather(self, job: Job) -> None:
         """Lets all that is about to write in this turn join, and writes inline if nothing did."""
+        await in_task()
         self._gathering.append(job)
         await trio.lowlevel.cancel_shielded_checkpoint()
         gathered, self._gathering = self._gathering, []
@@ -95,28 +98,16 @@ class Writer:
             return
         for other in gathered:
             self._enqueue(other)
-        await self._wait(job)
+        await job.written
 
     def _write_inline(self, job: Job) -> None:
         self._transact([job])
         self._done(job)
         self._checkpointer.follow_commit()
 
-    async def _write_in_thread(self, job: Job) -> None:
-        self._enqueue(job)
-        await self._wait(job)
-
     def _enqueue(self, job: Job) -> None:
         self._under_way += 1
         self._queue.put(job)
-
-    async def _wait(self, job: Job) -> None:
-        def abort(_: Any) -> trio.lowlevel.Abort:
-            job.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        job.task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
 
     def _transact(self, group: Sequence[Job]) -> None:
         began = time.perf_counter()
@@ -157,8 +148,7 @@ class Writer:
         self._under_way -= len(group)
         for job in group:
             self._done(job)
-            if job.task is not None:
-                trio.lowlevel.reschedule(job.task)
+            job.written.complete(None)
 
     # --- the end ---
 

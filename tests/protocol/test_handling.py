@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from protocol.dispatch import Dispatcher
+from protocol.errand import Later
 from protocol.errors import ErrorCode, RpcError
 from protocol.handling import HandlingLimits, let_go_of_params, parked
 from protocol.link import Link
@@ -51,6 +52,33 @@ class Gate:
         }
 
 
+class LaterGate:
+    """A handler of `runs/get` that needs no task, and waits until its answer is given."""
+
+    def __init__(self) -> None:
+        self.answers: list[Later[dict[str, str]]] = []
+        self.is_open = False
+        self.ended = 0
+
+    async def get_run(self, params: GetRunParams, context: object) -> dict[str, str]:
+        try:
+            with parked():
+                self.answers.append(Later())
+                if self.is_open:
+                    self.open()
+                return await self.answers[-1]
+        finally:
+            self.ended += 1
+
+    def open(self) -> None:
+        for answer in self.answers:
+            answer.complete({"runId": "r"})
+
+    def options(self) -> dict[str, Any]:
+        dispatcher = Dispatcher({GET_RUN.name: self.get_run}, Side.RUNTIME, errands=[GET_RUN.name])
+        return {"dispatcher": dispatcher}
+
+
 def post_many(link: Link, count: int) -> None:
     for token in range(count):
         link.post(GET_RUN, GetRunParams("r"), token)
@@ -75,6 +103,63 @@ async def test_a_cancelled_request_is_cancelled_in_its_handler_and_still_answere
         server.cancel(wanted)
         await wait_all_tasks_blocked()
         assert (len(answers), gate.cancelled, runtime.handled_requests) == (2, 1, 0)
+
+
+async def test_a_request_without_a_task_is_cancelled_and_still_answered() -> None:
+    gate, answers = LaterGate(), list[Answer]()
+    async with open_links(gate.options(), {"on_answers": answers.extend}) as (runtime, server):
+        server.post(GET_RUN, GetRunParams("wanted"), "wanted")
+        unwanted = server.post(GET_RUN, GetRunParams("unwanted"), "unwanted")
+        await wait_all_tasks_blocked()
+        assert (runtime.handled_requests, runtime.parked_requests) == (0, 2)
+        server.cancel(unwanted)
+        await wait_all_tasks_blocked()
+        assert codes(answers) == [("unwanted", ErrorCode.REQUEST_CANCELLED)]
+        gate.open()
+        await wait_all_tasks_blocked()
+        assert answers[1] == Answer("wanted", b'{"runId":"r"}')
+        assert (gate.ended, runtime.handled_requests, runtime.parked_requests) == (2, 0, 0)
+
+
+async def test_requests_without_a_task_end_with_their_connection() -> None:
+    gate = LaterGate()
+    async with open_links(gate.options()) as (runtime, server):
+        post_many(server, 3)
+        await wait_all_tasks_blocked()
+        assert runtime.parked_requests == 3
+        await runtime.aclose()
+        assert (gate.ended, runtime.parked_requests) == (3, 0)
+        gate.open()
+
+
+async def test_the_peers_last_byte_ends_waits_that_have_no_task() -> None:
+    gate, answers = LaterGate(), list[Answer]()
+    left, right = memory_stream_pair()
+    link = Link(left, side=Side.RUNTIME, name="c", limits=Limits(), **gate.options())
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            right.send_nowait(b'{"jsonrpc":"2.0","id":1,"method":"runs/get","params":{"runId":"r"}}\n')
+            await wait_all_tasks_blocked()
+            await right.aclose()
+            await link.wait_closed()
+    assert (gate.ended, answers) == (1, [])
+
+
+async def test_answers_that_need_no_wait_go_out_together() -> None:
+    gate, sent = LaterGate(), list[int]()
+    gate.is_open = True
+    left, right = memory_stream_pair()
+    send_nowait = left.send_nowait
+    left.send_nowait = lambda data: sent.append(data.count(b"\n")) or send_nowait(data)  # type: ignore
+    link = Link(left, side=Side.RUNTIME, name="c", limits=Limits(), **gate.options())
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(link.run)
+            right.send_nowait(b'{"jsonrpc":"2.0","id":1,"method":"runs/get","params":{"runId":"r"}}\n' * 5)
+            await wait_all_tasks_blocked()
+            await link.aclose()
+    assert sent == [5]
 
 
 async def test_a_call_whose_caller_is_cancelled_is_cancelled_at_the_peer() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import trio
 
+from protocol.errand import in_task
 from protocol.runs import RunState
 from protocol.types import BlobType
 from stepflow_runtime.model.events import RunForked, RunPaused, StepSuspended
@@ -150,6 +151,7 @@ class Mount:
         return results
 
     async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
+        await in_task()
         await trio.lowlevel.checkpoint()  # whoever asks in a circle is found to go round in circles
         return await self._disk.state.watch(run_id, after_seq, until)
 

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import trio
 
+from protocol.errand import in_task
+
 _OF_RUNS: Final = ("run", "runs", "unfinished", "children", "child", "children_of_step", "run_by_idempotency_key")
 _OF_JOURNALS: Final = ("journal", "journal_at_completion", "tree_journal", "snapshot", "inputs", "chunks", "outbox")
 _OF_BYPRODUCTS: Final = ("streams", "stream", "writes", "writes_of", "has_write", "checkpoint", "count_checkpoints")
@@ -41,4 +43,5 @@ class Hopping:
 
     async def _hop(self) -> None:
         for _ in range(self._chance.randrange(3)):
+            await in_task()
             await trio.lowlevel.checkpoint()
