@@ -31,6 +31,8 @@ SEARCHED: Final = 1000
 
 RUN_ID_CHARACTERS: Final = 36
 
+FILTERS: Final = ("status", "flow", "label", "text", "createdAfter", "createdBefore")
+
 TYPES_PATIENCE_S: Final = 1.0
 """How long a page waits for component servers to tell what they take and give; it shows no types without them."""
 
@@ -58,13 +60,15 @@ class Lists:
         self._renderer = renderer
 
     async def runs(self, request: Request) -> Response:
-        """`GET /?status=&flow=&label=&text=&cursor=`."""
-        asked = {name: request.query_params.get(name, "").strip() for name in ("status", "flow", "label", "text")}
+        """`GET /?status=&flow=&label=&text=&createdAfter=&createdBefore=&cursor=`."""
+        asked = {name: request.query_params.get(name, "").strip() for name in FILTERS}
         if len(asked["text"]) == RUN_ID_CHARACTERS:
             return RedirectResponse(f"/runs/{asked['text']}", 303)
         params = ListRunsParams(
             status=RunState(asked["status"]) if asked["status"] in list(RunState) else None,
             labels=_read_labels(asked["label"]),
+            created_after=asked["createdAfter"] or None,
+            created_before=asked["createdBefore"] or None,
             cursor=request.query_params.get("cursor") or None,
             limit=SEARCHED if asked["text"] else PAGE,
         )

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -223,7 +224,13 @@ async def test_runs_are_filtered_and_paged(web: httpx.AsyncClient) -> None:
     assert (await get(web, "/?label=n%3D7")).count('<li class="row"') == 1
     assert (await get(web, f"/?text={ids[3][-12:]}")).count('<li class="row"') == 1
     assert (await get(web, "/?status=failed")).count('<li class="row"') == 0
+    created = [(await ask(web, "runs/get", runId=ids[n]))["createdAt"].removesuffix("Z") for n in (20, 40)]
+    between = urlencode({"createdAfter": created[0], "createdBefore": created[1], "flow": "flow 1"})
+    page = await get(web, f"/?{between}")
+    assert 0 < page.count('<li class="row"') <= 10
+    assert f'name="createdAfter" value="{created[0]}"' in page
     assert (await web.get("/?label=nothing")).status_code == 400
+    assert (await web.get("/?createdAfter=yesterday")).status_code == 400
 
 
 async def test_digits_of_results_stay_on_a_page(web: httpx.AsyncClient) -> None:
