@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 RETRY_AFTER_MS: Final = 200
 
+OnAnswered = Callable[[str, int | None, float | None], None]
+"""Told of a request: its method, the code of its error if it has one, and for how many seconds it was worked on, what
+it waited for left out; `None` if it was refused at once."""
+
 
 class HandlingLimits(Struct, frozen=True):
     """What one connection may ask at once (PROTOCOL §7).
@@ -44,7 +48,7 @@ class HandlingLimits(Struct, frozen=True):
 class _Work:
     """One request, or notification."""
 
-    __slots__ = ("errand", "handlers", "is_parked", "size")
+    __slots__ = ("began", "code", "errand", "handlers", "is_parked", "size")
 
     errand: Errand
 
@@ -52,6 +56,10 @@ class _Work:
         self.handlers = handlers
         self.size = size
         self.is_parked = False
+        self.began = trio.current_time()
+        """Later by what it has waited."""
+        self.code: int | None = ErrorCode.REQUEST_CANCELLED
+        """Of its error, `None` for a result; until it is answered, as if nobody wanted that any more."""
 
 
 _current: ContextVar[_Work | None] = ContextVar("protocol.handling.current", default=None)
@@ -97,6 +105,7 @@ class Handlers:
         respond_error: Answers it with an error.
         on_idle: Called when the last of them has been answered: no other answer can go out together with that one.
         limits: How many there may be.
+        on_answered: Told of each request that was answered.
 
     Attributes:
         handled: Requests that are worked on now.
@@ -111,6 +120,7 @@ class Handlers:
         respond_error: Callable[[RequestReceived, RpcError], None],
         on_idle: Callable[[], None],
         limits: HandlingLimits,
+        on_answered: OnAnswered | None = None,
     ) -> None:
         self.handled = 0
         self.parked = 0
@@ -120,6 +130,7 @@ class Handlers:
         self._respond_error = respond_error
         self._on_idle = on_idle
         self._limits = limits
+        self._on_answered = on_answered or _ignore
         self._handled_bytes = 0
         self._works: dict[RequestId, list[_Work]] = {}
         self._is_starting = False
@@ -130,6 +141,7 @@ class Handlers:
         refusal = self._find_refusal(request.method, len(request.params))
         if refusal is not None:
             self._respond_error(request, refusal)
+            self._on_answered(request.method, refusal.code, None)
             return
         work = self._begin(len(request.params))
         self._works.setdefault(request.id, []).append(work)
@@ -186,12 +198,14 @@ class Handlers:
         if self._finished is not None:
             work.errand.cancel()
         work.is_parked = True
+        work.began -= trio.current_time()
         self.parked += 1
         self.handled -= 1
 
     def unpark(self, work: _Work) -> None:
         """See `parked`."""
         work.is_parked = False
+        work.began += trio.current_time()
         self.parked -= 1
         self.handled += 1
 
@@ -221,6 +235,7 @@ class Handlers:
     def _end_request(self, request: RequestReceived, work: _Work, is_cancelled: bool) -> None:
         if is_cancelled:
             self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
+        self._on_answered(request.method, work.code, trio.current_time() - work.began)
         self._end(work)
         works = self._works[request.id]
         works.remove(work)
@@ -238,8 +253,10 @@ class Handlers:
         try:
             result = await self._dispatcher.dispatch(request.method, _take_params(request), self._context)
         except RpcError as error:
+            work.code = error.code
             self._respond_error(request, error)
         else:
+            work.code = None
             self._respond(request, result)
 
     async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
@@ -252,6 +269,10 @@ def _take_params(request: RequestReceived) -> bytes:
     """The params; whoever handles them decides how long they are held."""
     params, request.params = request.params, b""
     return params
+
+
+def _ignore(method: str, code: int | None, seconds: float | None) -> None:
+    """Nobody counts."""
 
 
 def _throttled(limit: str, value: int) -> RpcError:

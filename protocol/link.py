@@ -16,7 +16,7 @@ import trio
 from msgspec import Struct
 
 from protocol.errors import ErrorCode, LinkClosed, RpcError
-from protocol.handling import Handlers, HandlingLimits
+from protocol.handling import Handlers, HandlingLimits, OnAnswered
 from protocol.messages import RequestId, encode_params
 from protocol.methods import CANCEL_REQUEST, PING, Method, Side
 from protocol.peer import MAX_QUEUED_BYTES, Answer, ConnectionBroken, NotificationReceived, Peer, RequestReceived
@@ -64,6 +64,7 @@ class Link:
         on_chunk_end: Called when all of a received chunk was reported, before what is queued is sent.
         on_cancel_request: Called with an id of which the peer no longer wants the answer, if no handler has it.
         handling_limits: How many requests may be in handlers at once.
+        on_answered: Told of each request that handlers answered, or that was refused for them.
         max_queued_bytes: How much may wait to be sent before the connection is given up.
         check_first_line: Whether the peer's first line must be a JSON-RPC message: on sockets.
         break_on_torn: Whether a torn message breaks the connection while calls are pending: with component servers.
@@ -90,6 +91,7 @@ class Link:
         on_chunk_end: Callable[[], None] | None = None,
         on_cancel_request: Callable[[RequestId], None] | None = None,
         handling_limits: HandlingLimits | None = None,
+        on_answered: OnAnswered | None = None,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
         check_first_line: bool = False,
         break_on_torn: bool = False,
@@ -111,7 +113,13 @@ class Link:
             break_on_torn=break_on_torn,
         )
         self._handlers = Handlers(
-            dispatcher, context, self.respond, self.respond_error, self.flush, handling_limits or HandlingLimits()
+            dispatcher,
+            context,
+            self.respond,
+            self.respond_error,
+            self.flush,
+            handling_limits or HandlingLimits(),
+            on_answered,
         )
         self._on_answers = on_answers
         self._direct = {PING.name: self._answer_ping, **(direct or {})}

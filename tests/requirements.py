@@ -910,6 +910,10 @@ console [INTERFACES] The console shows runs live, their graph, items, timeline, 
     stepflow_runtime/web/test_browser.py::test_a_run_is_followed_as_it_goes_and_cancelled_with_a_reason
     stepflow_runtime/web/test_browser.py::test_who_is_asked_answers_with_a_form_made_from_the_schema
     stepflow_runtime/web/test_browser.py::test_every_page_fits_its_window_and_has_landmarks
+console-cached [INTERFACES] A browser asks for the console's style and scripts once, until they change.
+    stepflow_runtime/web/test_console.py::test_style_and_scripts_are_asked_for_once_until_they_change
+console-filters [INTERFACES] The console's runs are filtered by status, flow, label, id and when they were created, and paged.
+    stepflow_runtime/web/test_console.py::test_runs_are_filtered_and_paged
 console-large [FAULTS 21] The first page of a run of 100,000 items takes under 300 ms, and its grid reaches the last.
     stepflow_runtime/web/test_browser.py::test_the_first_page_of_a_large_run_is_quick_and_its_grid_scrolls
     stepflow_runtime/web/test_observing.py::test_each_item_has_its_letter
@@ -1100,6 +1104,11 @@ metrics-true [DESIGN] What /metrics counts is what is durable, once, also over r
     stepflow_runtime/web/test_metrics.py::test_items_that_a_fork_takes_over_are_counted_once
     stepflow_runtime/web/test_metrics.py::test_all_of_the_catalogue_is_told_with_its_kind_and_a_sentence
     stepflow_runtime/web/test_metrics.py::test_names_are_those_that_prometheus_asks_for
+metrics-components [DESIGN] /metrics tells how long components take and how often they fail, and requests by method and error, under a bounded number of names.
+    stepflow_runtime/connect/test_pool.py::test_how_long_executions_took_is_told_of_all_that_were_sent_together
+    stepflow_runtime/connect/test_pool.py::test_components_beyond_the_first_hundred_are_told_of_together
+    stepflow_runtime/web/test_metrics.py::test_requests_are_counted_by_how_they_were_answered_under_names_that_peers_do_not_choose
+    protocol/test_handling.py::test_each_request_is_told_with_its_error_and_without_what_it_waited_for
 metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
     deploy/test_monitoring.py::test_what_is_asked_for_is_measured
     deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard

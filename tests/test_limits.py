@@ -76,6 +76,7 @@ REFUSE_NOTHING: Final = {
         "stepflow_runtime.services.suspensions:MAX_ISSUES",
         "stepflow_runtime.store.maintenance:MAX_DAMAGES",
         "stepflow_runtime.connect.mcp.bridge:MAX_MESSAGE_CHARS",
+        "stepflow_runtime.connect.durations:MAX_COMPONENTS",
         "stepflow_runtime.app.cli.run_screen:MAX_ENTRIES",
         "stepflow_runtime.web.console.json_view:MAX_BYTES",
         "stepflow_runtime.web.console.json_view:MAX_ENTRIES",

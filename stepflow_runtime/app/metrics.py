@@ -19,6 +19,7 @@ from protocol.runs import RunState
 from stepflow_runtime import __version__
 from stepflow_runtime.app.process import ProcessUse, read_process_use
 from stepflow_runtime.connect.plugin import Traffic
+from stepflow_runtime.connect.requests import RequestTally
 from stepflow_runtime.connect.router import ComponentRouter
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.engine.tally import Tally
@@ -45,6 +46,7 @@ class Moment(Struct, frozen=True, kw_only=True):
         uncommitted: Runs that the next commit has.
         active: How each run stands that has not ended.
         servers, traffic: Of the component servers.
+        requests: Of peers.
         tries, under_way, pending: Of webhook deliveries.
         database_bytes: Of the database's files, by what each is; empty if there is none.
         process: What the process uses.
@@ -56,6 +58,7 @@ class Moment(Struct, frozen=True, kw_only=True):
     active: list[RunProgress]
     servers: list[ServerInfo]
     traffic: list[Traffic]
+    requests: RequestTally
     tries: Counter[DeliveryState]
     under_way: int
     pending: int
@@ -80,8 +83,10 @@ def _gauge(name: str, help: str, read: Callable[[Moment], Iterable[Sample]], lab
     return Measured(Metric(name, Kind.GAUGE, help, labels), read)
 
 
-def _histogram(name: str, help: str, read: Callable[[Moment], Histogram]) -> Measured:
-    return Measured(Metric(name, Kind.HISTOGRAM, help), lambda now: one(read(now)))
+def _histogram(
+    name: str, help: str, read: Callable[[Moment], Iterable[Sample]], labels: tuple[str, ...] = ()
+) -> Measured:
+    return Measured(Metric(name, Kind.HISTOGRAM, help, labels), read)
 
 
 def one(value: float | Histogram) -> list[Sample]:
@@ -111,6 +116,12 @@ def _of_plugins(value: Callable[[Traffic], float]) -> Callable[[Moment], Iterato
     return lambda now: (((traffic.plugin,), value(traffic)) for traffic in now.traffic)
 
 
+def _read_step_durations(now: Moment) -> Iterator[Sample]:
+    for traffic in now.traffic:
+        for (component, outcome), histogram in traffic.durations.found.items():
+            yield (traffic.plugin, component, outcome), histogram
+
+
 _ENDS: Final = tuple(state for state in RunState if state in TERMINAL_RUN_STATES)
 _STATUS: Final = ("status",)
 _SERVER: Final = ("plugin", "server")
@@ -127,7 +138,9 @@ CATALOGUE: Final = (
         lambda now: (((state.value,), now.tally.ended[state]) for state in _ENDS),
         _STATUS,
     ),
-    _histogram("stepflow_run_duration_seconds", "From the submission of a run to its end.", lambda now: now.tally.runs),
+    _histogram(
+        "stepflow_run_duration_seconds", "From the submission of a run to its end.", lambda now: one(now.tally.runs)
+    ),
     _gauge("stepflow_active_runs", "Runs that have not ended, by how they stand.", _count_active_runs, _STATUS),
     _counter(
         "stepflow_items_total",
@@ -148,7 +161,7 @@ CATALOGUE: Final = (
     _histogram(
         "stepflow_commit_duration_seconds",
         "Of commits; each has what many runs recorded.",
-        lambda now: now.tally.commits,
+        lambda now: one(now.tally.commits),
     ),
     _counter(
         "stepflow_commit_failures_total",
@@ -199,6 +212,26 @@ CATALOGUE: Final = (
         _of_plugins(lambda traffic: traffic.lost),
         _PLUGIN,
     ),
+    _histogram(
+        "stepflow_step_duration_seconds",
+        "From sending an execution to a component server to its answer, by component and by how it went; what a "
+        "component waits for is in it. Components beyond the first hundred of a plugin are `other`.",
+        _read_step_durations,
+        ("plugin", "component", "outcome"),
+    ),
+    # --- requests ---
+    _counter(
+        "stepflow_requests_total",
+        "Requests that were answered, on all ways, by method and by `ok` or the type of the error.",
+        lambda now: now.requests.answers.items(),
+        ("method", "code"),
+    ),
+    _histogram(
+        "stepflow_request_duration_seconds",
+        "How long requests were worked on; what they waited for, such as the end of a run, is left out.",
+        lambda now: (((method,), histogram) for method, histogram in now.requests.durations.items()),
+        ("method",),
+    ),
     # --- webhooks ---
     _counter(
         "stepflow_webhook_tries_total",
@@ -231,7 +264,7 @@ class Metrics:
     """Reads all metrics.
 
     Args:
-        executor, router, delivery: Where numbers come from.
+        executor, router, requests, delivery: Where numbers come from.
         database: Its file; `None` for one in memory.
         is_ready: Whether work is taken.
     """
@@ -240,12 +273,14 @@ class Metrics:
         self,
         executor: Executor,
         router: ComponentRouter,
+        requests: RequestTally,
         delivery: DeliveryService,
         database: Path | None,
         is_ready: Callable[[], bool],
     ) -> None:
         self._executor = executor
         self._router = router
+        self._requests = requests
         self._delivery = delivery
         self._database = database
         self._is_ready = is_ready
@@ -263,6 +298,7 @@ class Metrics:
             active=[run.committed for run in self._executor.active_runs() if run.committed.seq],
             servers=self._router.servers(),
             traffic=self._router.traffic(),
+            requests=self._requests,
             tries=self._delivery.tries,
             under_way=self._delivery.under_way,
             pending=await self._delivery.count_pending(),

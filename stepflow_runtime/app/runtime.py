@@ -242,7 +242,12 @@ class Runtime:
         storage = self.config.storage
         database = storage.path if isinstance(storage, SqliteStorage) else None
         return Metrics(
-            self.executor, self.router, self._webhooks.delivery, database, lambda: not self.executor.is_draining
+            self.executor,
+            self.router,
+            self._links.requests,
+            self._webhooks.delivery,
+            database,
+            lambda: not self.executor.is_draining,
         )
 
     async def serve_stdio(self) -> None:

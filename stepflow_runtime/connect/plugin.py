@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from protocol.observing import ServerInfo
 from protocol.types import ComponentInfo
+from stepflow_runtime.connect.durations import Durations
 from stepflow_runtime.ports import Execution
 
 
@@ -46,12 +47,14 @@ class Traffic(Struct, frozen=True):
         queued: Executions that wait for a server, or for a slot there.
         answered: Requests that its servers have answered; a batch is one.
         lost: Connections of servers that were ready, and ended.
+        durations: How long its servers took.
     """
 
     plugin: str
     queued: int
     answered: int
     lost: int
+    durations: Durations
 
 
 class Plugin(Protocol):

@@ -118,7 +118,7 @@ class Pool:
             elif what.place is self:
                 self._send(server, what, path)
         for server in self._servers:
-            server.link.flush()
+            server.flush()
 
     # --- servers -----------------------------------------------------------------------------------------------------
 
@@ -192,7 +192,8 @@ class Pool:
         found, least = None, inf
         for server in self._servers:
             load = server.load
-            if load < server.slots and load < least and server is not self._reserved and self._shares(server):
+            is_free = load < server.slots and load < least and server is not self._reserved
+            if is_free and (server.alone is None or self._shares(server)):
                 if server.link.queued_bytes < server.link.full_bytes:
                     found, least = server, load
                 else:

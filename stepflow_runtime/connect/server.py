@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+import trio
 from msgspec import UNSET, Raw
 
 from protocol.errors import ItemErrorCode, RemoteProtocolError, RpcError
@@ -19,6 +20,7 @@ from protocol.peer import Answer
 from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability, Resume
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection
+from stepflow_runtime.connect.durations import FAILED, SUCCESS, Durations
 from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
 from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results, scrub
 from stepflow_runtime.model.outcome import NULL, Displaced, Failure, Reply
@@ -38,6 +40,7 @@ class Server:
         connection: Where what is in flight is registered.
         answers: For executions that cannot be sent.
         slots: How many executions it takes at once; those that wait in a request to the runtime don't count.
+        durations: Is told how long executions took.
         batches: The components that it executes for many items at once, by path.
         secrets: Gives the values of secrets that it is sent, and keeps them out of the errors that it answers.
 
@@ -53,10 +56,12 @@ class Server:
         answers: AnswerQueue,
         *,
         slots: int,
+        durations: Durations,
         batches: Mapping[str, BatchInfo] | None = None,
         secrets: SecretSource | None = None,
     ) -> None:
         self.connection = connection
+        self._executions = connection.executions
         connection.server = self
         self.link: Link = connection.link
         self.slots = slots
@@ -66,9 +71,17 @@ class Server:
         self.alone_until = 0.0
         self._answers = answers
         self._secrets = secrets
+        self._durations = durations
+        self._sent_at: float | None = None
+        """When the first of those was queued that the next `flush` sends."""
+
+    def flush(self) -> None:
+        """Sends what is queued."""
+        self._sent_at = None
+        self.link.flush()
 
     def send(self, execution: Execution, path: str) -> bool:
-        """Queues a request on the link; `link.flush` sends it.
+        """Queues a request on the link; `flush` sends it.
 
         Returns:
             Whether it was sent; otherwise it is answered: with `LIMIT_EXCEEDED` if it does not fit a frame of the
@@ -77,7 +90,7 @@ class Server:
         Raises:
             LinkClosed: The connection has ended; nothing happened.
         """
-        input = self._read_input(execution)
+        input = self._read_input(execution) if execution.secrets else execution.input
         if input is None:
             return False
         resumes = self._read_resumes(execution) if execution.resumes else UNSET
@@ -112,7 +125,7 @@ class Server:
         calls: list[bytes] = []
         count = 0
         for execution in executions[: 1 if info is None else info.max_size]:
-            input = self._read_input(execution)
+            input = self._read_input(execution) if execution.secrets else execution.input
             if input is not None:
                 call = _encode(BatchCall(Raw(input), execution.attempt, _observe(execution)))
                 room -= len(call) + 1
@@ -135,7 +148,9 @@ class Server:
     def receive(self, answers: Sequence[Answer]) -> None:
         """Reports the answers of one chunk to the engine and frees their slots; the caller ends the turn."""
         sink = self._answers.sink
-        executions = self.connection.executions
+        executions = self._executions
+        now = trio.current_time()
+        component, sent_at, count = "", now, 0  # of the last ones, which were sent together
         for answer in answers:
             if isinstance(answer.token, BatchInFlight):
                 self._receive_batch(answer.token, answer)
@@ -150,9 +165,20 @@ class Server:
                 continue  # it was cancelled
             error = answer.error
             if error is None:
-                sink.answered(execution, read_result(answer.result or NULL, execution.component))
+                outcome = read_result(answer.result or NULL, execution.component)
             else:
-                sink.answered(execution, scrub(read_error(error), self._secrets))
+                outcome = scrub(read_error(error), self._secrets)
+            if type(outcome) is Failure:
+                self._durations.note(execution.component, FAILED, now - execution.sent_at)
+            elif execution.sent_at == sent_at and execution.component is component:
+                count += 1
+            else:
+                if count:
+                    self._durations.note(component, SUCCESS, now - sent_at, count)
+                component, sent_at, count = execution.component, execution.sent_at, 1
+            sink.answered(execution, outcome)
+        if count:
+            self._durations.note(component, SUCCESS, now - sent_at, count)
 
     def _receive_batch(self, batch: BatchInFlight, answer: Answer) -> None:
         outcomes = self._read_outcomes(batch, answer)
@@ -161,6 +187,12 @@ class Server:
         if not batch.parked:
             self.load -= 1
         answered, executions = self._answers.sink.answered, self.connection.executions
+        first = batch.executions[0]
+        lasted_s = trio.current_time() - first.sent_at
+        failed = sum(1 for outcome in outcomes if isinstance(outcome, Failure))
+        for kind, count in ((SUCCESS, len(outcomes) - failed), (FAILED, failed)):
+            if count:
+                self._durations.note(first.component, kind, lasted_s, count)
         for execution, outcome in zip(batch.executions, outcomes, strict=True):
             execution.place = None
             if executions.pop(execution.execution_id, None) is not None:
@@ -192,7 +224,7 @@ class Server:
 
     def _read_input(self, execution: Execution) -> bytes | None:
         """The input as it is sent, with its secrets; `None` if one has no value: then the execution is answered."""
-        if not execution.secrets or self._secrets is None:
+        if self._secrets is None:
             return execution.input
         try:
             return fill_in(execution.input, execution.secrets, self._secrets.find)
@@ -213,8 +245,10 @@ class Server:
 
     def _note(self, execution: Execution, place: InFlight | BatchInFlight) -> None:
         """It was sent."""
-        execution.place = place
-        self.connection.executions[execution.execution_id] = execution
+        if self._sent_at is None:
+            self._sent_at = trio.current_time()
+        execution.place, execution.sent_at = place, self._sent_at
+        self._executions[execution.execution_id] = execution
         if execution.timeout_ms is not None:
             self._answers.sink.dispatched(execution)
 

@@ -31,6 +31,7 @@ from protocol.types import (
 )
 from stepflow_runtime.connect.answers import AnswerQueue
 from stepflow_runtime.connect.connection import Connection, Connections
+from stepflow_runtime.connect.durations import Durations
 from stepflow_runtime.connect.keeper import Backoff, Keeper
 from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.origin import Distant, Opened, Origin, Peer
@@ -107,6 +108,7 @@ class ServerPlugin:
             Keeper, serve=self._converse, note=self._note_trouble, backoff=backoff or Backoff(), jitter=jitter
         )
         self._keepers = [self._make_keeper(origin, label) for label, origin in zip(labels, origins, strict=True)]
+        self._durations = Durations()
         self._lost = 0
         self._listed: list[ComponentInfo] | None = None
         self._listing = trio.Event()
@@ -130,7 +132,7 @@ class ServerPlugin:
         return self._pool.load
 
     def traffic(self) -> Traffic:
-        return Traffic(self._name, self._pool.queued, self._pool.answered, self._lost)
+        return Traffic(self._name, self._pool.queued, self._pool.answered, self._lost, self._durations)
 
     def servers(self) -> Sequence[ServerInfo]:
         return self._roster.describe()
@@ -337,6 +339,7 @@ class ServerPlugin:
         server = Server(
             connection,
             self._answers,
+            durations=self._durations,
             slots=min(limit, result.max_in_flight or limit, max_in_flight or limit),
             batches={info.component: info.batch for info in listed if info.batch is not None},
             secrets=self._secrets,

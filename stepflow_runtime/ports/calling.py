@@ -16,8 +16,8 @@ from stepflow_runtime.model.trace import SpanContext
 class Execution:
     """One attempt of one step of one item, from its dispatch to its answer.
 
-    The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` to
-    the caller, `claims` and `submissions` to the service that submits runs, `echoes` to that of streams.
+    The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` and
+    `sent_at` to the caller, `claims` and `submissions` to the service that submits runs, `echoes` to that of streams.
 
     Attributes:
         input: Raw JSON.
@@ -28,6 +28,7 @@ class Execution:
         claims: The sub-runs that it submitted or found again, by key; `None` while there are none.
         resumes: What the step was resumed with before.
         secrets: What the tokens in its input stand for; empty if there are none.
+        sent_at: When it was sent, on the monotonic clock; set with the place that it has then.
         submissions: How often it submitted each content, by hash; `None` likewise.
         trace: The span that it belongs to; `None` if its run is not traced.
         echoes: What earlier attempts wrote to streams and this one has not yet; `None` while it wrote nothing.
@@ -50,6 +51,7 @@ class Execution:
         "root_run_id",
         "run_id",
         "secrets",
+        "sent_at",
         "step_id",
         "submissions",
         "timeout",
@@ -57,6 +59,8 @@ class Execution:
         "trace",
         "waiting",
     )
+
+    sent_at: float
 
     def __init__(
         self,

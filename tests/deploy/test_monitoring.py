@@ -44,7 +44,7 @@ def test_what_is_asked_for_is_measured(expression: str) -> None:
         assert (metric.kind is Kind.HISTOGRAM) == (metric.name != name), name
         assert metric.kind is not Kind.COUNTER or re.search(rf"(rate|increase)\({name}", expression), "counters grow"
         labels.update(metric.labels)
-        assert set(re.findall(r"(\w+)=~?\"", matchers)) <= {*metric.labels, *OF_PROMETHEUS}
+        assert set(re.findall(r"(\w+)(?:=~?|!=)\"", matchers)) <= {*metric.labels, *OF_PROMETHEUS}
     for grouped in _BY.findall(expression):
         assert set(re.split(r",\s*", grouped)) <= labels | OF_PROMETHEUS
 

@@ -162,6 +162,33 @@ async def test_answers_that_need_no_wait_go_out_together() -> None:
     assert sent == [5]
 
 
+async def test_each_request_is_told_with_its_error_and_without_what_it_waited_for(autojump_clock: object) -> None:
+    told: list[tuple[str, int | None, float | None]] = []
+
+    async def get_run(params: GetRunParams, context: object) -> dict[str, str]:
+        await trio.sleep(0.5)
+        with parked():
+            await trio.sleep(1)
+        if params.run_id == "none":
+            raise RpcError(ErrorCode.RUN_NOT_FOUND, "No such run.")
+        return {}
+
+    options = {
+        "dispatcher": Dispatcher({GET_RUN.name: get_run}, Side.RUNTIME),
+        "handling_limits": HandlingLimits(max_handled=2),
+        "on_answered": lambda *answered: told.append(answered),
+    }
+    async with open_links(options, {"on_answers": lambda answers: None}) as (_, server):
+        for run_id in ("a", "none", "too many"):
+            server.post(GET_RUN, GetRunParams(run_id), run_id)
+        await trio.sleep(2)
+    assert told[0] == ("runs/get", ErrorCode.THROTTLED, None)
+    assert [(code, round(seconds or 0, 6)) for _, code, seconds in told[1:]] == [
+        (None, 0.5),
+        (ErrorCode.RUN_NOT_FOUND, 0.5),
+    ]
+
+
 async def test_a_call_whose_caller_is_cancelled_is_cancelled_at_the_peer() -> None:
     gate = Gate()
     async with open_links(gate.options()) as (_, server):

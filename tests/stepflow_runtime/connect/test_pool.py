@@ -9,6 +9,7 @@ from msgspec import Raw
 
 from protocol.methods import CANCEL_REQUEST
 from protocol.types import CancelRequestParams, Limits
+from stepflow_runtime.connect.durations import FAILED, MAX_COMPONENTS, OTHER, SUCCESS, Durations
 from stepflow_runtime.model.outcome import Failure, NoAction
 from stepflow_runtime.model.secret import SecretReference
 from stepflow_runtime.ports import Execution
@@ -52,6 +53,36 @@ async def test_answers_of_one_chunk_are_one_turn() -> None:
         await origin.servers[0].answer_all(10)
         await world.sink.wait_for(*several)
         assert world.sink.turns < 10
+
+
+async def test_how_long_executions_took_is_told_of_all_that_were_sent_together(autojump_clock: object) -> None:
+    origin = MemoryOrigin()
+    async with open_world(origin) as world:
+        several = [execution() for _ in range(10)]
+        world.call(*several[:6])
+        await trio.sleep(2)
+        world.call(*several[6:])
+        await trio.sleep(3)
+        *messages, failing = await origin.servers[0].take_messages(10)
+        for message in messages:
+            await origin.servers[0].send(id=message["id"], result={"output": 1})
+        await origin.servers[0].send(id=failing["id"], error={"code": -32000, "message": "no"})
+        await world.sink.wait_for(*several)
+        (traffic,) = world.router.traffic()
+        found = {key: (each.count, round(each.sum, 3)) for key, each in traffic.durations.found.items()}
+        assert found == {
+            ("/python/double", "success"): (9, 6 * 5.0 + 3 * 3.0),
+            ("/python/double", "failed"): (1, 3.0),
+        }
+
+
+def test_components_beyond_the_first_hundred_are_told_of_together() -> None:
+    durations = Durations()
+    for number in range(MAX_COMPONENTS + 5):
+        durations.note(f"/c/{number}", SUCCESS, 1.0)
+    durations.note("/c/0", FAILED, 1.0)
+    assert len(durations.found) == MAX_COMPONENTS + 2
+    assert durations.found[OTHER, SUCCESS].count == 5
 
 
 async def test_errors_become_the_codes_of_the_protocol() -> None:

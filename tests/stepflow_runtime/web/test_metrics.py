@@ -13,6 +13,7 @@ import msgspec
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from protocol.methods import METHODS
 from stepflow_runtime.app.config_file import parse_config
 from stepflow_runtime.app.metrics import CATALOGUE
 from stepflow_runtime.app.opening import open_runtime
@@ -114,6 +115,11 @@ async def test_it_counts_what_happened_and_after_a_restart_goes_on_where_runs_ar
         assert before.value("server_in_flight", plugin="python", server="python") == 2
         assert before.value("server_up", plugin="python", server="python") == 1
         assert before.value("server_responses_total", plugin="python") >= 40 + 2 * (3 + 2) + 5 + 1
+        work = {"plugin": "python", "component": "/python/work"}
+        assert before.value("step_duration_seconds_count", **work, outcome="success") == 40 + 2 + 5 + 1
+        assert before.value("step_duration_seconds_count", **work, outcome="failed") >= 2 * 3 + 2
+        assert before.value("requests_total", method="runs/submit", code="ok") == 4
+        assert before.value("request_duration_seconds_count", method="runs/submit") == 4
         assert before.value("run_duration_seconds_count") == 3
         assert before.value("commit_duration_seconds_count") >= 4
         assert before.value("database_size_bytes", file="database") > 0
@@ -141,6 +147,20 @@ async def test_items_that_a_fork_takes_over_are_counted_once(web: httpx.AsyncCli
     found = await measure(web)
     assert sum(found.ends("items_total")) == 9 + 2
     assert found.value("runs_created_total") == 2
+
+
+async def test_requests_are_counted_by_how_they_were_answered_under_names_that_peers_do_not_choose(
+    web: httpx.AsyncClient,
+) -> None:
+    for method, params in (("runs/get", {"runId": "none"}), ("runs/get", {}), ("any/thing", {}), ("what/ever", {})):
+        await web.post("/rpc", json={"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
+    found = await measure(web)
+    assert found.value("requests_total", method="runs/get", code="runNotFound") == 1
+    assert found.value("requests_total", method="runs/get", code="invalidParams") == 1
+    assert found.value("requests_total", method="other", code="methodNotFound") == 2
+    assert found.value("request_duration_seconds_count", method="runs/get") == 2
+    methods = {sample.labels["method"] for sample in found.families["stepflow_requests"].samples}
+    assert methods <= {*METHODS, "other"}
 
 
 async def test_all_of_the_catalogue_is_told_with_its_kind_and_a_sentence(web: httpx.AsyncClient) -> None:
