@@ -49,7 +49,8 @@ class TailResult(CamelWire):
 
 
 class ReadStreamParams(CamelWire):
-    """A negative `startIndex` counts back from the tail as it is then."""
+    """A negative `startIndex` counts back from the tail as it is then. With `includeWriters` each chunk says which step
+    wrote it, unless a client did."""
 
     run_id: str
     namespace: Name | None = None
@@ -57,12 +58,22 @@ class ReadStreamParams(CamelWire):
     limit: PageLimit | None = None
     timeout_ms: Milliseconds | None = None
     observability: Observability | None = None
+    include_writers: bool | None = None
+
+
+class StreamWriterInfo(CamelWire):
+    """A step of an item; `runId` if it is one of another run."""
+
+    item_index: int
+    step_id: str
+    run_id: str | None = None
 
 
 class StreamChunk(CamelWire):
     index: int
     data: Any
     encoding: Encoding | None = None
+    writer: StreamWriterInfo | None = None
 
 
 class ReadStreamResult(CamelWire, omit_defaults=False):

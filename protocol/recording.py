@@ -7,13 +7,15 @@ has a link; `component_sdk.testing.replay` tries components with it, `stepflow f
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Struct
 
 from protocol import methods
+from protocol.byproducts import Encoding, ListStreamsResult, ReadStreamParams, ReadStreamResult, StreamChunk
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import (
     GetRunParams,
@@ -27,17 +29,29 @@ from protocol.runs import (
     ListRunsResult,
     ListStepsParams,
     ListStepsResult,
+    RunParams,
     RunState,
     RunStatus,
     StepInfo,
 )
 from protocol.types import BlobType, CamelWire, GetBlobParams, GetBlobResult
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the form of the file."""
 
 MAX_ITEMS: Final = 1_000
 """What a recording holds of one run, and how many sub-runs: it is to be read by people, too."""
+
+MAX_CHUNKS: Final = 10_000
+"""What a recording holds of one stream."""
+
+MAX_BLOB_BYTES: Final = 1024 * 1024
+"""Of a blob in a recording, as JSON; what is larger is left out."""
+
+MAX_BLOBS: Final = 1_000
+"""How many blobs a recording holds; more are left out."""
+
+_BLOB_ID: Final = re.compile(rb"blake3:[0-9a-f]{64}")
 
 Ask = Callable[[methods.Method, Struct], Awaitable[Any]]
 """Sends a request to a runtime, and gives the result."""
@@ -62,14 +76,35 @@ class RecordedItem(CamelWire):
     steps: list[RecordedStep]
 
 
+class RecordedChunk(CamelWire):
+    """A chunk of a stream; `item` and `step` say who wrote it, if it was a step of the run."""
+
+    data: Any
+    encoding: Encoding | None = None
+    item: int | None = None
+    step: str | None = None
+
+
+class RecordedBlob(CamelWire):
+    """As `blobs/get` gives it."""
+
+    type: BlobType
+    data: Any
+
+
 class Recording(CamelWire, kw_only=True):
-    """One run, with its sub-runs in the order in which they were made; `recording` is the form of the file."""
+    """One run, with its sub-runs in the order in which they were made; `recording` is the form of the file.
+
+    `streams` are by namespace. `blobs`, by id, are all that is named anywhere in it; a sub-run has none of its own.
+    """
 
     recording: int
     flow_id: str
     flow: dict[str, Any]
     items: list[RecordedItem]
     sub_runs: list[Recording]
+    streams: dict[str, list[RecordedChunk]] | None = None
+    blobs: dict[str, RecordedBlob] | None = None
 
     @property
     def name(self) -> str:
@@ -78,11 +113,17 @@ class Recording(CamelWire, kw_only=True):
 
 
 async def record(ask: Ask, run_id: str) -> Recording:
-    """Records a run that has ended, and its sub-runs.
+    """Records a run that has ended, its sub-runs, and the blobs that are named in them.
 
     Raises:
         RpcError: `RUN_NOT_FOUND`; `CONFLICT` if it still runs; `LIMIT_EXCEEDED` if it is too large to be recorded.
     """
+    recording = await _record_run(ask, run_id)
+    recording.blobs = await _record_blobs(ask, recording) or None
+    return recording
+
+
+async def _record_run(ask: Ask, run_id: str) -> Recording:
     status: RunStatus = await ask(methods.GET_RUN, GetRunParams(run_id))
     if status.status not in (RunState.SUCCESS, RunState.FAILED, RunState.CANCELLED):
         raise RpcError(ErrorCode.CONFLICT, f"The run {run_id} is {status.status}; record it when it has ended.")
@@ -94,8 +135,68 @@ async def record(ask: Ask, run_id: str) -> Recording:
         flow_id=status.flow_id,
         flow=blob.data,
         items=await _record_items(ask, run_id),
-        sub_runs=[await record(ask, child) for child in children],
+        sub_runs=[await _record_run(ask, child) for child in children],
+        streams=await _record_streams(ask, run_id) or None,
     )
+
+
+async def _record_blobs(ask: Ask, recording: Recording) -> dict[str, RecordedBlob]:
+    """The blobs that are named in a recording, and in such blobs."""
+    blobs: dict[str, RecordedBlob] = {}
+    known = set(_list_flows(recording))
+    found = _find_blobs(recording)
+    while found and len(blobs) < MAX_BLOBS:
+        blob_id = found.pop(0)
+        if blob_id in known:
+            continue
+        known.add(blob_id)
+        try:
+            blob: GetBlobResult = await ask(methods.GET_BLOB, GetBlobParams(blob_id))
+        except RpcError:  # a text that looks like an id, or a blob that was removed
+            continue
+        if len(msgspec.json.encode(blob.data)) <= MAX_BLOB_BYTES:
+            blobs[blob_id] = RecordedBlob(blob.blob_type, blob.data)
+            found += _find_blobs(blob.data)
+    return blobs
+
+
+def _list_flows(recording: Recording) -> Iterator[str]:
+    yield recording.flow_id
+    for sub_run in recording.sub_runs:
+        yield from _list_flows(sub_run)
+
+
+def _find_blobs(value: Any) -> list[str]:
+    """The ids in a value, each once, in order."""
+    return [blob_id.decode() for blob_id in dict.fromkeys(_BLOB_ID.findall(msgspec.json.encode(value)))]
+
+
+async def _record_streams(ask: Ask, run_id: str) -> dict[str, list[RecordedChunk]]:
+    listed: ListStreamsResult = await ask(methods.LIST_STREAMS, RunParams(run_id))
+    streams: dict[str, list[RecordedChunk]] = {}
+    for stream in listed.streams:
+        if stream.tail_index > MAX_CHUNKS:
+            raise RpcError(
+                ErrorCode.LIMIT_EXCEEDED,
+                f"The stream {stream.namespace} of run {run_id} has {stream.tail_index} chunks, and a recording holds "
+                f"{MAX_CHUNKS}; record a run that writes less.",
+                limit="recordedChunks",
+                value=MAX_CHUNKS,
+            )
+        chunks = streams[stream.namespace] = []
+        while len(chunks) < stream.tail_index:
+            page: ReadStreamResult = await ask(
+                methods.READ_STREAM, ReadStreamParams(run_id, stream.namespace, len(chunks), include_writers=True)
+            )
+            chunks += map(_record_chunk, page.chunks)
+    return streams
+
+
+def _record_chunk(chunk: StreamChunk) -> RecordedChunk:
+    writer = chunk.writer
+    if writer is None or writer.run_id is not None:
+        return RecordedChunk(chunk.data, chunk.encoding)
+    return RecordedChunk(chunk.data, chunk.encoding, writer.item_index, writer.step_id)
 
 
 def encode_recording(recording: Recording) -> bytes:

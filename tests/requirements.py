@@ -1156,6 +1156,10 @@ record-replay [DESIGN] A run that was recorded is replayed without a runtime, ag
     stepflow_runtime/app/cli/test_record.py::test_what_has_not_changed_does_the_same
     stepflow_runtime/app/cli/test_record.py::test_what_has_changed_is_shown_per_item_and_step
     stepflow_runtime/app/cli/test_record.py::test_a_changed_flow_shows_what_becomes_of_each_item
+    stepflow_runtime/app/cli/test_record.py::test_blobs_and_streams_are_as_they_were
+    stepflow_runtime/app/cli/test_record.py::test_what_is_written_to_streams_and_blobs_is_compared
+stream-writers [PROTOCOL §4] Who reads a stream is told, if it asks, which step wrote each chunk.
+    stepflow_runtime/services/byproducts/test_streams.py::test_who_asks_is_told_which_step_wrote_a_chunk
 record-stale [DESIGN] What a recording says nothing about is named, and what to do.
     stepflow_runtime/app/cli/test_record.py::test_what_a_recording_says_nothing_about_is_named
     stepflow_runtime/app/cli/test_record.py::test_a_step_that_calls_something_else_is_told_to_be_unknown

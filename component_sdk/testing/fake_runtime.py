@@ -5,12 +5,13 @@ Sub-runs can be read, restarted and travelled. It executes no flows: that is wha
 
 from __future__ import annotations
 
-import hashlib
+import base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import trio
+from blake3 import blake3
 from msgspec import Struct
 
 from component_sdk.testing.fake_byproducts import FakeByproducts
@@ -51,9 +52,11 @@ class FakeRuntime:
         self._flows = dict(flows or {})
 
     def put_blob(self, data: Any, blob_type: BlobType = BlobType.DATA) -> str:
-        """Store content, e.g. a flow of which a component is given the id."""
-        raw = msgspec.json.encode(msgspec.to_builtins(data), order="sorted")
-        blob_id = f"blake3:{hashlib.blake2b(raw, digest_size=32).hexdigest()}"
+        """Store content, e.g. a flow of which a component is given the id: the one that a runtime would give it."""
+        value = msgspec.to_builtins(data)
+        raw = msgspec.json.encode(value, order="sorted")
+        content = base64.b64decode(value) if blob_type is BlobType.BINARY else raw
+        blob_id = f"blake3:{blake3(content).hexdigest()}"
         self.blobs[blob_id] = (msgspec.json.decode(raw), blob_type)
         return blob_id
 

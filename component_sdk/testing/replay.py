@@ -3,16 +3,15 @@
     replay("recordings/orders.json", server)
 
 There is no runtime, and no flow is evaluated: `stepflow flows replay` does that. What a component asks is answered as
-it was: its sub-runs by what they gave then, its suspensions by what they were resumed with. Sleeps take no time.
+it was, see `past`; what it writes to streams is compared as its output is.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 import msgspec
 import trio
@@ -26,11 +25,11 @@ from component_sdk.failure import describe_failure, describe_unfit
 from component_sdk.server import ComponentServer
 from component_sdk.suspension import Resumes
 from component_sdk.testing.execution import RUN_ID, execute_once
-from component_sdk.testing.fake_runtime import FakeRuntime
+from component_sdk.testing.past import Past, PastRuntime, alike, is_array, is_object
 from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RpcError
-from protocol.recording import RecordedItem, RecordedStep, Recording, decode_recording
+from protocol.recording import RecordedStep, Recording, decode_recording
 from protocol.runs import ItemResult, Outcome
-from protocol.types import BlobType, NoAction, Observability, Resume, Suspend
+from protocol.types import NoAction, Observability, Resume, Suspend
 
 BUILTIN: Final = "/builtin/"
 
@@ -50,7 +49,7 @@ class Difference(Struct, frozen=True):
         run: The name of the flow.
         item_index, step, component: Which call it was.
         input: What it was called with.
-        recorded, now: The results, as `{outcome, value | error}`.
+        recorded, now: The results, as `{outcome, value | error, streams?}`.
         stale: Why the recording says nothing about the code as it is; `None` if it does.
     """
 
@@ -125,11 +124,12 @@ def replay(
             raise SdkError(str(error)) from None
     calls, differences = 0, list[Difference]()
     for run in _iterate_runs(recording):
+        past = Past(run, recording.blobs or {})
         for index, item in enumerate(run.items):
             for step in item.steps:
                 if _is_of(step, prefix):
                     calls += 1
-                    differences += _replay_step(run, index, item, step, server, frozenset(ignore))
+                    differences += _replay_step(past, index, step, server, frozenset(ignore))
     if not calls:
         raise SdkError(f"{source} holds no call of a component{f' beneath {prefix}' if prefix else ''}.")
     if differences:
@@ -154,10 +154,10 @@ def _is_of(step: RecordedStep, prefix: str | None) -> bool:
 
 
 def _replay_step(
-    run: Recording, index: int, item: RecordedItem, step: RecordedStep, server: ComponentServer, ignore: frozenset[str]
+    past: Past, index: int, step: RecordedStep, server: ComponentServer, ignore: frozenset[str]
 ) -> Iterator[Difference]:
     def differ(**what: Any) -> Difference:
-        return Difference(run.name, index, step.step, step.component, step.input, **what)
+        return Difference(past.run.name, index, step.step, step.component, step.input, **what)
 
     assert step.result is not None
     component = _find(server.components, step.component)
@@ -168,16 +168,17 @@ def _replay_step(
     if step.input is UNSET:
         yield differ(stale="What it was called with is not in the recording.")
         return
-    past = _Past(run.sub_runs)
-    now = trio.run(_execute, component, step, index, past)
-    if past.missing:
-        yield differ(stale=f"It submits a run that was not recorded: {past.missing[0]}.")
+    runtime = past.answer()
+    now = trio.run(_execute, component, step, index, runtime)
+    if runtime.missing:
+        yield differ(stale=f"{runtime.missing[0]}.")
     elif isinstance(now, Suspend):
         yield differ(stale=f"It suspends{f' as {now.label!r}' if now.label else ''}, which it did not when recorded.")
     else:
-        recorded = _to_json(step.result)
-        if not _alike(_without(recorded, ignore), _without(_to_json(now), ignore)):
-            yield differ(recorded=recorded, now=_to_json(now))
+        recorded = _to_json(step.result, past.find_writes(index, step.step))
+        given = _to_json(now, runtime.writes)
+        if not alike(_without(recorded, ignore), _without(given, ignore)):
+            yield differ(recorded=recorded, now=given)
 
 
 def _find(components: Mapping[str, Component], recorded: str) -> Component | None:
@@ -186,11 +187,11 @@ def _find(components: Mapping[str, Component], recorded: str) -> Component | Non
     return components[max(fitting, key=len)] if fitting else None
 
 
-async def _execute(component: Component, step: RecordedStep, index: int, past: _Past) -> ItemResult | Suspend:
+async def _execute(component: Component, step: RecordedStep, index: int, runtime: PastRuntime) -> ItemResult | Suspend:
     resumes = Resumes(Resume(label, Raw(encode(data))) for label, data in (step.resumes or {}).items())
     told = Observability(run_id=RUN_ID, step_id=step.step, item_index=index)
     try:
-        output = await execute_once(component, step.input, StepflowContext(past.runtime, told, 1, resumes))
+        output = await execute_once(component, step.input, StepflowContext(runtime, told, 1, resumes))
     except Unfit as misfit:
         return _fail(describe_unfit(component.info.component, misfit))
     except Exception as error:
@@ -205,63 +206,18 @@ def _fail(error: RpcError) -> ItemResult:
     return msgspec.convert({"outcome": "failed", "error": {"code": code, "message": error.message}}, ItemResult)
 
 
-class _Past:
-    """Answers what a component asks as it was answered when it was recorded.
-
-    Attributes:
-        missing: The sub-runs that were not.
-    """
-
-    def __init__(self, sub_runs: list[Recording]) -> None:
-        self.missing: list[str] = []
-        self._sub_runs = sub_runs
-        self.runtime = FakeRuntime(self._run_item)
-        for run in sub_runs:
-            self.runtime.blobs[run.flow_id] = run.flow, BlobType.FLOW
-
-    def _run_item(self, flow: Mapping[str, Any], value: Any) -> Any:
-        name = flow.get("name")
-        for run in self._sub_runs:
-            if run.flow == flow or (name is not None and run.flow.get("name") == name):
-                for item in run.items:
-                    if item.result is not None and _alike(item.input, value):
-                        return item.result
-        self.missing.append(f"{name or 'a flow'} with {msgspec.json.encode(value).decode()}")
-        raise LookupError("not recorded")
-
-
 def _without(value: Any, ignore: frozenset[str]) -> Any:
     """A JSON value without the fields of these names."""
-    if _is_object(value):
+    if is_object(value):
         return {name: _without(member, ignore) for name, member in value.items() if name not in ignore}
-    if _is_array(value):
+    if is_array(value):
         return [_without(member, ignore) for member in value]
     return value
 
 
-def _alike(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same; `true` is no number, and the last digits of floats do not count."""
-    if _is_object(one) and _is_object(other):
-        return one.keys() == other.keys() and all(_alike(member, other[name]) for name, member in one.items())
-    if _is_array(one) and _is_array(other):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, float) or isinstance(other, float):
-        return isinstance(one, int | float) and isinstance(other, int | float) and math.isclose(one, other)
-    return bool(one == other)
-
-
-def _is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)
-
-
-def _is_array(value: Any) -> TypeGuard[list[Any]]:
-    return isinstance(value, list)
-
-
-def _to_json(result: ItemResult | Suspend) -> Any:
-    return msgspec.to_builtins(result)
+def _to_json(result: ItemResult, writes: Mapping[str, list[Any]]) -> Any:
+    """What is compared: the result, and what was written to streams."""
+    return msgspec.to_builtins(result) | ({"streams": dict(writes)} if writes else {})
 
 
 def _lines(value: Any) -> list[str]:

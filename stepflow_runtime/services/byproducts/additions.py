@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from protocol.byproducts import StreamWriterInfo
 from protocol.errors import ErrorCode, RpcError
 from protocol.types import Observability
 from stepflow_runtime.connect.connection import Connection, Connections
@@ -60,6 +61,15 @@ class Target(Struct, frozen=True):
             return None
         place = f"{execution.item_index}/{execution.step_id}"
         return place if execution.run_id == self.run_id else f"{execution.run_id}/{place}"
+
+
+def read_writer(writer: str) -> StreamWriterInfo:
+    """The step that a `Target.writer` names."""
+    first, _, rest = writer.partition("/")
+    if first.isdecimal():
+        return StreamWriterInfo(int(first), rest)
+    item, _, step = rest.partition("/")
+    return StreamWriterInfo(int(item), step, first)
 
 
 class Additions:

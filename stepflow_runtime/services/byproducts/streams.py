@@ -26,6 +26,7 @@ from stepflow_runtime.connect.connection import Connection, Connections
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.model.status import TERMINAL_RUN_STATES
 from stepflow_runtime.ports import ByproductStore, Execution, StreamState
+from stepflow_runtime.services.byproducts.additions import read_writer
 from stepflow_runtime.services.lookup import RunLookup
 from stepflow_runtime.services.status import run_not_found
 from stepflow_runtime.services.visibility import Visibility
@@ -86,7 +87,8 @@ class StreamReader:
         if start > stream.tail and stream.closed:
             message = f"the stream {namespace!r} ended after {stream.tail} chunks, so there is no chunk {start}"
             raise RpcError(ErrorCode.NOT_FOUND, message, kind="stream", tailIndex=stream.tail, runId=run_id)
-        chunks = await self._collect(run_id, stream, start, params.limit or DEFAULT_LIMIT)
+        with_writers = bool(params.include_writers)
+        chunks = await self._collect(run_id, stream, start, params.limit or DEFAULT_LIMIT, with_writers)
         next_index = start + len(chunks)
         return ReadStreamResult(chunks, start, next_index, stream.tail, stream.closed and next_index == stream.tail)
 
@@ -96,18 +98,21 @@ class StreamReader:
         except RpcError:  # who reads need not be current
             return None
 
-    async def _collect(self, run_id: RunId, stream: StreamState, start: int, limit: int) -> list[StreamChunk]:
+    async def _collect(
+        self, run_id: RunId, stream: StreamState, start: int, limit: int, with_writers: bool
+    ) -> list[StreamChunk]:
         """The chunks from `start` on that fit an answer, at least one if there is one."""
         found: list[StreamChunk] = []
         budget, end = self._max_answer_bytes, min(stream.tail, start + limit)
         while start < end:
             for write in await self._byproducts.writes(run_id, stream.namespace, start, WRITES_PER_READ):
                 encoding = None if write.encoding is Encoding.JSON else write.encoding
+                writer = None if write.writer is None or not with_writers else read_writer(write.writer)
                 for chunk in islice(write.data.split(b"\n"), start - write.first_index, end - write.first_index):
                     budget -= len(chunk) + CHUNK_OVERHEAD
                     if budget < 0 and found:
                         return found
-                    found.append(StreamChunk(start, Raw(chunk), encoding))
+                    found.append(StreamChunk(start, Raw(chunk), encoding, writer))
                     start += 1
                 if start == end:
                     break

@@ -38,15 +38,42 @@ async def pack(lines: list[Line], ctx: StepflowContext) -> dict[str, object]:
     weights = [entry.result.value for entry in run.results if entry.result.error is None]
     return {"kg": sum(weights), "bad": run.items.failed, "approved": approved}
 
+@server.component
+async def tell(text_id: str, ctx: StepflowContext) -> str:
+    text = await ctx.get_blob(text_id)
+    for word in text["words"]:
+        await ctx.stream("words").write(word)
+    await ctx.stream("raw").write(b"\\x00done")
+    run = await ctx.start(WEIGH_AND_TELL, [{"kg": 3}])
+    told = [chunk async for chunk in ctx.read_stream(run.id, "scale")]
+    return await ctx.put_blob({"told": told, "of": text_id})
+
+@server.component
+async def scale(line: Line, ctx: StepflowContext) -> int:
+    await ctx.stream("scale").write({"kg": line.kg})
+    return line.kg
+
 WEIGH = {
     "name": "weigh",
     "steps": [{"id": "w", "component": "/python/weigh", "input": {"$input": "$"}}],
     "output": {"$step": "w"},
 }
 
+WEIGH_AND_TELL = {
+    "name": "scale",
+    "steps": [{"id": "s", "component": "/python/scale", "input": {"$input": "$"}}],
+    "output": {"$step": "s"},
+}
+
 if __name__ == "__main__":
     server.run()
 """
+
+TELL: dict[str, Any] = {
+    "name": "tell",
+    "steps": [{"id": "tell", "component": "/python/tell", "input": {"$input": "$"}}],
+    "output": {"$step": "tell"},
+}
 
 PACK = """
 name: pack
@@ -76,8 +103,8 @@ def load(text: str, folder: Path) -> ComponentServer:
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A run of two orders, of which one has a bad line, that were approved."""
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A run of two orders, of which one has a bad line, that were approved; and one of two texts, told to streams."""
     folder = tmp_path_factory.mktemp("shop")
     (folder / "server.py").write_text(SERVER)
     (folder / "pack.yaml").write_text(PACK)
@@ -92,9 +119,25 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
             for index in range(2):
                 run.resume(True, item_index=index)
             run.wait()
-            with Program("runs", "record", run.id, str(folder / "shop.json"), "--url", address) as recorder:
-                assert recorder.wait() == 0
-    return (folder / "shop.json").read_bytes()
+            texts = [client.put_blob({"words": words}) for words in (["one", "two"], ["one"])]
+            told = client.start(TELL, inputs=texts)
+            assert told.wait().status == "success"
+            for name, run_id in (("shop", run.id), ("tell", told.id)):
+                with Program("runs", "record", run_id, str(folder / f"{name}.json"), "--url", address) as recorder:
+                    assert recorder.wait() == 0
+    return {name: (folder / f"{name}.json").read_bytes() for name in ("shop", "tell")}
+
+
+@pytest.fixture
+def recording(recordings: dict[str, bytes]) -> bytes:
+    return recordings["shop"]
+
+
+@pytest.fixture
+def told(recordings: dict[str, bytes], folder: Path) -> Path:
+    path = folder / "tell.json"
+    path.write_bytes(recordings["tell"])
+    return path
 
 
 @pytest.fixture
@@ -117,6 +160,46 @@ def test_a_recording_holds_what_was_asked_and_answered_and_nothing_that_changes(
     assert b"runId" not in recording
     assert b"stack" not in recording
     assert b"At" not in recording
+
+
+def test_a_recording_holds_the_blobs_that_it_names_and_who_wrote_to_its_streams(told: Path) -> None:
+    recorded = decode_recording(told.read_bytes(), "tell.json")
+    text_ids = [item.input for item in recorded.items]
+    assert recorded.blobs is not None
+    assert [recorded.blobs[text_id].data for text_id in text_ids] == [{"words": ["one", "two"]}, {"words": ["one"]}]
+    assert {"told": [{"kg": 3}], "of": text_ids[0]} in [blob.data for blob in recorded.blobs.values()]
+    assert recorded.streams is not None
+    assert sorted((chunk.item, chunk.data) for chunk in recorded.streams["words"]) == [
+        (0, "one"),
+        (0, "two"),
+        (1, "one"),
+    ]
+    assert {chunk.encoding for chunk in recorded.streams["raw"]} == {"base64"}
+    assert [run.streams is not None for run in recorded.sub_runs] == [True, True]
+
+
+def test_blobs_and_streams_are_as_they_were(told: Path, folder: Path) -> None:
+    assert replay(told, load(SERVER, folder)) == 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("write(word)", "write(word.upper())", '    -      "one",\n    -      "two"\n    +      "ONE",\n    +'),
+        ('await ctx.stream("raw").write(b', "str(b", '    -        "base64": "AGRvbmU="'),
+        ('write({"kg": line.kg})', 'write({"g": line.kg})', '    +        "g": 3'),
+        ('"told": told', '"told": len(told)', '"value": "blake3:'),
+        ("get_blob(text_id)", "get_blob('blake3:' + 64 * '0')", "It reads the blob blake3:000"),
+        ('run.id, "scale"', '"run-x", "scale"', "It reads the stream scale of a run that was not recorded."),
+    ],
+)  # fmt: skip
+def test_what_is_written_to_streams_and_blobs_is_compared(
+    told: Path, folder: Path, old: str, new: str, message: str
+) -> None:
+    assert old in SERVER
+    with pytest.raises(ReplayDiffers) as caught:
+        replay(told, load(SERVER.replace(old, new), folder))
+    assert message in str(caught.value)
 
 
 def test_what_has_not_changed_does_the_same(file: Path, folder: Path) -> None:
@@ -157,7 +240,11 @@ def test_what_is_named_to_be_ignored_is(file: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("async def weigh", "async def measure", "The server has no such component any more; it has: /measure, /pack."),
+        (
+            "async def weigh",
+            "async def measure",
+            "The server has no such component any more; it has: /measure, /pack",
+        ),
         ('"name": "weigh"', '"name": "other"', "It submits a run that was not recorded: other with "),
         ("schema=bool)", 'schema=bool, label="boss")', "It suspends as 'boss', which it did not when recorded."),
     ],
@@ -178,7 +265,7 @@ def test_only_the_calls_of_a_prefix_are_made(file: Path, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["{}", "no json", '{"recording": 9, "flowId": "", "flow": {}, "items": [], "subRuns": []}']
+    "content", ["{}", "no json", '{"recording": 1, "flowId": "", "flow": {}, "items": [], "subRuns": []}']
 )
 def test_a_file_that_is_no_recording_says_how_to_make_one(folder: Path, content: str) -> None:
     (folder / "shop.json").write_text(content)

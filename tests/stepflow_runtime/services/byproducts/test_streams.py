@@ -6,7 +6,7 @@ import msgspec
 import pytest
 import trio
 
-from protocol.byproducts import Encoding, ReadStreamResult
+from protocol.byproducts import Encoding, ReadStreamResult, StreamWriterInfo
 from protocol.errors import ErrorCode, RpcError
 from protocol.runs import RunParams, RunState
 from stepflow_runtime.services.byproducts.additions import ByproductLimits
@@ -246,6 +246,23 @@ async def test_a_step_of_a_sub_run_writes_to_its_root() -> None:
         execution = next(call for call in world.caller.calls if call.run_id == child.run_id)
         assert await Peer(world, execution).write(root, "from below") == 1
         assert await Peer(world).read_data(root) == ["from below"]
+
+
+async def test_who_asks_is_told_which_step_wrote_a_chunk() -> None:
+    async with memory_world(hold) as world:
+        root = await start(world, 2)
+        child = await world.submit(ONE, [1], by=world.caller.find(0))
+        below = next(call for call in world.caller.calls if call.run_id == child.run_id)
+        for execution in (world.caller.find(1), below, None):
+            await Peer(world, execution).write(root, "chunk")
+        chunks = (await Peer(world).read(root, include_writers=True)).chunks
+        step = world.caller.find(1).step_id
+        assert [chunk.writer for chunk in chunks] == [
+            StreamWriterInfo(1, step),
+            StreamWriterInfo(0, below.step_id, child.run_id),
+            None,
+        ]
+        assert {chunk.writer for chunk in (await Peer(world).read(root)).chunks} == {None}
 
 
 # --- executed again ---
