@@ -228,7 +228,7 @@ async def test_runs_are_filtered_and_paged(web: httpx.AsyncClient) -> None:
     between = urlencode({"createdAfter": created[0], "createdBefore": created[1], "flow": "flow 1"})
     page = await get(web, f"/?{between}")
     assert 0 < page.count('<li class="row"') <= 10
-    assert f'name="createdAfter" value="{created[0]}"' in page
+    assert f'name="createdAfter" value="{created[0][:10]}"' in page
     assert (await web.get("/?label=nothing")).status_code == 400
     assert (await web.get("/?createdAfter=yesterday")).status_code == 400
 
