@@ -10,20 +10,20 @@ Knows nothing of components; `serve` is above.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
 import trio
 
+from component_sdk.backlog import Backlog
 from protocol.messages import RequestId
 from protocol.peer import RequestReceived
 
 MAX_WAKING: Final = 2
 FLUSH_ANSWERS: Final = 64
 FLUSH_S: Final = 0.001
-TURN_S: Final = 0.005
+TURN_S: Final = 0.001
 """How long requests that never await may keep other tasks waiting."""
 
 
@@ -62,7 +62,7 @@ class Workers:
         self._execute = execute
         self._cancelled = cancelled
         self._flush = flush
-        self._queue: deque[RequestReceived] = deque()
+        self._queue = Backlog()
         self._idle: list[_Worker] = []
         self._waking = 0
         self._running: dict[RequestId, _Worker] = {}
@@ -96,8 +96,7 @@ class Workers:
             worker.is_cancelled = True
             worker.scope.cancel()
             return
-        for request in [request for request in self._queue if request.id == id]:
-            self._queue.remove(request)
+        for request in self._queue.remove(id):
             self._cancelled(request)
 
     def _wake_one(self) -> None:

@@ -199,6 +199,7 @@ connect-fairness [PROTOCOL §4] Free slots go round over root runs.
     stepflow_runtime/connect/test_pool.py::test_root_runs_take_turns
     stepflow_runtime/connect/test_pool.py::test_items_under_way_go_before_items_that_begin
 connect-turns [PROTOCOL §4] A big run leaves turns to what runs beside it, and its commits do not hold theirs up.
+    component_sdk/test_backlog.py::test_one_of_another_run_does_not_wait_for_a_thousand
     stepflow_runtime/connect/test_inbox.py::test_in_a_crowd_trees_take_turns_of_a_slice
     stepflow_runtime/connect/test_inbox.py::test_between_two_slices_others_go_on_as_far_as_they_can
     stepflow_runtime/engine/test_committer.py::test_while_it_does_others_are_committed

@@ -20,9 +20,9 @@ GC_THRESHOLD: Final = 100_000
 """Objects made between two collections of the youngest. A full window holds some ten thousand that live until they are
 answered; the usual 700 would look at them again and again: a fifth of the time that an item takes."""
 
-SWITCH_INTERVAL_S: Final = 0.0005
-"""How long a thread keeps the interpreter to itself; by default the writer, beside a busy event loop, would wait ten
-times as long for each statement."""
+SWITCH_INTERVAL_S: Final = 0.0001
+"""How long a thread keeps the interpreter to itself; by default the writer, beside a busy event loop, would wait
+fifty times as long for each statement."""
 
 
 def dedicate_process() -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 
+from protocol.turns import Turns
 from stepflow_runtime.connect.batch import Batch
 from stepflow_runtime.model.ids import RunId
 from stepflow_runtime.ports import Execution
@@ -43,14 +44,13 @@ class FairQueue:
     """A queue for each root run; they take turns."""
 
     def __init__(self) -> None:
-        self._queues: dict[RunId, _RootQueue] = {}
-        self._turns: deque[_RootQueue] = deque()
+        self._trees = Turns[RunId, _RootQueue](_RootQueue)
 
     def __bool__(self) -> bool:
-        return bool(self._turns)
+        return bool(self._trees)
 
     def __iter__(self) -> Iterator[Queued]:
-        return chain(*self._turns)
+        return chain(*self._trees)
 
     def append(self, what: Execution | Batch, path: str) -> None:
         self._queue_of(what).append((what, path))
@@ -61,23 +61,10 @@ class FairQueue:
 
     def popleft(self) -> Queued:
         """Takes the next one; then it is the next tree's turn."""
-        turns = self._turns
-        queue = turns[0]
-        queued = queue.popleft()
-        if queue:
-            turns.rotate(-1)
-        else:
-            turns.popleft()
-            del self._queues[queued[0].root_run_id]
-        return queued
+        return self._trees.take().popleft()
 
     def clear(self) -> None:
-        self._queues.clear()
-        self._turns.clear()
+        self._trees.clear()
 
     def _queue_of(self, what: Execution | Batch) -> deque[Queued]:
-        queue = self._queues.get(what.root_run_id)
-        if queue is None:
-            queue = self._queues[what.root_run_id] = _RootQueue()
-            self._turns.append(queue)
-        return queue.select(what.begins_item)
+        return self._trees.queue_of(what.root_run_id).select(what.begins_item)
