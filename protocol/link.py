@@ -195,7 +195,7 @@ class Link:
         self._heard_at = trio.current_time()
         try:
             async with trio.open_nursery() as self._nursery:
-                self._nursery.start_soon(self._sender.run)
+                self._sender.open(self._nursery)
                 task_status.started()
                 try:
                     await self._read()
@@ -207,6 +207,7 @@ class Link:
                     self._handlers.abandon()
                     self._end_soon()
         finally:
+            self._sender.close()
             with trio.CancelScope(shield=True):
                 await self._stream.aclose()
             self._ended.set()

@@ -1,12 +1,14 @@
 """The sending half of a link: what a peer has queued, onto a stream, in whole lines.
 
-`flush` sends at once what the stream takes; a task, `run`, sends the rest and what nobody flushed, all in one piece.
-It knows no messages and no answers. `link` is above, `peer` and `streams` are below.
+`flush` sends at once what the stream takes, and `send_soon` in the next pass of the loop. There is a task only while a
+stream takes no more: it sends the rest, all in one piece. It knows no messages and no answers. `link` is above, `peer`
+and `streams` are below.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 import trio
@@ -19,7 +21,7 @@ SEND_BYTES: Final = 1024 * 1024
 
 
 class Sender:
-    """Sends what is queued.
+    """Sends what is queued, between `open` and `close`.
 
     Args:
         stream: Where to.
@@ -37,77 +39,85 @@ class Sender:
         self._on_fault = on_fault
         self._full_bytes = full_bytes
         self._on_room: Callable[[], None] | None = None
-        self._unsent = memoryview(b"")
-        self._wake = trio.Event()
-        self._is_woken = False
-        self._is_ending = False
-        self._scope = trio.CancelScope(shield=True)
+        self._unsent: bytes | memoryview = b""
+        self._is_awaited = False
+        self._nursery: trio.Nursery | None = None
+        self._scope: trio.CancelScope | None = None
+        self._deadline = inf
         self.progressed_at = 0.0
 
+    def open(self, nursery: trio.Nursery) -> None:
+        """Begins to send; what was queued before goes out soon.
+
+        Args:
+            nursery: For the task that sends what the stream did not take. If it is cancelled, `end_soon` bounds what
+                that may take: cancelled in its midst, it would tear a frame.
+        """
+        self._nursery = nursery
+        self.send_soon()
+
+    def close(self) -> None:
+        """Sends nothing any more."""
+        self._nursery = None
+
     def flush(self) -> None:
-        """Sends what is queued as far as the stream takes it at once; the task sends the rest."""
-        if self._unsent or not self._peer.queued_bytes:
+        """Sends what is queued as far as the stream takes it at once; a task sends the rest."""
+        if self._nursery is None or self._unsent or not self._peer.queued_bytes:
             return
-        data = self._peer.data_to_send()
         try:
-            sent = self._stream.send_nowait(data)
+            self._send_queued()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             self._on_fault(error)
-            return
-        self._peer.data_sent(sent)
-        if sent < len(data):
-            self._unsent = memoryview(data)[sent:]
-            self._wake.set()
+        if self._unsent:
+            self._nursery.start_soon(self._send_rest)
 
     def send_soon(self) -> None:
-        """Something was queued: it will be sent at the latest when the task gets its turn."""
+        """Something was queued: it is sent in the next pass of the loop, if nobody flushes before."""
         if self._peer.fault is not None:
             self._on_fault(self._peer.fault)
-        elif not self._is_woken:
-            self._is_woken = True
-            self._wake.set()
+        elif not self._is_awaited and self._nursery is not None:
+            self._is_awaited = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._flush_awaited)
 
     def call_when_room(self, on_room: Callable[[], None]) -> None:
-        """Has something called once, by the task, when less than `full_bytes` wait."""
+        """Has something called once, soon, when less than `full_bytes` wait."""
         self._on_room = on_room
-        self._wake.set()
+        self.send_soon()
 
     def end_soon(self, timeout_s: float) -> None:
-        """Lets `run` end when all is sent, or when the time for that is over."""
-        self._is_ending = True
-        self._scope.deadline = trio.current_time() + timeout_s
-        self._wake.set()
+        """Sends what is queued, and bounds the time that this may take."""
+        self._deadline = trio.current_time() + timeout_s
+        if self._scope is not None:
+            self._scope.deadline = self._deadline
+        self.flush()
 
-    async def run(self) -> None:
-        """Sends until `end_soon`.
+    def _flush_awaited(self) -> None:
+        self._is_awaited = False
+        self.flush()
+        self._tell_room()
 
-        Cancellation:
-            Is ignored, as it would tear a frame; `end_soon` bounds the time. Who calls it closes the stream afterwards.
-        """
-        with self._scope:
-            try:
-                while not self._is_ending or self._unsent:
-                    await self._wake.wait()
-                    if not self._is_ending:
-                        self._wake = trio.Event()
-                    self._is_woken = False
-                    self.flush()
-                    self._tell_room()
-                    await self._send_rest()
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                self._on_fault(error)
+    def _send_queued(self) -> None:
+        data = self._peer.data_to_send()
+        sent = self._stream.send_nowait(data)
+        self._peer.data_sent(sent)
+        self._unsent = memoryview(data)[sent:] if sent < len(data) else b""
 
     async def _send_rest(self) -> None:
-        while self._unsent:
-            part = self._unsent[:SEND_BYTES]
-            await self._stream.wait_send_all(part)
-            self._peer.data_sent(len(part))
-            if len(part) == SEND_BYTES:  # less may be in a buffer that nobody reads
-                self.progressed_at = trio.current_time()
-            self._unsent = self._unsent[len(part) :]
-            if not self._unsent:
-                self.flush()
-            self._tell_room()
+        with trio.CancelScope(shield=True, deadline=self._deadline) as self._scope:
+            try:
+                while self._unsent:
+                    part = self._unsent[:SEND_BYTES]
+                    await self._stream.wait_send_all(part)
+                    self._peer.data_sent(len(part))
+                    if len(part) == SEND_BYTES:  # less may be in a buffer that nobody reads
+                        self.progressed_at = trio.current_time()
+                    self._unsent = self._unsent[len(part) :]
+                    if not self._unsent:
+                        self._send_queued()
+                    self._tell_room()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self._on_fault(error)
+        self._scope = None
 
     def _tell_room(self) -> None:
         if self._on_room is not None and self._peer.queued_bytes < self._full_bytes:
