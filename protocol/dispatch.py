@@ -83,9 +83,10 @@ class Dispatcher:
                 do not fit, or that something failed here. The last says no more than that; the log has the rest.
         """
         call = self._find_call(method, params, context)
-        del params  # the handler may let go of them before it has ended
         try:
-            return encode_params(await call())
+            handling = call()
+            del call, params  # the handler may let go of them before it has ended
+            return encode_params(await handling)
         except RpcError:
             raise
         except Exception:

@@ -27,20 +27,15 @@ _TASK: Final = object()
 
 
 class Later(Generic[T]):
-    """What one coroutine, in a task or in an errand, waits for.
+    """What one coroutine, in a task or in an errand, waits for."""
 
-    Args:
-        on_forgotten: Called if who waits is cancelled.
-    """
-
-    __slots__ = ("_error", "_is_there", "_on_forgotten", "_value", "_wake")
+    __slots__ = ("_error", "_is_there", "_value", "_wake")
 
     _value: T
 
-    def __init__(self, on_forgotten: Callable[[], None] | None = None) -> None:
+    def __init__(self) -> None:
         self._error: Exception | None = None
         self._is_there = False
-        self._on_forgotten = on_forgotten
         self._wake: Callable[[], None] | None = None
 
     def complete(self, value: T) -> None:
@@ -53,9 +48,11 @@ class Later(Generic[T]):
         self._error = error
         self._arrive()
 
+    def forgotten(self) -> None:
+        """Called if who waits is cancelled; for who has to know."""
+
     def _arrive(self) -> None:
         self._is_there = True
-        self._on_forgotten = None
         wake, self._wake = self._wake, None
         if wake is not None:
             wake()
@@ -73,8 +70,8 @@ class Later(Generic[T]):
                     yield from waiting.__await__()
             except BaseException:
                 self._wake = None
-                if self._on_forgotten is not None:
-                    self._on_forgotten()
+                if not self._is_there:
+                    self.forgotten()
                 raise
         if self._error is not None:
             raise self._error
@@ -85,12 +82,18 @@ class Later(Generic[T]):
         return trio.lowlevel.Abort.SUCCEEDED
 
 
+def arrived(value: T) -> Later[T]:
+    """What need not be waited for."""
+    later = Later[T]()
+    later.complete(value)
+    return later
+
+
 class Errand:
     """A coroutine on its way.
 
     Args:
         coroutine: Returns nothing and raises nothing, but for what cancels it.
-        on_end: Called once it has ended, with whether `cancel` was why.
         nursery: For the task that it may become.
         name: Of that task.
 
@@ -98,17 +101,10 @@ class Errand:
         is_at_work: Whether it runs now, and not in a task.
     """
 
-    __slots__ = ("_context", "_coroutine", "_is_cancelled", "_name", "_nursery", "_on_end", "_scope", "is_at_work")
+    __slots__ = ("_context", "_coroutine", "_is_cancelled", "_name", "_nursery", "_scope", "is_at_work")
 
-    def __init__(
-        self,
-        coroutine: Coroutine[Any, Any, None],
-        on_end: Callable[[bool], None],
-        nursery: trio.Nursery,
-        name: str,
-    ) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, None], nursery: trio.Nursery, name: str) -> None:
         self._coroutine = coroutine
-        self._on_end = on_end
         self._nursery = nursery
         self._name = name
         self._context: Context = copy_context()
@@ -116,6 +112,9 @@ class Errand:
         self._is_cancelled = False
         self.is_at_work = False
         self._context.run(_current.set, self)
+
+    def ended(self, *, is_cancelled: bool) -> None:
+        """Called once when it has ended, with whether `cancel` was why; for who has to know."""
 
     def go_on(self) -> None:
         """Runs until it has to wait; also for the first time."""
@@ -126,7 +125,7 @@ class Errand:
         try:
             awaited = self._context.run(step, given)
         except StopIteration:
-            self._on_end(False)
+            self.ended(is_cancelled=False)
             return
         finally:
             self.is_at_work = False
@@ -159,7 +158,7 @@ class Errand:
 
     def _close(self, *, is_cancelled: bool) -> None:
         self._context.run(self._coroutine.close)
-        self._on_end(is_cancelled)
+        self.ended(is_cancelled=is_cancelled)
 
     async def _run_in_task(self) -> None:
         assert self._scope is not None
@@ -167,7 +166,12 @@ class Errand:
             with self._scope:
                 await _carry_on(self._coroutine)
         finally:
-            self._on_end(self._scope.cancelled_caught)
+            self.ended(is_cancelled=self._scope.cancelled_caught)
+
+
+def find_errand() -> Errand | None:
+    """The errand that calls it, also if it is a task by now, or another task that this one has started."""
+    return _current.get()
 
 
 @types.coroutine

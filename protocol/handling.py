@@ -7,16 +7,14 @@ something that ends by itself says so with `parked()`, and then counts in anothe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import Struct
 
-from protocol.errand import Errand
+from protocol.errand import Errand, find_errand
 from protocol.errors import ErrorCode, RpcError
 from protocol.messages import RequestId
 from protocol.peer import NotificationReceived, RequestReceived
@@ -45,28 +43,48 @@ class HandlingLimits(Struct, frozen=True):
     max_handled_bytes: int = 64 * 1024 * 1024
 
 
-class _Work:
-    """One request, or notification."""
+class _Work(Errand):
+    """One request, or notification, that is handled."""
 
-    __slots__ = ("began", "code", "errand", "handlers", "is_parked", "size")
+    __slots__ = ("began", "code", "handlers", "is_parked", "message", "size")
 
-    errand: Errand
-
-    def __init__(self, handlers: Handlers, size: int) -> None:
+    def __init__(
+        self, handlers: Handlers, message: RequestReceived | NotificationReceived, nursery: trio.Nursery
+    ) -> None:
+        super().__init__(handlers.handle(self), nursery, message.method)
         self.handlers = handlers
-        self.size = size
+        self.message = message
+        self.size = len(message.params)
         self.is_parked = False
         self.began = trio.current_time()
         """Later by what it has waited."""
         self.code: int | None = ErrorCode.REQUEST_CANCELLED
         """Of its error, `None` for a result; until it is answered, as if nobody wanted that any more."""
 
+    def ended(self, *, is_cancelled: bool) -> None:
+        self.handlers.end(self, is_cancelled=is_cancelled)
 
-_current: ContextVar[_Work | None] = ContextVar("protocol.handling.current", default=None)
+
+class _Parking:
+    """A request while it only waits."""
+
+    __slots__ = ("_over_limit", "_work")
+
+    def __init__(self, work: _Work, *, over_limit: bool) -> None:
+        self._work = work
+        self._over_limit = over_limit
+
+    def __enter__(self) -> None:
+        self._work.handlers.park(self._work, over_limit=self._over_limit)
+
+    def __exit__(self, *_: object) -> None:
+        self._work.handlers.unpark(self._work)
 
 
-@contextmanager
-def parked(*, over_limit: bool = False) -> Generator[None]:
+NOTHING: Final[AbstractContextManager[None]] = nullcontext()
+
+
+def parked(*, over_limit: bool = False) -> AbstractContextManager[None]:
     """Declares that the request being handled only waits, and does not count as handled meanwhile.
 
     Outside of a request, and inside another `parked()`, it does nothing.
@@ -75,23 +93,16 @@ def parked(*, over_limit: bool = False) -> Generator[None]:
         over_limit: Whether it may wait however many do: other waits may end only when this one has.
 
     Raises:
-        RpcError: `THROTTLED` if too many of this connection wait already.
+        RpcError: `THROTTLED`, when it is entered, if too many of this connection wait already.
     """
-    work = _current.get()
-    if work is None or work.is_parked:
-        yield
-        return
-    work.handlers.park(work, over_limit=over_limit)
-    try:
-        yield
-    finally:
-        work.handlers.unpark(work)
+    work = find_errand()
+    return NOTHING if not isinstance(work, _Work) or work.is_parked else _Parking(work, over_limit=over_limit)
 
 
 def let_go_of_params() -> None:
     """Declares that the params of the request being handled are no longer held, and do not count."""
-    work = _current.get()
-    if work is not None:
+    work = find_errand()
+    if isinstance(work, _Work):
         work.handlers.let_go(work)
 
 
@@ -143,25 +154,20 @@ class Handlers:
             self._respond_error(request, refusal)
             self._on_answered(request.method, refusal.code, None)
             return
-        work = self._begin(len(request.params))
+        work = self._begin(request, nursery)
         self._works.setdefault(request.id, []).append(work)
-        end = partial(self._end_request, request, work)
-        work.errand = Errand(self._handle(request, work), end, nursery, request.method)
         assert self._dispatcher is not None
         if self._dispatcher.needs_task(request.method):
-            work.errand.become_task()
+            work.become_task()
         else:
             self._is_starting = True
-            work.errand.go_on()
+            work.go_on()
             self._is_starting = False
 
     def start_notification(self, nursery: trio.Nursery, notification: NotificationReceived) -> None:
         """Gives a notification a task; one too many is dropped, as there is nobody to tell."""
         if self._find_refusal(notification.method, len(notification.params)) is None:
-            work = self._begin(len(notification.params))
-            handling = self._handle_notification(notification, work)
-            work.errand = Errand(handling, lambda _: self._end(work), nursery, notification.method)
-            work.errand.become_task()
+            self._begin(notification, nursery).become_task()
 
     def cancel(self, id: RequestId) -> bool:
         """Cancels the requests with this id.
@@ -171,13 +177,13 @@ class Handlers:
         """
         works = self._works.get(id, ())
         for work in list(works):
-            work.errand.cancel()
+            work.cancel()
         return bool(works)
 
     def abandon(self) -> None:
         """Ends all that has no task; the nursery of the others ends, too. Nothing is answered any more."""
         for work in [work for works in self._works.values() for work in works]:
-            work.errand.abandon()
+            work.abandon()
 
     async def finish(self) -> None:
         """Waits until all requests are answered; those that only wait are cancelled, as what they wait for may be far.
@@ -187,7 +193,7 @@ class Handlers:
         self._finished = trio.Event()
         for work in [work for works in self._works.values() for work in works]:
             if work.is_parked:
-                work.errand.cancel()
+                work.cancel()
         if self._works:
             await self._finished.wait()
 
@@ -196,7 +202,7 @@ class Handlers:
         if self.parked >= self._limits.max_parked and not over_limit:
             raise _throttled("maxParkedRequests", self._limits.max_parked)
         if self._finished is not None:
-            work.errand.cancel()
+            work.cancel()
         work.is_parked = True
         work.began -= trio.current_time()
         self.parked += 1
@@ -223,20 +229,41 @@ class Handlers:
             return _throttled("maxHandledBytes", self._limits.max_handled_bytes)
         return None
 
-    def _begin(self, size: int) -> _Work:
+    def _begin(self, message: RequestReceived | NotificationReceived, nursery: trio.Nursery) -> _Work:
+        work = _Work(self, message, nursery)
         self.handled += 1
-        self._handled_bytes += size
-        return _Work(self, size)
+        self._handled_bytes += work.size
+        return work
 
-    def _end(self, work: _Work) -> None:
+    async def handle(self, work: _Work) -> None:
+        """Has a message dispatched, and answers it."""
+        assert self._dispatcher is not None
+        message = work.message
+        params, message.params = message.params, b""  # whoever handles them decides how long they are held
+        if isinstance(message, NotificationReceived):
+            await self._dispatcher.notify(message.method, params, self._context)
+            return
+        handling = self._dispatcher.dispatch(message.method, params, self._context)
+        del params
+        try:
+            result = await handling
+        except RpcError as error:
+            work.code = error.code
+            self._respond_error(message, error)
+        else:
+            work.code = None
+            self._respond(message, result)
+
+    def end(self, work: _Work, *, is_cancelled: bool) -> None:
+        """A message is handled."""
         self.handled -= 1
         self.let_go(work)
-
-    def _end_request(self, request: RequestReceived, work: _Work, is_cancelled: bool) -> None:
+        request = work.message
+        if isinstance(request, NotificationReceived):
+            return
         if is_cancelled:
             self._respond_error(request, RpcError(ErrorCode.REQUEST_CANCELLED, "The caller cancelled the request."))
         self._on_answered(request.method, work.code, trio.current_time() - work.began)
-        self._end(work)
         works = self._works[request.id]
         works.remove(work)
         if not works:
@@ -246,29 +273,6 @@ class Handlers:
                 self._on_idle()
             if self._finished is not None:
                 self._finished.set()
-
-    async def _handle(self, request: RequestReceived, work: _Work) -> None:
-        assert self._dispatcher is not None
-        _current.set(work)
-        try:
-            result = await self._dispatcher.dispatch(request.method, _take_params(request), self._context)
-        except RpcError as error:
-            work.code = error.code
-            self._respond_error(request, error)
-        else:
-            work.code = None
-            self._respond(request, result)
-
-    async def _handle_notification(self, notification: NotificationReceived, work: _Work) -> None:
-        assert self._dispatcher is not None
-        _current.set(work)
-        await self._dispatcher.notify(notification.method, notification.params, self._context)
-
-
-def _take_params(request: RequestReceived) -> bytes:
-    """The params; whoever handles them decides how long they are held."""
-    params, request.params = request.params, b""
-    return params
 
 
 def _ignore(method: str, code: int | None, seconds: float | None) -> None:

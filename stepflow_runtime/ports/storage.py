@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Protocol
 
 from protocol.types import BlobType
@@ -42,10 +42,10 @@ class Store(Protocol):
         """
         ...
 
-    async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
-        """Returns once the run has an event beyond `after_seq` (and, for TERMINAL, has ended); `None` if it is gone.
+    def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> Awaitable[RunProgress | None]:
+        """Comes once the run has an event beyond `after_seq` (and, for TERMINAL, has ended); `None` if it is gone.
 
-        Returns at once when that is true already. Woken by the commit, never by a timer.
+        It is there already when that is true already. Brought by the commit, never by a timer.
         """
         ...
 

@@ -5,14 +5,13 @@ A request that an execution makes while it waits takes no server slot, and one t
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Final
 
 import trio
 
 from protocol.errand import in_task
 from protocol.errors import ErrorCode, RpcError
-from protocol.handling import let_go_of_params
+from protocol.handling import NOTHING, let_go_of_params
 from protocol.runs import (
     AppendParams,
     AppendResult,
@@ -41,6 +40,7 @@ from stepflow_runtime.ports import (
     Clock,
     Execution,
     Ids,
+    RunProgress,
     RunRecord,
     SecretSource,
     Store,
@@ -156,9 +156,7 @@ class RunService:
 
         Cancellation: the run goes on, if it was made durable.
         """
-        with (
-            self._waiting.parked(execution) if params.wait else nullcontext()
-        ):  # a wait that is refused leaves no run behind
+        with self._waiting.parked(execution) if params.wait else NOTHING:  # a wait that is refused leaves no run behind
             webhook = self._admit_webhook(params.webhook)
             record, is_new = await self.creator.find_or_create(
                 execution, params, principal, connection, secrets, None if webhook is None else webhook.kept
@@ -212,22 +210,16 @@ class RunService:
         status = make_status(record, awaits_store=self._executor.awaits_store(record.spec.run_id))
         return await self.suspensions.describe(status)
 
-    async def _wait(self, run_id: RunId, timeout_ms: int | None, wait_for: WaitFor | None) -> RunRecord:
+    async def _wait(self, run_id: RunId, timeout_ms: int | None = None, wait_for: WaitFor | None = None) -> RunRecord:
+        """The run once it has ended, or settled, as the commit left it that did so; or when the time is over."""
+        record = await self._lookup.require(run_id)
         until = WatchFor.SETTLED if wait_for is WaitFor.SETTLED else WatchFor.TERMINAL
         if timeout_ms is None:
-            return await self._ended(run_id, until)
+            return _bring_up_to(record, await self._store.watch(run_id, 0, until))
         await in_task()
         with trio.move_on_after(timeout_ms / 1000):
-            return await self._ended(run_id, until)
+            return _bring_up_to(record, await self._store.watch(run_id, 0, until))
         return await self._lookup.require(run_id)
-
-    async def _ended(self, run_id: RunId, until: WatchFor = WatchFor.TERMINAL) -> RunRecord:
-        """The run once it has ended, or settled, as the commit left it that did so."""
-        record = await self._lookup.require(run_id)
-        progress = await self._store.watch(run_id, 0, until)
-        if progress is None:
-            raise run_not_found(run_id)
-        return RunRecord(record.spec, progress)
 
     async def _read(self, record: RunRecord, order: ResultOrder, offset: int, limit: int | None) -> Page:
         spec, total = record.spec, record.progress.total
@@ -294,7 +286,7 @@ class RunService:
         executor, store = self._executor, self._store
         if items is None:
             outcome = await cancel_run(executor, store, run_id, params.reason, grace_ms / 1000)
-            record = await self._ended(run_id)
+            record = await self._wait(run_id)
         else:
             outcome = await cancel_items(executor, store, record.spec, items, params.reason, grace_ms / 1000)
             record = await self._lookup.require(run_id)
@@ -326,6 +318,12 @@ def _let_go(params: SubmitParams) -> None:
     """Drops what a submission brought, once the run has it: who waits holds little memory, however much that was."""
     params.inputs, params.variables, params.overrides = [], None, None
     let_go_of_params()
+
+
+def _bring_up_to(record: RunRecord, progress: RunProgress | None) -> RunRecord:
+    if progress is None:
+        raise run_not_found(record.spec.run_id)
+    return RunRecord(record.spec, progress)
 
 
 def _attach(status: RunStatus, page: Page) -> None:

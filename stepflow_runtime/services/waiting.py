@@ -7,10 +7,10 @@ never refused, however many there are: else those that wait would hold the place
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
-from protocol.handling import parked
-from stepflow_runtime.connect.connection import Connection
+from protocol.handling import NOTHING, parked
+from stepflow_runtime.connect.connection import Connection, Loaded
 from stepflow_runtime.engine.executor import Executor
 from stepflow_runtime.ports import Execution
 
@@ -21,17 +21,25 @@ class Waiting:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    @contextmanager
-    def parked(self, execution: Execution | None) -> Generator[None]:
+    def parked(self, execution: Execution | None) -> AbstractContextManager[None]:
         """The request waits; with it the execution that made it, if that is known.
 
         Raises:
-            RpcError: `THROTTLED` if too many requests of the connection wait, and the execution in another one.
+            RpcError: `THROTTLED`, when it is entered, if too many requests of the connection wait, and the execution in
+                another one.
         """
-        with parked(over_limit=execution is not None and not execution.waiting):
-            if execution is None:
-                yield
-                return
+        return parked() if execution is None else self._park(execution)
+
+    def unattributed(
+        self, connection: Connection, execution: Execution | None, waits: bool
+    ) -> AbstractContextManager[None]:
+        """Frees a server's slot while it waits and does not say for which execution: one of them does."""
+        server = connection.server
+        return NOTHING if not waits or execution is not None or server is None else self._free_slot(server)
+
+    @contextmanager
+    def _park(self, execution: Execution) -> Generator[None]:
+        with parked(over_limit=not execution.waiting):
             self._executor.caller.park(execution)
             self._executor.end_turn()
             try:
@@ -40,12 +48,7 @@ class Waiting:
                 self._executor.caller.unpark(execution)
 
     @contextmanager
-    def unattributed(self, connection: Connection, execution: Execution | None, waits: bool) -> Generator[None]:
-        """Frees a server's slot while it waits and does not say for which execution: one of them does."""
-        server = connection.server
-        if not waits or execution is not None or server is None:
-            yield
-            return
+    def _free_slot(self, server: Loaded) -> Generator[None]:
         with parked(over_limit=server.load > 0):
             server.load -= 1
             self._executor.caller.flush()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
+from protocol.errand import arrived
 from protocol.runs import RunState
 from protocol.types import BlobType
 from stepflow_runtime.model.events import encode_events
@@ -190,13 +191,13 @@ class MemoryStore:
 
     # --- runs ---
 
-    async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
+    def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> Awaitable[RunProgress | None]:
         run = self._runs.get(run_id)
         if run is None:
-            return None
+            return arrived(None)
         if is_due(run.record.progress, after_seq, until):
-            return run.record.progress
-        return await self.hub.wait(run_id, after_seq, until)
+            return arrived(run.record.progress)
+        return self.hub.wait(run_id, after_seq, until)
 
     async def run(self, run_id: RunId) -> RunRecord | None:
         run = self._runs.get(run_id)

@@ -7,10 +7,11 @@ One runtime uses a database at a time; the lock beside the file and the epoch in
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
+from protocol.errand import arrived
 from protocol.types import BlobType
 from stepflow_runtime.model.ids import BlobId, RunId
 from stepflow_runtime.ports import (
@@ -104,12 +105,12 @@ class SqliteStore(SqliteView):
         check_blob_id(blob_id)
         await self._writer.write(PutJob(blob_id, data, blob_type))
 
-    async def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> RunProgress | None:
+    def watch(self, run_id: RunId, after_seq: int, until: WatchFor = WatchFor.CHANGE) -> Awaitable[RunProgress | None]:
         recent = self._recent.find(run_id)
         progress = self._reader.progress(run_id) if recent is None else recent.progress
         if progress is None or is_due(progress, after_seq, until):
-            return progress
-        return await self.hub.wait(run_id, after_seq, until)
+            return arrived(progress)
+        return self.hub.wait(run_id, after_seq, until)
 
     # --- reading ---
 

@@ -6,8 +6,6 @@ only those whose wait it ended. Used on the trio thread alone; knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from protocol.errand import Later
@@ -38,11 +36,47 @@ def is_further(stream: StreamState, tail: int) -> bool:
 
 
 class _Waiter(Later[Any]):
-    __slots__ = ("ends",)
+    """Who waits for something under a key: for anything, if it is no run's."""
 
-    def __init__(self, ends: Callable[[News], bool], on_forgotten: Callable[[_Waiter], None]) -> None:
-        super().__init__(lambda: on_forgotten(self))
-        self.ends = ends
+    __slots__ = ("_hub", "key")
+
+    def __init__(self, hub: WatchHub, key: RunId | int) -> None:
+        super().__init__()
+        self._hub = hub
+        self.key = key
+
+    def is_ended_by(self, news: News) -> bool:
+        """Whether this ends the wait."""
+        return True
+
+    def forgotten(self) -> None:
+        self._hub.remove(self)
+
+
+class _RunWaiter(_Waiter):
+    __slots__ = ("_after_seq", "_until")
+
+    def __init__(self, hub: WatchHub, run_id: RunId, after_seq: int, until: WatchFor) -> None:
+        super().__init__(hub, run_id)
+        self._after_seq = after_seq
+        self._until = until
+
+    def is_ended_by(self, news: News) -> bool:
+        return isinstance(news, RunProgress) and is_due(news, self._after_seq, self._until)
+
+
+class _StreamWaiter(_Waiter):
+    __slots__ = ("_namespace", "_tail")
+
+    def __init__(self, hub: WatchHub, run_id: RunId, namespace: str, tail: int) -> None:
+        super().__init__(hub, run_id)
+        self._namespace = namespace
+        self._tail = tail
+
+    def is_ended_by(self, news: News) -> bool:
+        if isinstance(news, StreamState):
+            return news.namespace == self._namespace and is_further(news, self._tail)
+        return news.status in TERMINAL_RUN_STATES
 
 
 class WatchHub:
@@ -62,38 +96,31 @@ class WatchHub:
 
         Cancellation: safe at any time.
         """
-        return self._add(run_id, lambda news: isinstance(news, RunProgress) and is_due(news, after_seq, until))
+        return self._add(_RunWaiter(self, run_id, after_seq, until))
 
-    def wait_stream(self, run_id: RunId, namespace: str, tail: int) -> Later[News | None]:
+    def wait_stream(self, run_id: RunId, namespace: str, tail: int) -> Later[Any]:
         """Comes when `notify` tells of more than `tail` chunks, of the stream's end or of its run's, or `forget` was
         called. The rest is as for `wait`."""
+        return self._add(_StreamWaiter(self, run_id, namespace, tail))
 
-        def ends(news: News) -> bool:
-            if isinstance(news, StreamState):
-                return news.namespace == namespace and is_further(news, tail)
-            return news.status in TERMINAL_RUN_STATES
-
-        return self._add(run_id, ends)
-
-    def wait_shard(self, shard: int) -> Later[None]:
+    def wait_shard(self, shard: int) -> Later[Any]:
         """Comes when `notify_shard` is called; the rest is as for `wait`."""
-        return self._add(shard, lambda _: True)
+        return self._add(_Waiter(self, shard))
 
     def notify_shard(self, shard: int) -> None:
         """A run of some tree of this shard has new events."""
         self.forget(shard)
 
-    def _add(self, key: RunId | int, ends: Callable[[News], bool]) -> Later[Any]:
-        waiter = _Waiter(ends, partial(self._remove, key))
-        self._waiters.setdefault(key, {})[waiter] = None
+    def _add(self, waiter: _Waiter) -> _Waiter:
+        self._waiters.setdefault(waiter.key, {})[waiter] = None
         return waiter
 
     def notify(self, run_id: RunId, news: News) -> None:
         """A commit brought the run, or a stream of it, here."""
         waiters = self._waiters.get(run_id)
         if waiters:
-            for waiter in [waiter for waiter in waiters if waiter.ends(news)]:
-                self._remove(run_id, waiter)
+            for waiter in [waiter for waiter in waiters if waiter.is_ended_by(news)]:
+                self.remove(waiter)
                 waiter.complete(news)
 
     def forget(self, run_id: RunId | int) -> None:
@@ -101,8 +128,9 @@ class WatchHub:
         for waiter in self._waiters.pop(run_id, ()):
             waiter.complete(None)
 
-    def _remove(self, key: RunId | int, waiter: _Waiter) -> None:
-        waiters = self._waiters.get(key, {})
+    def remove(self, waiter: _Waiter) -> None:
+        """It waits no more."""
+        waiters = self._waiters.get(waiter.key, {})
         waiters.pop(waiter, None)
         if not waiters:
-            self._waiters.pop(key, None)
+            self._waiters.pop(waiter.key, None)

@@ -15,6 +15,24 @@ from protocol.errand import Errand, Later, in_task
 whose: ContextVar[str] = ContextVar("whose", default="nobody's")
 
 
+class NotedLater(Later[int]):
+    def __init__(self, forgotten: list[object]) -> None:
+        super().__init__()
+        self._forgotten = forgotten
+
+    def forgotten(self) -> None:
+        self._forgotten.append("forgotten")
+
+
+class NotedErrand(Errand):
+    def __init__(self, coroutine: Coroutine[Any, Any, None], nursery: trio.Nursery, ends: list[bool]) -> None:
+        super().__init__(coroutine, nursery, "an errand")
+        self._ends = ends
+
+    def ended(self, *, is_cancelled: bool) -> None:
+        self._ends.append(is_cancelled)
+
+
 class Desk:
     """Starts errands, and notes what became of them."""
 
@@ -23,8 +41,11 @@ class Desk:
         self.said: list[object] = []
         self._nursery = nursery
 
+    def prepare(self, coroutine: Coroutine[Any, Any, None]) -> Errand:
+        return NotedErrand(coroutine, self._nursery, self.ends)
+
     def start(self, coroutine: Coroutine[Any, Any, None], *, as_task: bool = False) -> Errand:
-        errand = Errand(coroutine, self.ends.append, self._nursery, "an errand")
+        errand = self.prepare(coroutine)
         if as_task:
             errand.become_task()
         else:
@@ -83,17 +104,17 @@ async def test_a_task_waits_for_the_same(desk: Desk) -> None:
 
 
 async def test_a_task_that_is_cancelled_waits_no_more_and_that_is_told() -> None:
-    forgotten: list[str] = []
-    later = Later[int](lambda: forgotten.append("later"))
+    forgotten: list[object] = []
+    later = NotedLater(forgotten)
     with trio.move_on_after(0) as scope:
         await later
-    assert (scope.cancelled_caught, forgotten) == (True, ["later"])
+    assert (scope.cancelled_caught, forgotten) == (True, ["forgotten"])
     later.complete(1)
     assert await later == 1
 
 
 async def test_an_errand_that_is_cancelled_ends_where_it_waits(desk: Desk) -> None:
-    later = Later[int](lambda: desk.said.append("forgotten"))
+    later = NotedLater(desk.said)
 
     async def fetch() -> None:
         try:
@@ -114,7 +135,7 @@ async def test_an_errand_that_is_cancelled_while_it_works_ends_when_it_waits(des
         await Later[int]()
         desk.said.append("never said")
 
-    errands = [Errand(fetch(), desk.ends.append, None, "an errand")]  # type: ignore[arg-type]
+    errands = [desk.prepare(fetch())]
     errands[0].go_on()
     assert (desk.said, desk.ends) == (["goes on"], [True])
 

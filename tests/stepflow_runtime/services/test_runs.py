@@ -191,7 +191,7 @@ async def test_a_wait_that_is_refused_leaves_no_run_behind(
     autojump_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextmanager
-    def refuse(*, over_limit: bool) -> Generator[None]:
+    def refuse(*, over_limit: bool = False) -> Generator[None]:
         raise RpcError(ErrorCode.THROTTLED, "too many wait")
         yield
 
