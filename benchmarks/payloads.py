@@ -1,15 +1,19 @@
 """Items of a megabyte, in and out of a component: one string, or a structure of many small parts.
 
-The clock stops when the client is told that the run has ended; the rate with the results fetched too stands beside it.
-Each round has a fresh runtime, warmed up with 4 items.
+The clock stops when the client is told that the run has ended; the rate with the results fetched too stands beside it,
+and the rate at which SQLite alone stores as much: an input and a result an item. Each round has a fresh runtime, warmed
+up with 4 items.
 """
 
 from __future__ import annotations
 
+import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 import msgspec
 
 from benchmarks.bench import Bench, Meter, one_step, open_bench
@@ -18,6 +22,7 @@ from benchmarks.scenario import Goal, Reading, Scenario
 
 RATE: Final = "items/s"
 WARM_UP_ITEMS: Final = 4
+ITEMS_A_COMMIT: Final = 10
 MEGABYTE: Final = 1_000_000
 
 
@@ -43,7 +48,12 @@ async def measure_payload(value: Any, items: int, folder: Path | None) -> Readin
         seconds = meter.seconds
         await _fetch_results(bench, status.run_id, items)
         meter.stop()
-        return Reading({RATE: items / seconds, "items/s, results fetched": items / meter.seconds}, costs)
+        figures = {
+            RATE: items / seconds,
+            "items/s, results fetched": items / meter.seconds,
+            "items/s, SQLite alone": _time_sqlite(msgspec.json.encode(value), items, folder),
+        }
+        return Reading(figures, costs)
 
 
 async def _fetch_results(bench: Bench, run_id: str, items: int) -> None:
@@ -52,6 +62,26 @@ async def _fetch_results(bench: Bench, run_id: str, items: int) -> None:
         count += 1
     if count != items:
         raise RuntimeError(f"{count} results came of {items}.")
+
+
+def _time_sqlite(content: bytes, items: int, folder: Path | None) -> float:
+    """Items a second, each two rows of this content, a few in a commit; the WAL is copied away as it grows.
+
+    Durable as the runtime's own, and with nothing around it.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, prefix="stepflow-bench-") as place:
+        database = apsw.Connection(f"{place}/rows.db")
+        database.pragma("journal_mode", "wal")
+        database.pragma("synchronous", "full")
+        database.pragma("wal_autocheckpoint", 2000)
+        database.execute("CREATE TABLE contents (content BLOB)")
+        started_at = time.perf_counter()
+        for _ in range(0, items, ITEMS_A_COMMIT):
+            with database:
+                database.executemany("INSERT INTO contents VALUES (?)", [(content,)] * (2 * ITEMS_A_COMMIT))
+        seconds = time.perf_counter() - started_at
+        database.close()
+    return items / seconds
 
 
 SCENARIOS: Final = (
