@@ -58,6 +58,9 @@ ITEMS: Final = 50
 STEPS: Final = 200
 """Executions that a page shows of an item; so many of the first items tell how the steps of a flow are."""
 
+FRONT: Final = 1000
+"""What is at work in a large run is looked for so many items before the number of those that have ended."""
+
 BARS: Final = 60
 """Executions in the timeline of a run of many items."""
 
@@ -181,6 +184,10 @@ class RunPages:
         by_step: dict[str, Counter[str]] = {}
         for step in found.steps:
             by_step.setdefault(step.step_id, Counter())[step.status] += 1
+        is_part = found.next_cursor is not None
+        if is_part and index is None and run.completed_at is None:
+            for step_id, count in (await self._count_active(run, role)).items():
+                by_step.setdefault(step_id, Counter())["running"] = count
         return {
             "graph": graph,
             "drawing": draw(graph),
@@ -188,8 +195,15 @@ class RunPages:
             "times": find_times(found.steps),
             "executed": found.steps,
             "timeline": lay_out(found.steps, self._renderer.now_ms()),
-            "is_part": found.next_cursor is not None,
+            "is_part": is_part,
         }
+
+    async def _count_active(self, run: RawRun, role: Role) -> Counter[str]:
+        """In which steps the items at work are, of the first ones that are found where a run is likely to be now."""
+        ended = run.items.success + run.items.failed + run.items.cancelled
+        params = ListItemsParams(run.run_id, status=ItemState.RUNNING, start_index=max(0, ended - FRONT), limit=ITEMS)
+        found: RawItems = await self._gateway.call(LIST_ITEMS, params, role)
+        return Counter(step for item in found.items for step in item.current_steps or ())
 
     async def _list_steps(self, run: RawRun, role: Role, index: int | None, limit: int) -> RawSteps:
         """The steps of an item, or of the first few: a page costs the same for any number of items."""

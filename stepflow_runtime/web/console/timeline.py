@@ -15,6 +15,9 @@ from stepflow_runtime.web.console.times import parse_ms, show_duration
 SPAN: Final = 1000
 """The width of the whole, in units of the drawing."""
 
+THINNEST: Final = 3
+"""The width of a bar, at least: what took no time is seen, too."""
+
 
 class Bar(Struct):
     """One step of one item, from `x` on, `width` wide."""
@@ -56,16 +59,9 @@ def lay_out(steps: Sequence[StepInfo], now_ms: int) -> Timeline:
     spans.sort(key=lambda span: (span[0], span[2].item_index))
     first, last = spans[0][0], max(end for _, end, _ in spans)
     whole = max(1, last - first)
-    bars = [
-        Bar(
-            step.item_index,
-            step.step_id,
-            step.status,
-            step.attempt,
-            (start - first) * SPAN // whole,
-            max(3, (end - start) * SPAN // whole),
-            show_duration(end - start),
-        )
-        for start, end, step in spans
-    ]
+    bars: list[Bar] = []
+    for start, end, step in spans:
+        width = max(THINNEST, (end - start) * SPAN // whole)
+        x = min((start - first) * SPAN // whole, SPAN - width)
+        bars.append(Bar(step.item_index, step.step_id, step.status, step.attempt, x, width, show_duration(end - start)))
     return Timeline(bars, show_duration(whole))

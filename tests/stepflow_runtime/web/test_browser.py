@@ -128,15 +128,21 @@ def browser() -> Generator[Any]:
         browser.close()
 
 
-@pytest.fixture
-def page(browser: Any, runtime: Runtime) -> Generator[Any]:
-    """At its end nothing was refused by the page's policy, and no script has failed."""
-    page = browser.new_page(base_url=runtime.address, viewport={"width": 1280, "height": 860})
+def find_problems(page: Any) -> list[str]:
+    """What goes wrong in a page from now on."""
     page.set_default_timeout(TIMEOUT_MS)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.on("response", lambda answer: problems.append(answer.url) if answer.status >= 400 else None)
+    return problems
+
+
+@pytest.fixture
+def page(browser: Any, runtime: Runtime) -> Generator[Any]:
+    """At its end nothing was refused by the page's policy, and no script has failed."""
+    page = browser.new_page(base_url=runtime.address, viewport={"width": 1280, "height": 860})
+    problems = find_problems(page)
     yield page
     page.close()
     assert problems == []
@@ -196,6 +202,15 @@ def test_a_run_shows_its_counts_its_graph_and_its_items(page: Any, orders: str) 
     page.get_by_role("heading", name="Item 5").wait_for()
     page.get_by_text("order 5 has no price list").first.wait_for()
     shoot(page, "item-failed")
+
+
+def test_a_part_of_a_page_that_could_not_be_had_is_asked_for_again(browser: Any, runtime: Runtime, orders: str) -> None:
+    page = browser.new_page(base_url=runtime.address)
+    failing = iter((True, False))
+    page.route("**/steps", lambda route: route.abort() if next(failing) else route.continue_())
+    page.goto(f"/runs/{orders}")
+    page.locator("svg.graph .b-failed").wait_for(timeout=TIMEOUT_MS)
+    page.close()
 
 
 def test_a_click_in_the_grid_opens_the_item(page: Any, orders: str) -> None:
@@ -323,6 +338,7 @@ def test_a_page_that_stays_open_beside_a_run_that_goes_on_does_not_grow(page: An
         values = {each["name"]: each["value"] for each in cdp.send("Performance.getMetrics")["metrics"]}
         heaps.append(values["JSHeapUsedSize"])
         nodes.append(values["Nodes"])
+    page.locator(".steps").get_by_text("20 running").wait_for()  # long after the first items have ended
     runtime.ask("runs/cancel", runId=run_id, graceMs=0)
     settled = len(heaps) // 2
     # A moment may have the next page beside the last one; what grows never comes back to what it was.
@@ -382,6 +398,7 @@ def test_every_page_fits_its_window_and_has_landmarks(
     page = browser.new_page(
         base_url=runtime.address, color_scheme=scheme, viewport={"width": width, "height": 844 if width < 500 else 860}
     )
+    problems = find_problems(page)
     paths = {"runs": "/", "run": f"/runs/{orders}", "items": f"/runs/{orders}?view=items", "flow": f"/flows/{flow_id}"}
     for name, path in paths.items():
         page.goto(path)
@@ -393,3 +410,4 @@ def test_every_page_fits_its_window_and_has_landmarks(
             "all => all.every(each => each.labels.length)"
         )
     page.close()
+    assert problems == []

@@ -2,6 +2,8 @@
 const main = document.querySelector("main");
 const REST = 5;
 
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 function isInUse(part) {
   return part.contains(document.activeElement) || part.querySelector("details.menu[open]") !== null
     || [...part.querySelectorAll("input:not([type=hidden]), textarea")].some((field) => field.value !== field.defaultValue)
@@ -36,6 +38,14 @@ async function refresh() {
   }
 }
 
+// Parts that could not be had are asked for again; a page that keeps itself current does so anyhow.
+async function fill() {
+  for (let tries = 0; tries < 8 && document.querySelector("[data-src][aria-busy]"); tries++) {
+    if (tries) await pause(250 * 2 ** tries);
+    await loadParts().catch(() => {});
+  }
+}
+
 async function loadParts() {
   for (const part of document.querySelectorAll("[data-src]")) {
     const answer = await fetch(part.dataset.src, { headers: { Accept: "text/html" } });
@@ -56,7 +66,7 @@ async function loadParts() {
 async function keepCurrent() {
   let rounds = 0, took = 0;
   while (main.dataset.refresh) {
-    await new Promise((resolve) => setTimeout(resolve, Math.max(Number(main.dataset.refresh), REST * took)));
+    await pause(Math.max(Number(main.dataset.refresh), REST * took));
     if (document.hidden) continue;
     const began = performance.now();
     try {
@@ -78,5 +88,5 @@ const events = document.querySelector("[data-events]");
 if (events) import("./follow.js").then(({ followEvents }) => followEvents(events, document.getElementById("events-said")));
 const stream = document.querySelector("[data-stream]");
 if (stream) import("./follow.js").then(({ followStream }) => followStream(stream, document.getElementById("stream-said")));
-loadParts().catch(() => {});
+fill();
 keepCurrent();
