@@ -500,6 +500,7 @@ flow-types [PROTOCOL §2, §4; FLOWS] What is said never to fit a component neve
     stepflow_runtime/model/types/test_fitting.py::test_what_fits_always_fits_and_what_misfits_never_does
     stepflow_runtime/model/types/test_fitting.py::test_a_type_is_never_narrower_than_its_schema_nor_wider_if_it_is_exact
     stepflow_runtime/model/types/test_inference.py::test_all_that_an_expression_gives_is_of_its_type_and_what_is_sure_to_fail_does
+    stepflow_runtime/model/types/test_inference.py::test_every_small_expression_over_every_small_type_gives_what_is_said
     stepflow_runtime/model/types/test_flow_types.py::test_what_does_not_fit_is_told_with_its_place
     stepflow_runtime/model/types/test_flow_types.py::test_what_nobody_declared_is_quiet_and_counted
     stepflow_runtime/app/cli/test_flows.py::test_types_are_inferred_through_the_components_and_misfits_have_their_lines

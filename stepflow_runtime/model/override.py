@@ -71,7 +71,8 @@ def _find_origin(path: str, steps: list[dict[str, Any]], patches: dict[str, dict
     if patch.get("$type") != "json_patch":
         is_patched = not rest or rest[0] in respell_step(patch["value"])
         return extend(place, *rest) if is_patched else path
-    for number, operation in reversed(list(enumerate(patch["value"]))):
+    operations: list[dict[str, Any]] = patch["value"]
+    for number, operation in reversed(list(enumerate(operations))):
         tokens = split(operation["path"])
         if rest[: len(tokens)] == tokens:
             return extend(place, number, "value", *rest[len(tokens) :])

@@ -92,6 +92,30 @@ def is_usable(schema: Any) -> bool:
 schemas: Strategy = st.builds(_complete, _bodies, _bodies).filter(is_usable)
 
 
+_simple: Strategy = st.one_of(
+    record({"type": st.sampled_from(["null", "boolean", "integer", "string"])}),
+    st.sampled_from([{"type": ["string", "null"]}, {"type": ["boolean", "null"]}, {"enum": [None, "x"]}, {"const": 0}]),
+)
+
+
+def _nest_told(inner: Strategy) -> Strategy:
+    fields: Strategy = st.dictionaries(_names, inner, min_size=1, max_size=2)
+    return st.one_of(
+        record(
+            {"type": st.just("object"), "properties": fields},
+            required=st.lists(_names, max_size=2, unique=True),
+            additionalProperties=st.booleans(),
+        ),
+        record({"type": st.just("array"), "items": inner}),
+        record({"anyOf": st.tuples(inner, _simple)}),
+    )
+
+
+_told: Strategy = st.recursive(_simple, _nest_told, max_leaves=4)
+told: Strategy = st.one_of(_told, _told, _told, schemas)
+"""Schemas that mostly say so much that something can be told of a part; those of `schemas` often say nothing."""
+
+
 def list_values(schema: Any) -> list[Any]:
     """The small values that fit a schema."""
     compiled = Schema(schema)
