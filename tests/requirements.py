@@ -1114,6 +1114,7 @@ metrics-components [DESIGN] /metrics tells how long components take and how ofte
 metrics-dashboard [DESIGN] The dashboard and the alerts ask for metrics that there are, by labels that they have.
     deploy/test_monitoring.py::test_what_is_asked_for_is_measured
     deploy/test_monitoring.py::test_every_metric_of_the_runtime_is_on_the_dashboard
+    stepflow_runtime/web/test_metrics.py::test_it_counts_what_happened_and_after_a_restart_goes_on_where_runs_are
 watch-terminal [DESIGN] A run can be watched in a terminal of any size, with or without colours, at a cost that does not grow with the run.
     stepflow_runtime/app/cli/test_run_screen.py::test_it_fits_every_terminal
     stepflow_runtime/app/cli/test_run_screen.py::test_what_colours_say_marks_say_too_and_ascii_is_enough

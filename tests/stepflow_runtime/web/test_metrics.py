@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -19,7 +21,7 @@ from stepflow_runtime.app.metrics import CATALOGUE
 from stepflow_runtime.app.opening import open_runtime
 from stepflow_runtime.model.metric import Histogram, Kind, Metric
 from stepflow_runtime.web.metrics import MEDIA_TYPE, write_metric
-from tests.stepflow_runtime.web.kit import ask, submit
+from tests.stepflow_runtime.web.kit import ask, call, submit
 
 SERVER: Final = """
 import trio
@@ -45,6 +47,7 @@ WORK: Final = {
     "output": {"$step": "work"},
 }
 ENDS: Final = ("success", "failed", "cancelled")
+DASHBOARD: Final = Path(__file__).parents[3] / "deploy" / "grafana" / "stepflow.json"
 
 
 class Measured:
@@ -61,8 +64,27 @@ class Measured:
     def value(self, name: str, **labels: str) -> float:
         return self._values[f"stepflow_{name}", frozenset(labels.items())]
 
+    def has(self, name: str, matchers: list[tuple[str, str, str]]) -> bool:
+        """Whether there is something under a name with these labels, each `=` or `!=` a value."""
+        return any(
+            sample == name and all((dict(labels).get(label) == value) == (how == "=") for label, how, value in matchers)
+            for sample, labels in self._values
+        )
+
     def ends(self, name: str) -> tuple[float, ...]:
         return tuple(self.value(name, status=status) for status in ENDS)
+
+
+def find_empty_panels(measured: Measured) -> list[tuple[str, str]]:
+    """What the dashboard asks for in vain, with the titles of its panels."""
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    return [
+        (panel["title"], name)
+        for panel in dashboard["panels"]
+        for target in panel.get("targets", ())
+        for name, matchers in re.findall(r"\b((?:stepflow|process)_\w+)(?:\{([^}]*)\})?", target["expr"])
+        if not measured.has(name, re.findall(r'(\w+)(=|!=)"([^"]*)"', matchers))
+    ]
 
 
 async def measure(web: httpx.AsyncClient) -> Measured:
@@ -101,6 +123,7 @@ async def test_it_counts_what_happened_and_after_a_restart_goes_on_where_runs_ar
     async with open_works(tmp_path) as web:
         await submit(web, WORK, ["ok"] * 40 + ["bad"] * 3 + ["flaky"] * 2, wait=True)
         await submit(web, WORK, ["ok"] * 5, wait=True)
+        await web.post("/rpc", json=call("runs/get", runId="unknown"))
         cancelled = await submit(web, WORK, ["wait"] * 4)
         await ask(web, "runs/cancel", runId=cancelled, graceMs=0)
         waiting = await submit(web, WORK, ["ok", "wait", "wait", "wait"], sealed=False)
@@ -123,6 +146,8 @@ async def test_it_counts_what_happened_and_after_a_restart_goes_on_where_runs_ar
         assert before.value("run_duration_seconds_count") == 3
         assert before.value("commit_duration_seconds_count") >= 4
         assert before.value("database_size_bytes", file="database") > 0
+
+        assert find_empty_panels(before) == []
 
     async with open_works(tmp_path) as web:
         again = await wait_for(web, "server_queued", 1, plugin="python")
