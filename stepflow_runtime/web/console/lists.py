@@ -83,6 +83,7 @@ class Lists:
             request,
             "runs.html",
             runs=runs[:PAGE],
+            left_out=len(runs[PAGE:]),
             asked=asked,
             states=list(RunState),
             filters=urlencode(filters),

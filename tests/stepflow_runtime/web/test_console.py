@@ -223,6 +223,7 @@ async def test_runs_are_filtered_and_paged(web: httpx.AsyncClient) -> None:
     assert (await get(web, "/?flow=flow+1")).count('<li class="row"') == 30
     assert (await get(web, "/?label=n%3D7")).count('<li class="row"') == 1
     assert (await get(web, f"/?text={ids[3][-12:]}")).count('<li class="row"') == 1
+    assert "10 more have this in their id" in await get(web, f"/?text={ids[3][:4]}")
     assert (await get(web, "/?status=failed")).count('<li class="row"') == 0
     created = [(await ask(web, "runs/get", runId=ids[n]))["createdAt"].removesuffix("Z") for n in (20, 40)]
     between = urlencode({"createdAfter": created[0], "createdBefore": created[1], "flow": "flow 1"})
