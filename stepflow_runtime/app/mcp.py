@@ -8,7 +8,7 @@ from typing import Final
 
 from protocol.types import Limits
 from stepflow_runtime.connect.origin import Origin
-from stepflow_runtime.connect.tokens import read_token
+from stepflow_runtime.connect.secret_files import read_token
 
 MISSING: Final = 'A plugin of the type mcp needs the extra "mcp": pip install "stepflow-runtime[mcp]".'
 

@@ -30,9 +30,9 @@ from stepflow_runtime.connect.links import RuntimeLinks
 from stepflow_runtime.connect.mock import MockPlugin
 from stepflow_runtime.connect.origin import Origin
 from stepflow_runtime.connect.plugin import Plugin
+from stepflow_runtime.connect.secret_files import read_token
 from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.connect.tcp import SocketOrigin
-from stepflow_runtime.connect.tokens import read_token
 from stepflow_runtime.model.loader import load_document
 from stepflow_runtime.ports import Clock
 

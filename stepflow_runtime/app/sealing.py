@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
-from stepflow_runtime.connect.tokens import read_secret_file
+from stepflow_runtime.connect.secret_files import read_secret_file
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet

@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from stepflow_runtime.app.config import SecretConfig
-from stepflow_runtime.connect.tokens import read_secret_file
+from stepflow_runtime.connect.secret_files import read_secret_file
 from stepflow_runtime.model.json_value import is_array, is_object
 from stepflow_runtime.model.secret import SecretReference
 

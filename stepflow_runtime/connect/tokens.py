@@ -16,7 +16,6 @@ from __future__ import annotations
 import hmac
 import os
 import re
-import stat
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +25,7 @@ from msgspec import Struct
 from protocol.first_line import refuse
 from protocol.log import Logger
 from protocol.types import ConnectParams
+from stepflow_runtime.connect.secret_files import read_secret_file
 
 log = Logger(__name__)
 
@@ -105,34 +105,6 @@ class TokenFile:
         except ValueError as error:
             self._version, self._grants = None, ()
             log.error("token file cannot be used, nobody is let in", reason=str(error))
-
-
-def read_token(path: Path) -> str:
-    """The token with which we introduce ourselves: the first word of a file.
-
-    Raises:
-        ValueError: It cannot be read or has none; the message says why.
-    """
-    words = read_secret_file(path, "token file").split()
-    if not words:
-        raise ValueError(f"The token file {path} is empty; write the token into it.")
-    return words[0]
-
-
-def read_secret_file(path: Path, what: str) -> str:
-    """Reads a file that holds a secret.
-
-    Raises:
-        ValueError: It cannot be read, or others than its owner may.
-    """
-    try:
-        status = path.stat()
-        if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            raise ValueError(f"The {what} {path} can be read or written by others; run: chmod 600 {path}")
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ValueError(f"The {what} {path} cannot be read: {why}.") from None
 
 
 def _read_version(path: Path) -> tuple[int, ...] | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
+from pathlib import Path
 from typing import Final
 
 from stepflow_runtime.ports import Delivery, RunProgress
 
-_HERE: Final = files("stepflow_runtime.store")
+_HERE: Final = Path(__file__).parent
 
 PROGRESS_COLUMNS: Final = RunProgress.__struct_fields__
 """The columns of `runs` that hold a run's progress have the names of its fields."""
@@ -29,8 +29,7 @@ def _strip(body: str) -> str:
 
 
 def _load_migrations() -> tuple[str, ...]:
-    scripts = [entry for entry in (_HERE / "migrations").iterdir() if entry.name.endswith(".sql")]
-    return tuple(script.read_text("utf-8") for script in sorted(scripts, key=lambda script: script.name))
+    return tuple(script.read_text("utf-8") for script in sorted((_HERE / "migrations").glob("*.sql")))
 
 
 QUERIES: Final = _load_queries()

@@ -20,8 +20,8 @@ from rich.markup import escape
 from protocol.errors import RpcError
 from stepflow_runtime import __version__
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode, find_leaves, run_async
+from stepflow_runtime.app.cli.configured import open_configured
 from stepflow_runtime.app.cli.link import open_link
-from stepflow_runtime.app.cli.local import open_configured
 from stepflow_runtime.app.cli.options import Format, common_options, config_option, output_option
 from stepflow_runtime.app.cli.output import print_json, print_lines, stdout
 from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage, SqliteStorage

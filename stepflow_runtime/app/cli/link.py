@@ -17,8 +17,8 @@ from protocol.streams import ByteStream, open_tcp_stream, open_unix_stream
 from protocol.tls import make_client_context, open_tls_stream, read_environment
 from protocol.types import ConnectParams, ConnectResult, Limits
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode
+from stepflow_runtime.connect.secret_files import read_token
 from stepflow_runtime.connect.tcp import is_tls, parse_url
-from stepflow_runtime.connect.tokens import read_token
 
 DIAL_S: Final = 5.0
 """How long a runtime may take to accept, and to introduce itself."""

@@ -1,9 +1,9 @@
-"""A runtime that lives in this process, as long as the command does."""
+"""A runtime that lives in this process as long as the command does, and what is asked of it over a link."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,10 +16,9 @@ from protocol.link import Link
 from protocol.methods import VALIDATE_FLOW
 from protocol.types import ComponentInfo
 from stepflow_runtime.app.cli.boundary import warn
+from stepflow_runtime.app.cli.configured import open_configured
 from stepflow_runtime.app.cli.link import CAPABILITIES
-from stepflow_runtime.app.config import Config, ConfigError, MemoryStorage
-from stepflow_runtime.app.opening import open_runtime
-from stepflow_runtime.app.system import dedicate_process
+from stepflow_runtime.app.config import Config, MemoryStorage
 
 if TYPE_CHECKING:
     from stepflow_runtime.app.runtime import Runtime
@@ -37,19 +36,6 @@ async def open_local(config: Config) -> AsyncGenerator[tuple[Runtime, Link]]:
     async with open_configured(config) as runtime, runtime.connect_local() as link:
         link.peer_capabilities = CAPABILITIES
         yield runtime, link
-
-
-@asynccontextmanager
-async def open_configured(config: Config) -> AsyncGenerator[Runtime]:
-    """As `open_runtime`, with a `ConfigError` for a configuration that cannot be carried out."""
-    async with AsyncExitStack() as stack:
-        try:
-            runtime = await stack.enter_async_context(open_runtime(config))
-            dedicate_process()
-        except ValueError as error:
-            place = f"{config.source}: " if config.source else ""
-            raise ConfigError(f"{place}{error}") from None
-        yield runtime
 
 
 async def list_components(config: Config) -> list[ComponentInfo]:

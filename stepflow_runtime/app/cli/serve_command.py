@@ -13,7 +13,7 @@ import trio
 
 from stepflow_runtime import __version__
 from stepflow_runtime.app.cli.boundary import CliError, run_async, warn
-from stepflow_runtime.app.cli.local import open_configured
+from stepflow_runtime.app.cli.configured import open_configured
 from stepflow_runtime.app.cli.options import common_options, config_option, storage_option
 from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import obtain_config, override

@@ -27,7 +27,7 @@ from stepflow_runtime.app.cli.boundary import CliError, run_async
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, request_option, url_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows, stderr
-from stepflow_runtime.connect.tokens import read_secret_file
+from stepflow_runtime.connect.secret_files import read_secret_file
 
 WEBHOOK_COLUMNS = ("WEBHOOK", "URL", "EVENTS", "CREATED")
 DELIVERY_COLUMNS = ("DELIVERY", "EVENT", "RUN", "STATUS", "TRIES", "ERROR")

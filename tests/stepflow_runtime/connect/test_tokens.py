@@ -16,7 +16,8 @@ from protocol import first_line
 from protocol.streams import memory_stream_pair
 from protocol.types import ConnectParams
 from stepflow_runtime.connect import door, listener
-from stepflow_runtime.connect.tokens import Grant, TokenFile, read_token
+from stepflow_runtime.connect.secret_files import read_token
+from stepflow_runtime.connect.tokens import Grant, TokenFile
 from tests.stepflow_runtime.connect.doors import (
     CLIENT,
     READER,
