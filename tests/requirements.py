@@ -498,6 +498,7 @@ cli-flows [INTERFACES, The command line] Flows are validated, shown, drawn and n
     stepflow_runtime/app/cli/test_flows.py::test_a_flow_is_drawn
 flow-types [PROTOCOL §2, §4; FLOWS] What is said never to fit a component never does, what is said to fit always does, and the rest is a warning or counted.
     stepflow_runtime/model/types/test_fitting.py::test_what_fits_always_fits_and_what_misfits_never_does
+    stepflow_runtime/model/types/test_fitting.py::test_every_small_schema_fits_every_other_as_is_said
     stepflow_runtime/model/types/test_fitting.py::test_a_type_is_never_narrower_than_its_schema_nor_wider_if_it_is_exact
     stepflow_runtime/model/types/test_inference.py::test_all_that_an_expression_gives_is_of_its_type_and_what_is_sure_to_fail_does
     stepflow_runtime/model/types/test_inference.py::test_every_small_expression_over_every_small_type_gives_what_is_said

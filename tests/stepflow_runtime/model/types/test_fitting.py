@@ -30,6 +30,62 @@ def test_what_fits_always_fits_and_what_misfits_never_does(left: Any, right: Any
     assert bool(answer.reasons) == (answer.fit in (Fit.MISFITS, Fit.MAY_MISFIT))
 
 
+TEXT, WHOLE, NUMBER = {"type": "string"}, {"type": "integer"}, {"type": "number"}
+SMALL_SCHEMAS: list[Any] = [
+    True,
+    TEXT,
+    WHOLE,
+    NUMBER,
+    {"type": ["string", "null"]},
+    {"enum": ["x", None, 0]},
+    {"const": 1.0},
+    {"type": "string", "minLength": 1},
+    {"type": "number", "minimum": 1},
+    {"oneOf": [WHOLE, NUMBER]},
+    {"oneOf": [TEXT, {"const": "x"}]},
+    {"anyOf": [{"const": "x"}, WHOLE]},
+    {"allOf": [NUMBER, {"enum": [1, 0.5, "x"]}]},
+    {"not": TEXT},
+    {"minLength": 1},
+    {"type": "object"},
+    {"type": "object", "required": ["a"]},
+    {"type": "object", "properties": {"a": TEXT}},
+    {"type": "object", "properties": {"a": TEXT}, "required": ["a"], "additionalProperties": False},
+    {"type": "object", "properties": {"a": {"type": ["string", "integer"]}}, "additionalProperties": False},
+    {"type": "object", "additionalProperties": TEXT},
+    {"type": "object", "patternProperties": {"a": WHOLE}},
+    {"oneOf": [{"type": "object", "required": ["a"]}, {"type": "object", "required": ["b"]}]},
+    {"anyOf": [{"type": "object", "properties": {"a": TEXT}}, {"type": "object", "properties": {"a": WHOLE}}]},
+    {"type": "array"},
+    {"type": "array", "items": TEXT},
+    {"type": "array", "items": {"type": ["string", "null"]}, "minItems": 1},
+    {"type": "array", "prefixItems": [TEXT], "items": False},
+]
+
+
+@pytest.mark.parametrize("left", SMALL_SCHEMAS, ids=str)
+def test_every_small_schema_fits_every_other_as_is_said(left: Any) -> None:
+    values = list_values(left)
+    for right in SMALL_SCHEMAS:
+        wanted, compiled = read_schema(right), Schema(right)
+        answer = compare(read_schema(left), wanted)
+        fitting = [compiled.is_valid(value) for value in values]
+        match answer.fit:
+            case Fit.FITS:
+                assert all(fitting), right
+            case Fit.MAY_MISFIT:
+                assert not all(fitting), right
+            case Fit.MISFITS:
+                assert not any(fitting), right
+            case Fit.UNKNOWN:
+                pass
+        for value, fits in zip(values[::5], fitting[::5], strict=True):
+            assert compare(type_of(value), wanted).fit in (Fit.UNKNOWN, Fit.FITS if fits else Fit.MISFITS), (
+                right,
+                value,
+            )
+
+
 @given(schemas)
 def test_a_constant_fits_exactly_if_the_validator_says_so_or_nothing_is_said(schema: Any) -> None:
     wanted, compiled = read_schema(schema), Schema(schema)
