@@ -11,16 +11,15 @@ output expects success, whatever the value.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from stepflow_runtime.app.cli.boundary import CliError
 from stepflow_runtime.app.cli.flow_file import FlowFile, load_text, load_valid_flow
+from stepflow_runtime.app.cli.json_diff import diff_json
 from stepflow_runtime.app.config import Config
 from stepflow_runtime.app.config_file import fill_in, obtain_config
 from stepflow_runtime.app.config_reader import read_config
@@ -170,8 +169,5 @@ def _respell(expected: Any) -> Any:
 
 def diff(verdict: Verdict) -> list[str]:
     """The lines in which a result differs from what was expected."""
-    expected, actual = (
-        msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2).decode().splitlines()
-        for value in (None if verdict.expected is UNSET else verdict.expected, verdict.actual)
-    )
-    return list(difflib.unified_diff(expected, actual, "expected", "actual", lineterm="", n=2))
+    expected = None if verdict.expected is UNSET else verdict.expected
+    return list(diff_json(expected, verdict.actual, "expected", "actual"))

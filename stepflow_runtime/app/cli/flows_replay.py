@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from protocol.runs import ItemResult
 from stepflow_runtime.app.cli.arguments import read_file, read_object
 from stepflow_runtime.app.cli.boundary import CliError, ExitCode
 from stepflow_runtime.app.cli.flow_file import load_valid_flow
+from stepflow_runtime.app.cli.json_diff import diff_json
 from stepflow_runtime.app.cli.options import Format, common_options, flow_argument, output_option
 from stepflow_runtime.app.cli.output import print_json, print_lines, shorten, stdout
 from stepflow_runtime.connect.mock import json_key
@@ -159,9 +159,4 @@ def _describe(one: Difference) -> Iterator[str]:
         if one.now is not UNSET:
             yield f"input: {shorten(msgspec.json.encode(one.now).decode(), 200)}"
         return
-    lines = difflib.unified_diff(_lines(one.recorded), _lines(one.now), "recorded", "now", lineterm="", n=2)
-    yield from (line for line in lines if not line.startswith("@@"))
-
-
-def _lines(value: Any) -> list[str]:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode().splitlines()
+    yield from diff_json(one.recorded, one.now, "recorded", "now")
