@@ -125,7 +125,7 @@ class Errand:
         try:
             awaited = self._context.run(step, given)
         except StopIteration:
-            self.ended(is_cancelled=False)
+            self._end(is_cancelled=False)
             return
         finally:
             self.is_at_work = False
@@ -158,7 +158,7 @@ class Errand:
 
     def _close(self, *, is_cancelled: bool) -> None:
         self._context.run(self._coroutine.close)
-        self.ended(is_cancelled=is_cancelled)
+        self._end(is_cancelled=is_cancelled)
 
     async def _run_in_task(self) -> None:
         assert self._scope is not None
@@ -166,7 +166,11 @@ class Errand:
             with self._scope:
                 await _carry_on(self._coroutine)
         finally:
-            self.ended(is_cancelled=self._scope.cancelled_caught)
+            self._end(is_cancelled=self._scope.cancelled_caught)
+
+    def _end(self, *, is_cancelled: bool) -> None:
+        del self._coroutine, self._context  # they name it: the collector would have to find it
+        self.ended(is_cancelled=is_cancelled)
 
 
 def find_errand() -> Errand | None:

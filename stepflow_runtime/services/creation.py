@@ -129,7 +129,8 @@ class RunCreator:
         inputs = copy_inputs(params.inputs, self._limits)
         parent = await self._find_parent(execution, params.observability, connection)
         spec = self._specify(params, program, principal, connection, secrets, parent, execution, child_key)
-        spec = msgspec.structs.replace(spec, webhook=webhook)
+        if webhook is not None:
+            spec = msgspec.structs.replace(spec, webhook=webhook)
         if parent is not None or self._executor.is_draining:  # else the commit finds it, and nothing is refused before
             existing = await self._find_idempotent(spec)
             if existing is not None:

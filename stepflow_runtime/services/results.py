@@ -65,29 +65,21 @@ async def read_by_index(store: Store, spec: RunSpec, offset: int, limit: int, to
     """
     entries: list[ItemEntry] = []
     budget = max_bytes
-    async with aclosing(_iterate_places(store, await read_lineage(store, spec), offset, total)) as chunks:
-        async for places in chunks:
-            found = await _read_entries(store, places[: limit - len(entries) + 1])
-            for entry in found:
-                size = ENTRY_OVERHEAD + len(_value_bytes(entry))
-                if entries and (len(entries) >= limit or budget < size):
-                    return Page(entries, entry.item_index)
-                entries.append(entry)
-                budget -= size
-    return Page(entries)
-
-
-async def _iterate_places(
-    store: Store, lineage: Lineage, offset: int, total: int
-) -> AsyncGenerator[list[tuple[int, Place]]]:
-    """Where the ended items from `offset` on are recorded, with their indexes, a chunk at a time."""
+    lineage = await read_lineage(store, spec)
     first = offset // SEGMENT_ITEMS
     for number in range(first, (total - 1) // SEGMENT_ITEMS + 1 if total else 0):
         if number > first:
             await in_task()
             await trio.lowlevel.checkpoint()
-        places = await read_chunk(store, lineage, number, ENDED)
-        yield [found for found in places.items() if found[0] >= offset]
+        chunk = await read_chunk(store, lineage, number, ENDED)
+        places = [found for found in chunk.items() if found[0] >= offset]
+        for entry in await _read_entries(store, places[: limit - len(entries) + 1]):
+            size = ENTRY_OVERHEAD + len(_value_bytes(entry))
+            if entries and (len(entries) >= limit or budget < size):
+                return Page(entries, entry.item_index)
+            entries.append(entry)
+            budget -= size
+    return Page(entries)
 
 
 async def find_ends(store: Store, spec: RunSpec, items: Iterable[int]) -> dict[int, ItemRef]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from protocol.errand import Errand, Later, in_task
+from protocol.errand import Errand, Later, find_errand, in_task
 
 whose: ContextVar[str] = ContextVar("whose", default="nobody's")
 
@@ -201,3 +203,20 @@ async def test_in_a_task_of_somebody_else_nothing_becomes_a_task() -> None:
     before = trio.lowlevel.current_task()
     await in_task()
     assert trio.lowlevel.current_task() is before
+
+
+async def test_an_errand_that_has_ended_leaves_nothing_to_the_collector(desk: Desk) -> None:
+    async def fetch() -> None:
+        held.append(find_errand())
+        await later
+
+    later, held = Later[int](), list[Errand | None]()
+    gc.disable()
+    try:
+        desk.start(fetch())
+        errand = weakref.ref(held.pop() or desk.start(fetch()))
+        later.complete(1)
+        del later
+        assert errand() is None
+    finally:
+        gc.enable()
