@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from protocol.peer import Peer
+from protocol.soon import call_soon
 from protocol.streams import ByteStream
 
 SEND_BYTES: Final = 1024 * 1024
@@ -77,7 +78,7 @@ class Sender:
             self._on_fault(self._peer.fault)
         elif not self._is_awaited and self._nursery is not None:
             self._is_awaited = True
-            trio.lowlevel.current_trio_token().run_sync_soon(self._flush_awaited)
+            call_soon(self._flush_awaited)
 
     def call_when_room(self, on_room: Callable[[], None]) -> None:
         """Has something called once, soon, when less than `full_bytes` wait."""

@@ -40,7 +40,7 @@ class Desk:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.ends: list[bool] = []
-        self.said: list[object] = []
+        self.said: list[Any] = []
         self._nursery = nursery
 
     def prepare(self, coroutine: Coroutine[Any, Any, None]) -> Errand:
@@ -206,17 +206,16 @@ async def test_in_a_task_of_somebody_else_nothing_becomes_a_task() -> None:
 
 
 async def test_an_errand_that_has_ended_leaves_nothing_to_the_collector(desk: Desk) -> None:
+    later = Later[int]()
+
     async def fetch() -> None:
-        held.append(find_errand())
+        desk.said.append(weakref.ref(find_errand()))
         await later
 
-    later, held = Later[int](), list[Errand | None]()
     gc.disable()
     try:
         desk.start(fetch())
-        errand = weakref.ref(held.pop() or desk.start(fetch()))
         later.complete(1)
-        del later
-        assert errand() is None
+        assert [errand() for errand in desk.said] == [None]
     finally:
         gc.enable()
