@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -11,7 +13,7 @@ from protocol.soon import call_soon
 async def test_calls_are_made_in_their_order_once_the_caller_waits() -> None:
     made: list[int] = []
     for number in range(3):
-        call_soon(lambda number=number: made.append(number))
+        call_soon(partial(made.append, number))
     assert made == []
     await wait_all_tasks_blocked()
     assert made == [0, 1, 2]
