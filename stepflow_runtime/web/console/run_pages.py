@@ -12,7 +12,7 @@ from starlette.responses import Response
 from protocol.byproducts import ListArtifactsResult, ListStreamsResult
 from protocol.flows import FlowIdParams
 from protocol.methods import FLOW_GRAPH, ITEM_STATES, LIST_ARTIFACTS, LIST_RUNS, LIST_STREAMS, METHODS
-from protocol.observing import ItemStatesParams
+from protocol.observing import STATE_LETTERS, ItemStatesParams, ItemStatesResult
 from protocol.runs import (
     EventsParams,
     GetRunParams,
@@ -59,7 +59,7 @@ STEPS: Final = 200
 """Executions that a page shows of an item; so many of the first items tell how the steps of a flow are."""
 
 FRONT: Final = 1000
-"""What is at work in a large run is looked for so many items before the number of those that have ended."""
+"""So many items before and after the number of those that have ended, what is at work in a large run is looked for."""
 
 BARS: Final = 60
 """Executions in the timeline of a run of many items."""
@@ -199,9 +199,15 @@ class RunPages:
         }
 
     async def _count_active(self, run: RawRun, role: Role) -> Counter[str]:
-        """In which steps the items at work are, of the first ones that are found where a run is likely to be now."""
+        """In which steps items are at work, of the first ones that are found where a run is likely to be now."""
         ended = run.items.success + run.items.failed + run.items.cancelled
-        params = ListItemsParams(run.run_id, status=ItemState.RUNNING, start_index=max(0, ended - FRONT), limit=ITEMS)
+        start = max(0, ended - FRONT)
+        look = ItemStatesParams(run.run_id, start, 2 * FRONT)
+        front: ItemStatesResult = await self._gateway.call(ITEM_STATES, look, role)
+        first = front.states.find(STATE_LETTERS[ItemState.RUNNING])
+        if first < 0:
+            return Counter()
+        params = ListItemsParams(run.run_id, start_index=start + first, limit=ITEMS)
         found: RawItems = await self._gateway.call(LIST_ITEMS, params, role)
         return Counter(step for item in found.items for step in item.current_steps or ())
 
