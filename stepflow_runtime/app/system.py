@@ -13,7 +13,7 @@ import uuid_utils
 from stepflow_runtime.model.ids import ExecutionId, RunId
 
 _ID_BYTES: Final = 16
-_POOL_BYTES: Final = 256 * _ID_BYTES
+_IDS_AT_ONCE: Final = 256
 
 
 GC_THRESHOLD: Final = 100_000
@@ -43,18 +43,16 @@ class SystemClock:
 
 
 class SystemIds:
-    """Implements `ports.Ids`. Randomness is drawn from the system in pools: a call for each id would cost more."""
+    """Implements `ports.Ids`. Randomness is drawn from the system for many ids at once; a call for each costs more."""
 
     def __init__(self) -> None:
-        self._pool = ""
-        self._used = 0
+        self._unused: list[ExecutionId] = []
 
     def run_id(self) -> RunId:
         return RunId(str(uuid_utils.uuid7()))
 
     def execution_id(self) -> ExecutionId:
-        start = self._used
-        if start == len(self._pool):
-            self._pool, start = os.urandom(_POOL_BYTES).hex(), 0
-        self._used = start + 2 * _ID_BYTES
-        return ExecutionId(self._pool[start : self._used])
+        if not self._unused:
+            drawn = os.urandom(_IDS_AT_ONCE * _ID_BYTES).hex(" ", _ID_BYTES)
+            self._unused = [ExecutionId(id) for id in drawn.split()]
+        return self._unused.pop()

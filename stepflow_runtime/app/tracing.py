@@ -7,7 +7,7 @@ the steps of sampled items on their way to servers and back. Where a span belong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -25,7 +25,7 @@ from stepflow_runtime.model.events import AnyEvent, RunCompleted
 from stepflow_runtime.model.outcome import Answer, Displaced, Failure, Suspension
 from stepflow_runtime.model.spec import RunSpec
 from stepflow_runtime.model.trace import SpanContext, is_sampled, span_of_execution, span_of_run
-from stepflow_runtime.ports import Announcer, Clock, ComponentCaller, Delivery, Execution, ExecutionSink
+from stepflow_runtime.ports import Announcer, Answered, Clock, ComponentCaller, Delivery, Execution, ExecutionSink
 
 _SCOPE: Final = InstrumentationScope("stepflow_runtime", __version__)
 _NO_SPAN: Final = "0" * 16
@@ -166,9 +166,11 @@ class StepSpans:
         self._end(execution, "cancelled")
         self._caller.cancel(execution)
 
-    def answered(self, execution: Execution, outcome: Answer) -> None:
-        self._end(execution, _tell_error(outcome), outcome)
-        self._sink.answered(execution, outcome)
+    def answered(self, answers: Iterable[Answered]) -> None:
+        answers = list(answers)
+        for execution, outcome in answers:
+            self._end(execution, _tell_error(outcome), outcome)
+        self._sink.answered(answers)
 
     def _takes(self, trace: SpanContext, item_index: int) -> bool:
         return is_sampled(trace, self._ratio) and is_sampled(trace, self._step_ratio, item_index + 1)

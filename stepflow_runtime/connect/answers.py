@@ -14,7 +14,7 @@ import trio
 
 from protocol.errors import ItemErrorCode
 from stepflow_runtime.model.outcome import Answer, Failure
-from stepflow_runtime.ports import Execution, ExecutionSink
+from stepflow_runtime.ports import Answered, Execution, ExecutionSink
 
 INTERRUPTED: Final = Failure(ItemErrorCode.CANCELLED, "cancelled before it was done")
 """The answer of an execution that was interrupted and has no other."""
@@ -25,7 +25,7 @@ class AnswerQueue:
 
     def __init__(self) -> None:
         self._sink: ExecutionSink | None = None
-        self._answers: deque[tuple[Execution, Answer]] = deque()
+        self._answers: deque[Answered] = deque()
         self._waker = trio.Event()
 
     def __len__(self) -> int:
@@ -70,10 +70,9 @@ class AnswerQueue:
 
     def deliver(self) -> None:
         """Reports all that is queued, as one turn of the engine."""
-        answers, self._answers = self._answers, deque()
-        sink = self.sink
-        for execution, outcome in answers:
-            if execution.place is self:
-                execution.place = None
-                sink.answered(execution, outcome)
-        sink.end_turn()
+        queued, self._answers = self._answers, deque()
+        answers = [answer for answer in queued if answer[0].place is self]
+        for execution, _ in answers:
+            execution.place = None
+        self.sink.answered(answers)
+        self.sink.end_turn()

@@ -6,9 +6,12 @@ once, so that a fast component costs the runtime no clock call an item. `server`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from stepflow_runtime.model.metric import Histogram
+from stepflow_runtime.model.outcome import Failure
+from stepflow_runtime.ports import Answered
 
 BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
 
@@ -30,6 +33,20 @@ class Durations:
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], Histogram] = {}
         self._components: set[str] = set()
+
+    def note_answers(self, answers: Sequence[Answered], now: float) -> None:
+        """Executions were answered, at this time on the monotonic clock."""
+        component, kind, sent_at, count = "", SUCCESS, now, 0
+        for execution, outcome in answers:
+            found = FAILED if type(outcome) is Failure else SUCCESS
+            if execution.sent_at == sent_at and found is kind and execution.component is component:
+                count += 1
+                continue
+            if count:
+                self.note(component, kind, now - sent_at, count)
+            component, kind, sent_at, count = execution.component, found, execution.sent_at, 1
+        if count:
+            self.note(component, kind, now - sent_at, count)
 
     def note(self, component: str, outcome: str, seconds: float, count: int = 1) -> None:
         """So many executions took so long.

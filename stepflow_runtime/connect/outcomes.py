@@ -9,19 +9,20 @@ from msgspec import UNSET, Raw, Struct
 
 from protocol.errors import EXECUTE_ERRORS, ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.messages import decode_error
-from protocol.types import BatchEntry, ExecuteResult, Suspend
+from protocol.types import BatchEntry, ExecuteBatchResult, ExecuteResult, Suspend
 from stepflow_runtime.model.outcome import NULL, Failure, NoAction, Reply, Suspension
 from stepflow_runtime.ports import SecretSource
 
 
-class _Results(Struct):
-    """`ExecuteBatchResult`, with its entries left raw: one that cannot be read is no fault of the others."""
+class _RawResults(Struct):
+    """`ExecuteBatchResult`, with its entries left raw."""
 
     results: list[Raw]
 
 
 _decode_result: Final = msgspec.json.Decoder(ExecuteResult).decode
-_decode_results: Final = msgspec.json.Decoder(_Results).decode
+_decode_results: Final = msgspec.json.Decoder(ExecuteBatchResult).decode
+_decode_raw_results: Final = msgspec.json.Decoder(_RawResults).decode
 _decode_entry: Final = msgspec.json.Decoder(BatchEntry).decode
 
 
@@ -48,16 +49,14 @@ def read_results(result: bytes, component: str, count: int) -> list[Reply]:
         RemoteProtocolError: There is not one entry for each call, so that nobody knows which is whose.
     """
     try:
-        entries = _decode_results(result).results
-    except msgspec.MsgspecError as error:
+        replies = [_read_entry(entry, component) for entry in _decode_results(result).results]
+    except msgspec.MsgspecError:  # one that cannot be read is no fault of the others
+        replies = _read_each(result, component)
+    if len(replies) != count:
         raise RemoteProtocolError(
-            f'the answer of "{component}" to a batch cannot be read ({error}); it is {{"results": […]}}'
-        ) from None
-    if len(entries) != count:
-        raise RemoteProtocolError(
-            f'"{component}" answered a batch of {count} calls with {len(entries)} results; each call has one'
+            f'"{component}" answered a batch of {count} calls with {len(replies)} results; each call has one'
         )
-    return [_read_entry(entry, component) for entry in entries]
+    return replies
 
 
 def read_error(error: RpcError) -> Failure:
@@ -83,11 +82,23 @@ def scrub(failure: Failure, secrets: SecretSource | None) -> Failure:
     return Failure(failure.code, secrets.scrub(failure.message), data)
 
 
-def _read_entry(raw: Raw, component: str) -> Reply:
+def _read_each(result: bytes, component: str) -> list[Reply]:
     try:
-        entry = _decode_entry(raw)
+        entries = _decode_raw_results(result).results
     except msgspec.MsgspecError as error:
-        return _describe_unreadable(error, component)
+        raise RemoteProtocolError(
+            f'the answer of "{component}" to a batch cannot be read ({error}); it is {{"results": […]}}'
+        ) from None
+    replies: list[Reply] = []
+    for entry in entries:
+        try:
+            replies.append(_read_entry(_decode_entry(entry), component))
+        except msgspec.MsgspecError as error:
+            replies.append(_describe_unreadable(error, component))
+    return replies
+
+
+def _read_entry(entry: BatchEntry, component: str) -> Reply:
     return _read(entry, component) if entry.error is UNSET else read_batch_error(decode_error(entry.error))
 
 

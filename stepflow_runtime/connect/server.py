@@ -6,31 +6,28 @@ waiting.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import msgspec
 import trio
-from msgspec import UNSET, Raw
 
 from protocol.errors import ItemErrorCode, RemoteProtocolError, RpcError
 from protocol.link import Link
 from protocol.methods import EXECUTE, EXECUTE_BATCH
 from protocol.peer import Answer
-from protocol.types import BatchCall, BatchInfo, ExecuteParams, Observability, Resume
+from protocol.types import BatchInfo
 from stepflow_runtime.connect.answers import AnswerQueue
+from stepflow_runtime.connect.calls import CallWriter, write_batch
 from stepflow_runtime.connect.connection import Connection
-from stepflow_runtime.connect.durations import FAILED, SUCCESS, Durations
+from stepflow_runtime.connect.durations import Durations
 from stepflow_runtime.connect.in_flight import BatchInFlight, InFlight
 from stepflow_runtime.connect.outcomes import read_batch_error, read_error, read_result, read_results, scrub
 from stepflow_runtime.model.outcome import NULL, Displaced, Failure, Reply
 from stepflow_runtime.model.secret import SecretMissing, fill_in
-from stepflow_runtime.ports import Execution, SecretSource
+from stepflow_runtime.ports import Answered, Execution, SecretSource
 
 ENVELOPE_BYTES: Final = 256
 """More than a batch needs besides its calls and the component's path."""
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Server:
@@ -71,6 +68,7 @@ class Server:
         self.alone_until = 0.0
         self._answers = answers
         self._secrets = secrets
+        self._calls = CallWriter()
         self._durations = durations
         self._sent_at: float | None = None
         """When the first of those was queued that the next `flush` sends."""
@@ -93,10 +91,9 @@ class Server:
         input = self._read_input(execution) if execution.secrets else execution.input
         if input is None:
             return False
-        resumes = self._read_resumes(execution) if execution.resumes else UNSET
-        if resumes is None:
+        if execution.resumes and not self._can_resume(execution):
             return False
-        params = _encode(ExecuteParams(path, Raw(input), execution.attempt, _observe(execution), resumes))
+        params = self._calls.write_execute(execution, path, input)
         try:
             request_id = self.link.post(EXECUTE, params, execution)
         except RpcError as error:
@@ -124,10 +121,11 @@ class Server:
         taken: list[Execution] = []
         calls: list[bytes] = []
         count = 0
+        write_call = self._calls.write_call
         for execution in executions[: 1 if info is None else info.max_size]:
             input = self._read_input(execution) if execution.secrets else execution.input
             if input is not None:
-                call = _encode(BatchCall(Raw(input), execution.attempt, _observe(execution)))
+                call = write_call(execution, input)
                 room -= len(call) + 1
                 if room < 0 and taken:
                     break
@@ -138,8 +136,7 @@ class Server:
             self.send(taken[0], path)
         elif taken:
             batch = BatchInFlight(self, taken)
-            params = b'{"component":%b,"calls":[%b]}' % (_encode(path), b",".join(calls))
-            batch.request_id = self.link.post(EXECUTE_BATCH, params, batch)
+            batch.request_id = self.link.post(EXECUTE_BATCH, write_batch(path, calls), batch)
             for execution in taken:
                 self._note(execution, batch)
             self.load += 1
@@ -147,13 +144,11 @@ class Server:
 
     def receive(self, answers: Sequence[Answer]) -> None:
         """Reports the answers of one chunk to the engine and frees their slots; the caller ends the turn."""
-        sink = self._answers.sink
         executions = self._executions
-        now = trio.current_time()
-        component, sent_at, count = "", now, 0  # of the last ones, which were sent together
+        ended: list[Answered] = []
         for answer in answers:
-            if isinstance(answer.token, BatchInFlight):
-                self._receive_batch(answer.token, answer)
+            if type(answer.token) is BatchInFlight:
+                ended += self._end_batch(answer.token, answer)
                 continue
             execution: Execution = answer.token
             if execution is self.alone:
@@ -163,40 +158,24 @@ class Server:
             execution.place = None
             if executions.pop(execution.execution_id, None) is None:
                 continue  # it was cancelled
-            error = answer.error
-            if error is None:
-                outcome = read_result(answer.result or NULL, execution.component)
+            if answer.error is None:
+                ended.append((execution, read_result(answer.result or NULL, execution.component)))
             else:
-                outcome = scrub(read_error(error), self._secrets)
-            if type(outcome) is Failure:
-                self._durations.note(execution.component, FAILED, now - execution.sent_at)
-            elif execution.sent_at == sent_at and execution.component is component:
-                count += 1
-            else:
-                if count:
-                    self._durations.note(component, SUCCESS, now - sent_at, count)
-                component, sent_at, count = execution.component, execution.sent_at, 1
-            sink.answered(execution, outcome)
-        if count:
-            self._durations.note(component, SUCCESS, now - sent_at, count)
+                ended.append((execution, scrub(read_error(answer.error), self._secrets)))
+        self._durations.note_answers(ended, trio.current_time())
+        self._answers.sink.answered(ended)
 
-    def _receive_batch(self, batch: BatchInFlight, answer: Answer) -> None:
+    def _end_batch(self, batch: BatchInFlight, answer: Answer) -> Iterator[Answered]:
         outcomes = self._read_outcomes(batch, answer)
         if outcomes is None:
             return
         if not batch.parked:
             self.load -= 1
-        answered, executions = self._answers.sink.answered, self.connection.executions
-        first = batch.executions[0]
-        lasted_s = trio.current_time() - first.sent_at
-        failed = sum(1 for outcome in outcomes if isinstance(outcome, Failure))
-        for kind, count in ((SUCCESS, len(outcomes) - failed), (FAILED, failed)):
-            if count:
-                self._durations.note(first.component, kind, lasted_s, count)
+        executions = self._executions
         for execution, outcome in zip(batch.executions, outcomes, strict=True):
             execution.place = None
             if executions.pop(execution.execution_id, None) is not None:
-                answered(execution, outcome if not isinstance(outcome, Failure) else scrub(outcome, self._secrets))
+                yield execution, outcome if type(outcome) is not Failure else scrub(outcome, self._secrets)
 
     def _read_outcomes(self, batch: BatchInFlight, answer: Answer) -> Sequence[Reply] | None:
         """What became of each; `None` if that cannot be known: then the connection ends, and they with it."""
@@ -215,11 +194,11 @@ class Server:
             outcome = scrub(outcome, self._secrets)
         executions = list(self.connection.executions.values())
         self.connection.executions.clear()
-        sink = self._answers.sink
         for execution in executions:
             execution.place = None
-            sink.answered(execution, outcome)
         if executions:
+            sink = self._answers.sink
+            sink.answered([(execution, outcome) for execution in executions])
             sink.end_turn()
 
     def _read_input(self, execution: Execution) -> bytes | None:
@@ -232,16 +211,16 @@ class Server:
             self._answers.put(execution, Failure(ItemErrorCode.RESOURCE_UNAVAILABLE, str(missing)))
             return None
 
-    def _read_resumes(self, execution: Execution) -> list[Resume] | None:
-        """What the step was resumed with; `None` if this server cannot be told: then the execution is answered."""
+    def _can_resume(self, execution: Execution) -> bool:
+        """Whether this server can be told what a step was resumed with; otherwise the execution is answered."""
         if "resume" in self.link.peer_capabilities:
-            return [Resume(resume.label, Raw(resume.data)) for resume in execution.resumes]
+            return True
         message = (
             f'The server of "{execution.component}" suspended a step and cannot have it resumed: it must declare the '
             'capability "resume" when it is initialized.'
         )
         self._answers.put(execution, Failure(ItemErrorCode.COMPONENT_FAILED, message))
-        return None
+        return False
 
     def _note(self, execution: Execution, place: InFlight | BatchInFlight) -> None:
         """It was sent."""
@@ -251,16 +230,3 @@ class Server:
         self._executions[execution.execution_id] = execution
         if execution.timeout_ms is not None:
             self._answers.sink.dispatched(execution)
-
-
-def _observe(execution: Execution) -> Observability:
-    trace = execution.trace
-    return Observability(  # in the order of its fields: keywords take longer
-        None if trace is None else trace.trace_id,
-        None if trace is None else trace.span_id,
-        execution.run_id,
-        execution.flow_id,
-        execution.step_id,
-        execution.item_index,
-        execution.execution_id,
-    )

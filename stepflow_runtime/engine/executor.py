@@ -23,7 +23,7 @@ from stepflow_runtime.engine.committer import Committer
 from stepflow_runtime.engine.programs import Program
 from stepflow_runtime.engine.restarting import restart_steps
 from stepflow_runtime.engine.retry import RetryPolicy
-from stepflow_runtime.engine.run_state import RunState
+from stepflow_runtime.engine.run_state import Output, RunState
 from stepflow_runtime.engine.run_timers import RunTimers
 from stepflow_runtime.engine.supply import InputSupply
 from stepflow_runtime.engine.tally import Tally
@@ -36,6 +36,7 @@ from stepflow_runtime.model.outcome import Answer, Failure, Suspension
 from stepflow_runtime.model.spec import ParentLink, RunSpec
 from stepflow_runtime.ports import (
     Announcer,
+    Answered,
     Clock,
     CommitResult,
     ComponentCaller,
@@ -262,13 +263,33 @@ class Executor:
         if execution.timeout_ms is not None:
             execution.timeout = self.timers.after(execution.timeout_ms / 1000, partial(self._timed_out, execution))
 
-    def answered(self, execution: Execution, outcome: Answer) -> None:
-        if execution.timeout is not None:
-            execution.timeout.cancel()
+    def answered(self, answers: Iterable[Answered]) -> None:
+        run: ActiveRun | None = None
+        outputs: list[Output] = []
+        for execution, outcome in answers:
+            if execution.timeout is not None:
+                execution.timeout.cancel()
+            if type(outcome) is bytes and execution.attempt == 1:
+                if execution.owner is not run:
+                    self._succeeded(run, outputs)
+                    run, outputs = execution.owner, []
+                outputs.append((execution.item_index, execution.step_id, outcome))
+            else:
+                self._succeeded(run, outputs)
+                run, outputs = None, []
+                self._answered(execution, outcome)
+        self._succeeded(run, outputs)
+
+    def _succeeded(self, run: ActiveRun | None, outputs: Sequence[Output]) -> None:
+        """First attempts in one run gave outputs: most answers are that, and they cost less together."""
+        if run is not None and run.state.steps_succeeded(outputs):
+            self._touched[run.spec.run_id] = run
+
+    def _answered(self, execution: Execution, outcome: Answer) -> None:
         run: ActiveRun = execution.owner
         if type(outcome) is Suspension:
             outcome = self.waking.admit(run, execution, outcome)
-        now_ms = 0 if type(outcome) is bytes else self._clock.wall_ms()  # a success needs no time
+        now_ms = self._clock.wall_ms()
         if run.state.step_ended(execution.item_index, execution.step_id, execution.attempt, outcome, now_ms):
             if execution.attempt > 1 and type(outcome) is not Suspension:
                 claims = execution.claims or {}
@@ -372,7 +393,7 @@ class Executor:
             f"step {execution.step_id!r} did not end within {execution.timeout_ms} ms (timeoutMs)",
             {"timeoutMs": execution.timeout_ms},
         )
-        self.answered(execution, failure)
+        self.answered([(execution, failure)])
         self.caller.cancel(execution)
         self.end_turn()
 

@@ -6,7 +6,7 @@ are in `folds_of_waits`, below; `facts` is what they change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from protocol.lifecycle import advance
@@ -25,6 +25,13 @@ def fold(facts: RunFacts, event: AnyEvent) -> None:
     """Takes in the next event."""
     facts.seq = seq = facts.seq + 1
     _FOLDS[type(event)](facts, event, seq)
+
+
+def fold_successes(facts: RunFacts, events: Sequence[ev.StepSucceeded]) -> None:
+    """Takes in the next events, each of which ends an item."""
+    first_seq = facts.seq + 1
+    facts.seq += len(events)
+    _succeed(facts, [event.item for event in events], first_seq)
 
 
 def _created(facts: RunFacts, event: ev.RunCreated, seq: int) -> None:
@@ -65,7 +72,7 @@ def _step_started(facts: RunFacts, event: ev.StepStarted, seq: int) -> None:
 
 def _step_succeeded(facts: RunFacts, event: ev.StepSucceeded, seq: int) -> None:
     if event.since:
-        _end(facts, event.item, seq, ItemRef.SUCCESS)
+        _succeed(facts, (event.item,), seq)
     else:
         item = facts.live[event.item]
         item.steps[event.step].ended = seq
@@ -104,7 +111,7 @@ def _step_retrying(facts: RunFacts, event: ev.StepRetrying, seq: int) -> None:
 
 
 def _item_succeeded(facts: RunFacts, event: ev.ItemSucceeded, seq: int) -> None:
-    _end(facts, event.item, seq, ItemRef.SUCCESS)
+    _succeed(facts, (event.item,), seq)
 
 
 def _item_failed(facts: RunFacts, event: ev.ItemFailed, seq: int) -> None:
@@ -145,20 +152,25 @@ def _skip_kept(facts: RunFacts, index: int) -> int:
     return facts.progress.total if stretch is None else stretch[0]
 
 
-def _end(facts: RunFacts, index: int, seq: int, how: ItemRef) -> None:
-    item = facts.live.pop(index, None)
-    if facts.queued:
-        facts.queued.pop(index, None)
-    facts.results.end(index, seq, how)
-    progress = facts.progress
-    if how is ItemRef.SUCCESS:
-        progress.success += 1
+def _succeed(facts: RunFacts, items: Sequence[int], first_seq: int) -> None:
+    """Items end by events in a row."""
+    facts.results.end(items, first_seq, ItemRef.SUCCESS)
+    facts.progress.success += len(items)
+    live = facts.live
+    for index in items:
+        item = live.pop(index, None)
         if item is not None and item.idle and item.idle == len(item.steps):
-            progress.no_action += 1
-    elif how is ItemRef.FAILED:
-        progress.failed += 1
+            facts.progress.no_action += 1
+
+
+def _end(facts: RunFacts, index: int, seq: int, how: ItemRef) -> None:
+    facts.live.pop(index, None)
+    facts.queued.pop(index, None)
+    facts.results.end((index,), seq, how)
+    if how is ItemRef.FAILED:
+        facts.progress.failed += 1
     else:
-        progress.cancelled += 1
+        facts.progress.cancelled += 1
 
 
 def _cancel_requested(facts: RunFacts, event: ev.CancelRequested, seq: int) -> None:

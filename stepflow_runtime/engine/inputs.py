@@ -35,10 +35,9 @@ class InputWindow:
         if self._asked < self.end:
             self._asked = -1
 
-    def get(self, index: int) -> bytes | None:
-        """An input, if it is here."""
-        position = index - self._first
-        return self._values[position] if 0 <= position < len(self._values) else None
+    def read(self, first: int, end: int) -> list[bytes]:
+        """The inputs from `first` on and before `end`, as far as they are here."""
+        return self._values[first - self._first : end - self._first] if first >= self._first else []
 
     def advance(self, index: int) -> None:
         """Inputs below `index` are no longer needed."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from stepflow_runtime.engine.fork import NOTHING, Reuse
 from stepflow_runtime.engine.plan import Advance, Plan, Progress
 from stepflow_runtime.model import events as ev
@@ -15,7 +17,7 @@ from stepflow_runtime.model.events import AnyEvent, Nap, RetryCause, StepSummary
 from stepflow_runtime.model.outcome import Outcome, Resume
 
 
-class StepWaits:
+class StepWaits(Struct, eq=False):
     """What a step waited for, and perhaps waits for.
 
     Attributes:
@@ -27,18 +29,15 @@ class StepWaits:
         naps: Sleeps within its executions, by key.
     """
 
-    __slots__ = ("naps", "resumed", "resumes", "sleeps", "suspended", "token")
-
-    def __init__(self) -> None:
-        self.suspended = 0
-        self.sleeps = False
-        self.token: str | None = None
-        self.resumed: list[int] = []
-        self.resumes: list[Resume] = []
-        self.naps: dict[str, Nap] = {}
+    suspended: int = 0
+    sleeps: bool = False
+    token: str | None = None
+    resumed: list[int] = []
+    resumes: list[Resume] = []
+    naps: dict[str, Nap] = {}
 
 
-class StepRecord:
+class StepRecord(Struct, eq=False):
     """One step of a live item.
 
     Attributes:
@@ -50,26 +49,14 @@ class StepRecord:
         execution: Belongs to the shell: what carries out the current attempt.
     """
 
-    __slots__ = (
-        "attempt",
-        "cause",
-        "component_failures",
-        "due_ms",
-        "ended",
-        "execution",
-        "transport_failures",
-        "waits",
-    )
-
-    def __init__(self, attempt: int) -> None:
-        self.attempt = attempt
-        self.ended = 0
-        self.component_failures = 0
-        self.transport_failures = 0
-        self.cause: RetryCause | None = None
-        self.due_ms = 0
-        self.waits: StepWaits | None = None
-        self.execution: Any = None
+    attempt: int
+    ended: int = 0
+    component_failures: int = 0
+    transport_failures: int = 0
+    cause: RetryCause | None = None
+    due_ms: int = 0
+    waits: StepWaits | None = None
+    execution: Any = None
 
     @property
     def is_suspended(self) -> bool:
@@ -77,7 +64,7 @@ class StepRecord:
         return self.waits is not None and self.waits.suspended > 0 and not self.ended
 
 
-class ItemRecord:
+class ItemRecord(Struct, eq=False):
     """A live item: one that has started and has not ended.
 
     Attributes:
@@ -91,32 +78,17 @@ class ItemRecord:
         resumes: What its steps begin with as if resumed, by step; absent after a restore, until it is taken up.
     """
 
-    __slots__ = (
-        "cancel_reason",
-        "cancelling",
-        "held",
-        "idle",
-        "index",
-        "progress",
-        "resumes",
-        "since",
-        "spared",
-        "steps",
-        "stops",
-    )
-
-    def __init__(self, index: int, since: int) -> None:
-        self.index = index
-        self.since = since
-        self.steps: dict[str, StepRecord] = {}
-        self.progress: Progress | None = None
-        self.cancelling = False
-        self.cancel_reason: str | None = None
-        self.stops = 0
-        self.spared = 0
-        self.held = False
-        self.idle = 0
-        self.resumes: Mapping[str, tuple[Resume, ...]] | None = None
+    index: int
+    since: int
+    steps: dict[str, StepRecord] = {}
+    progress: Progress | None = None
+    cancelling: bool = False
+    cancel_reason: str | None = None
+    stops: int = 0
+    spared: int = 0
+    held: bool = False
+    idle: int = 0
+    resumes: Mapping[str, tuple[Resume, ...]] | None = None
 
     @property
     def active(self) -> list[str]:

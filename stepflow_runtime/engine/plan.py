@@ -11,7 +11,7 @@ below, says what an expression is worth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -77,10 +77,10 @@ class Plan:
     """A compiled flow. Never changes, and is shared by all items of all runs of the flow."""
 
     __slots__ = (
+        "certain",
         "demanded",
         "doubtful",
         "first",
-        "initial_steps",
         "is_plain",
         "is_single_step",
         "must_execute",
@@ -111,8 +111,9 @@ class Plan:
 
         self.is_plain = not any(consumer.is_eager for consumer in consumers)
         """Whether no data decides what is needed: an item that succeeded has an output of each `demanded` step then."""
-        self.initial_steps = tuple(step.id for step in self.first if step is not output) if self.is_plain else None
-        """The steps that start at once for every item that has what inputs refer to; `None`: it depends on its data."""
+        depends_on_data = self.doubtful or any(consumer.expression.is_fallible for consumer in self.first)
+        self.certain = self.first if self.is_plain and output.needs and not depends_on_data else None
+        """The steps with which every item begins, whatever its data; `None` if that depends on them."""
         self.output_step = _find_output_step(output.expression)
         """The step whose output, unchanged, is the flow's."""
         self.is_single_step = self.is_plain and tuple(self.demanded) == (self.output_step,)
@@ -170,7 +171,7 @@ class Advance(Struct):
     """How the item ended. Steps may still be executing; nobody needs them any more."""
 
 
-class Progress:
+class Progress(Struct, eq=False):
     """How far one item has got.
 
     Most items follow the plan's `demanded` and `waiters`, which are shared. An item keeps records of its own where it
@@ -180,64 +181,54 @@ class Progress:
         plan: What is done with the item.
         input: The item's input, raw JSON.
         variables: The run's variables, raw JSON each.
+
+    Attributes:
+        outcomes: How the steps ended that have ended.
     """
 
-    __slots__ = (
-        "_demanded",
-        "_must_end",
-        "_output",
-        "_own_waiters",
-        "_pending",
-        "_released",
-        "_waiters",
-        "input",
-        "outcomes",
-        "plan",
-        "variables",
-    )
-
-    def __init__(self, plan: Plan, input: bytes, variables: Mapping[str, bytes]) -> None:
-        self.plan = plan
-        self.input = input
-        self.variables = variables
-        self.outcomes: dict[str, Outcome] = {}
-        """How the steps ended that have ended."""
-        self._output: bytes | None = None
-        self._must_end = len(plan.must_execute)
-        self._demanded: Set[str] = plan.demanded
-        self._waiters: Mapping[str, Sequence[PlannedStep]] = plan.waiters
-        self._own_waiters: dict[str, dict[PlannedStep, None]] | None = None
-        self._pending: dict[str, int] | None = None
-        """How many steps have to end yet, for what looks at several; by consumer."""
-        self._released: set[str] | None = None
-        """The eager ones that have their value, whatever else ends."""
+    plan: Plan
+    input: bytes
+    variables: Mapping[str, bytes]
+    outcomes: dict[str, Outcome] = {}
+    _output: bytes | None = None
+    _ended_musts: int = 0
+    """How many of the plan's `must_execute` have ended."""
+    _follows_plan: bool = True
+    _own_demanded: set[str] | None = None
+    _own_waiters: dict[str, dict[PlannedStep, None]] | None = None
+    _pending: dict[str, int] | None = None
+    """How many steps have to end yet, for what looks at several; by consumer."""
+    _released: set[str] | None = None
+    """The eager ones that have their value, whatever else ends."""
 
     @classmethod
     def restore(
         cls, plan: Plan, input: bytes, variables: Mapping[str, bytes], outcomes: Mapping[str, Outcome]
     ) -> Progress:
         """An item that had got further: then `start` gives the steps that it demands and that have not ended."""
-        progress = cls(plan, input, variables)
-        progress.outcomes.update(outcomes)
-        progress._leave_plan()
-        return progress
+        return cls(plan, input, variables, dict(outcomes), _follows_plan=False)
 
     def start(self) -> Advance:
         """Demand the output and the `mustExecute` steps; called once, before anything else."""
+        plan = self.plan
         advance = Advance()
-        if self._waiters is self.plan.waiters:
-            doubtful = self.plan.doubtful
-            if not doubtful or all(self._needs_what_was_planned(step) for step in doubtful):
-                self._evaluate(list(self.plan.first), advance)
-                return advance
-            self._leave_plan()
+        if self._follows_plan and plan.certain is not None:
+            for step in plan.certain:
+                value = step.expression.evaluate(self)
+                assert isinstance(value, bytes), "what depends on no data has a value"
+                advance.ready.append((step.id, value))
+            return advance
+        self._follows_plan = self._follows_plan and all(map(self._needs_what_was_planned, plan.doubtful))
+        if self._follows_plan:
+            self._evaluate(list(plan.first), advance)
+            return advance
         todo: list[PlannedStep] = []
-        for step_id in self.plan.must_execute:
+        for step_id in plan.must_execute:
             if (outcome := self.outcomes.get(step_id)) is not None:
                 self._settle(step_id, outcome, todo, advance)
             else:
                 self._demand(step_id, todo)
-        self._evaluate([*todo, self.plan.output], advance)
+        self._evaluate([*todo, plan.output], advance)
         return advance
 
     def ended(self, step_id: str, outcome: Outcome) -> Advance:
@@ -255,24 +246,23 @@ class Progress:
 
     def demands(self, step_id: str) -> bool:
         """Whether a step is known to be needed."""
-        return step_id in self._demanded
+        if self._follows_plan and step_id in self.plan.demanded:
+            return True
+        return self._own_demanded is not None and step_id in self._own_demanded
 
     def _needs_what_was_planned(self, step: PlannedStep) -> bool:
         value = step.expression.evaluate(self)
         return isinstance(value, tuple) and set(value) == set(step.needs)
 
-    def _leave_plan(self) -> None:
-        self._waiters = {}
-        self._demanded = set()
-
     def _settle(self, step_id: str, outcome: Outcome, todo: list[PlannedStep], advance: Advance) -> None:
         self.outcomes[step_id] = outcome
         has_failed = isinstance(outcome, Failure)
-        if self._must_end and self.plan.steps[step_id].must_execute:
-            self._must_end -= 1
+        if self.plan.steps[step_id].must_execute:
+            self._ended_musts += 1
             if has_failed:
                 advance.result = outcome
-        self._wake(self._waiters.get(step_id, ()), has_failed, todo)
+        if self._follows_plan:
+            self._wake(self.plan.waiters.get(step_id, ()), has_failed, todo)
         if self._own_waiters is not None:
             self._wake(self._own_waiters.pop(step_id, ()), has_failed, todo)
 
@@ -310,7 +300,7 @@ class Progress:
             else:
                 advance.failed.append((step_id, value))
                 self._settle(step_id, value if consumer.default is None else consumer.default, todo, advance)
-        if advance.result is None and self._output is not None and not self._must_end:
+        if advance.result is None and self._output is not None and self._ended_musts == len(self.plan.must_execute):
             advance.result = self._output
         if advance.result is not None:
             advance.ready.clear()
@@ -319,7 +309,7 @@ class Progress:
         if self._own_waiters is None:
             self._own_waiters = {}
         for step_id in needs:
-            if consumer not in self._waiters.get(step_id, ()):
+            if not self._follows_plan or consumer not in self.plan.waiters.get(step_id, ()):
                 self._own_waiters.setdefault(step_id, {})[consumer] = None
                 self._demand(step_id, todo)
         if not consumer.is_eager:
@@ -327,9 +317,9 @@ class Progress:
             self._pending[consumer.id] = len(needs)
 
     def _demand(self, step_id: str, todo: list[PlannedStep]) -> None:
-        if step_id in self._demanded:
+        if self.demands(step_id):
             return
-        if not isinstance(self._demanded, set):
-            self._demanded = set(self._demanded)
-        self._demanded.add(step_id)
+        if self._own_demanded is None:
+            self._own_demanded = set()
+        self._own_demanded.add(step_id)
         todo.append(self.plan.steps[step_id])

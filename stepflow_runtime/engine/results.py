@@ -17,6 +17,8 @@ from stepflow_runtime.ports import SEGMENT_ITEMS, SLEEPS, ItemRef, ResultChunk
 ENDED: Final = 3
 """The bits of an entry that say how its item ended; none is set if it has not."""
 
+_NO_REFS: Final = array("Q")
+
 
 class ResultIndex:
     """The open result chunks of one run, and which of them the next commit must write."""
@@ -28,16 +30,17 @@ class ResultIndex:
         self._left: dict[int, int] = {}
         self._touched: set[int] = set()
 
-    def end(self, index: int, seq: int, how: ItemRef) -> None:
-        """Notes which event ended an item. The first one counts."""
-        chunk, position = divmod(index, SEGMENT_ITEMS)
-        refs = self._refs.get(chunk)
-        if refs is None or position >= len(refs):
-            refs = self._open(chunk, position + 1)
-        if not refs[position] & ENDED:
-            refs[position] = seq << 2 | how
-            self._left[chunk] -= 1
-            self._touched.add(chunk)
+    def end(self, items: Iterable[int], first_seq: int, how: ItemRef) -> None:
+        """Notes which events in a row ended items, one each. Of an item the first one counts."""
+        chunk, refs = -1, _NO_REFS
+        for seq, index in enumerate(items, first_seq):
+            number, position = divmod(index, SEGMENT_ITEMS)
+            if number != chunk or position >= len(refs):
+                chunk, refs = number, self._open(number, position + 1)
+                self._touched.add(chunk)
+            if not refs[position] & ENDED:
+                refs[position] = seq << 2 | how
+                self._left[chunk] -= 1
 
     def end_all(self, first: int, last: int, seq: int, how: ItemRef) -> int:
         """Ends those of the items `first` to `last` inclusive that have not ended; returns how many that were."""

@@ -15,6 +15,7 @@ Items hold their slot of `maxConcurrency` from start to end; server slots are no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -25,7 +26,7 @@ from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.attempts import displace, fail_attempt
 from stepflow_runtime.engine.commands import Abort, CancelledChildren, Command, Effect, EffectKind, Execute, LoadInputs
 from stepflow_runtime.engine.facts import RunFacts
-from stepflow_runtime.engine.folds import fold
+from stepflow_runtime.engine.folds import fold, fold_successes
 from stepflow_runtime.engine.fork import Reuse
 from stepflow_runtime.engine.inputs import InputWindow
 from stepflow_runtime.engine.items import ItemRecord, StepRecord, take_resumes
@@ -46,6 +47,10 @@ ALONE_AFTER: Final = 2
 FAILURE_POLICY: Final = "failurePolicy"
 RUN_TIMEOUT: Final = "runTimeout"
 """Reasons for which a run stops by itself."""
+
+
+Output = tuple[int, str, bytes]
+"""Item, step, and what it gave, raw JSON."""
 
 
 class RunState:
@@ -165,9 +170,30 @@ class RunState:
         if item is None or item.cancelling:
             return None
         record = item.steps.get(step)
-        if record is None or record.attempt != attempt or record.ended or record.is_suspended:
+        if record is None or record.attempt != attempt or record.ended:
+            return None
+        if record.waits is not None and record.waits.suspended:
             return None
         return record
+
+    def steps_succeeded(self, outputs: Iterable[Output]) -> int:
+        """First attempts gave outputs, in this order, of an item one at most; see `step_ended`.
+
+        Returns:
+            How many of them counted.
+        """
+        if not self.plan.is_single_step:
+            return sum([self.step_ended(index, step, 1, output, 0) for index, step, output in outputs])
+        live = self.facts.live
+        events: list[ev.StepSucceeded] = []
+        for index, step, output in outputs:
+            item = live.get(index)
+            record = item.steps.get(step) if item is not None else None
+            if item is not None and record is not None and record.attempt == 1 and not record.is_suspended:
+                events.append(ev.StepSucceeded(index, step, 1, Raw(output), item.since))
+        fold_successes(self.facts, events)
+        self.events += events
+        return len(events)
 
     def step_ended(self, index: int, step: str, attempt: int, outcome: Answer, now_ms: int) -> bool:
         """An attempt was answered. A late answer, of another attempt than the current one, changes nothing.

@@ -81,15 +81,15 @@ class Stretches:
     def _evaluate(self, first: int, end: int) -> tuple[tuple[str, ...], list[tuple[Progress, Advance]]]:
         """Up to `end`, how far the items get that begin as the first one does, and the steps with which they begin."""
         state, check = self._state, self._check_input
-        plan, inputs, variables, skipped = state.plan, state.inputs, state.spec.variables, state.facts.skipped
+        plan, variables, skipped = state.plan, state.spec.variables, state.facts.skipped
         reuses = None if state.facts.forked is None else state.reuses
         stretch: list[tuple[Progress, Advance]] = []
         steps: tuple[str, ...] = ()
         common = NOTHING
-        for index in range(first, end):
-            value = inputs.get(index)
+        are_alike = plan.certain is not None and check is None and reuses is None
+        for index, value in enumerate(state.inputs.read(first, end), first):
             reuse = NOTHING if reuses is None else reuses.get(index)
-            if value is None or reuse is None or index in skipped:
+            if reuse is None or index in skipped:
                 break
             if reuse is NOTHING:
                 progress = Progress(plan, value, variables)
@@ -97,7 +97,7 @@ class Stretches:
                 progress = Progress.restore(plan, value, variables, reuse.outcomes)
             failure = check(value) if check is not None else None
             advance = progress.start() if failure is None else Advance(result=failure)
-            begun = tuple([step for step, _ in advance.ready])
+            begun = steps if are_alike and stretch else tuple([step for step, _ in advance.ready])
             if not stretch:
                 steps, common = begun, reuse
             elif begun != steps or not (reuse is common or reuse.begins_as(common)):

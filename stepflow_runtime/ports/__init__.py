@@ -15,7 +15,7 @@ from stepflow_runtime.ports.byproducts import (
     StreamState,
     StreamWrite,
 )
-from stepflow_runtime.ports.calling import ComponentCaller, ComponentCatalog, Execution, ExecutionSink
+from stepflow_runtime.ports.calling import Answered, ComponentCaller, ComponentCatalog, Execution, ExecutionSink
 from stepflow_runtime.ports.delivering import (
     Announcer,
     Deliveries,
@@ -55,6 +55,7 @@ __all__ = [
     "SHARDS",
     "SLEEPS",
     "Announcer",
+    "Answered",
     "ArtifactRecord",
     "BlobStore",
     "ByproductStore",

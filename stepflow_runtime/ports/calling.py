@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from protocol.types import ComponentInfo
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
@@ -13,7 +15,7 @@ from stepflow_runtime.model.secret import NO_SECRETS, Secrets
 from stepflow_runtime.model.trace import SpanContext
 
 
-class Execution:
+class Execution(Struct, eq=False):
     """One attempt of one step of one item, from its dispatch to its answer.
 
     The engine makes it and a `ComponentCaller` carries it out. `owner` and `timeout` belong to the engine, `place` and
@@ -34,75 +36,33 @@ class Execution:
         echoes: What earlier attempts wrote to streams and this one has not yet; `None` while it wrote nothing.
     """
 
-    __slots__ = (
-        "alone",
-        "attempt",
-        "begins_item",
-        "claims",
-        "component",
-        "echoes",
-        "execution_id",
-        "flow_id",
-        "input",
-        "item_index",
-        "owner",
-        "place",
-        "resumes",
-        "root_run_id",
-        "run_id",
-        "secrets",
-        "sent_at",
-        "step_id",
-        "submissions",
-        "timeout",
-        "timeout_ms",
-        "trace",
-        "waiting",
-    )
+    owner: Any
+    execution_id: ExecutionId
+    run_id: RunId
+    root_run_id: RunId
+    flow_id: BlobId
+    item_index: int
+    step_id: str
+    component: str
+    attempt: int
+    input: bytes
+    timeout_ms: int | None = None
+    alone: bool = False
+    begins_item: bool = False
+    secrets: Secrets = NO_SECRETS
+    resumes: Sequence[Resume] = ()
+    trace: SpanContext | None = None
+    waiting: int = 0
+    sent_at: float = 0.0
+    place: Any = None
+    timeout: Any = None
+    claims: dict[str, RunId] | None = None
+    submissions: dict[str, int] | None = None
+    echoes: dict[tuple[RunId, str], Counter[bytes]] | None = None
 
-    sent_at: float
 
-    def __init__(
-        self,
-        owner: Any,
-        execution_id: ExecutionId,
-        run_id: RunId,
-        root_run_id: RunId,
-        flow_id: BlobId,
-        item_index: int,
-        step_id: str,
-        component: str,
-        attempt: int,
-        input: bytes,
-        timeout_ms: int | None = None,
-        alone: bool = False,
-        begins_item: bool = False,
-        secrets: Secrets = NO_SECRETS,
-        resumes: Sequence[Resume] = (),
-        trace: SpanContext | None = None,
-    ) -> None:
-        self.owner = owner
-        self.execution_id = execution_id
-        self.run_id = run_id
-        self.root_run_id = root_run_id
-        self.flow_id = flow_id
-        self.item_index = item_index
-        self.step_id = step_id
-        self.component = component
-        self.attempt = attempt
-        self.input = input
-        self.timeout_ms = timeout_ms
-        self.alone = alone
-        self.begins_item = begins_item
-        self.secrets = secrets
-        self.resumes = resumes
-        self.trace = trace
-        self.waiting = 0
-        self.place: Any = None
-        self.timeout: Any = None
-        self.claims: dict[str, RunId] | None = None
-        self.submissions: dict[str, int] | None = None
-        self.echoes: dict[tuple[RunId, str], Counter[bytes]] | None = None
+Answered = tuple[Execution, Answer]
+"""An execution that ended, and how."""
 
 
 class ExecutionSink(Protocol):
@@ -112,8 +72,8 @@ class ExecutionSink(Protocol):
         """The request was written for a server: time-outs count from here. Called only if `timeout_ms` is set."""
         ...
 
-    def answered(self, execution: Execution, outcome: Answer) -> None:
-        """The execution ended. Cheap: what follows from it happens in `end_turn`."""
+    def answered(self, answers: Iterable[Answered]) -> None:
+        """These executions ended, in this order. Cheap: what follows from it happens in `end_turn`."""
         ...
 
     def has_others(self, execution: Execution, count: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
@@ -25,7 +25,7 @@ from stepflow_runtime.connect.routes import Routes, parse_route
 from stepflow_runtime.connect.supervisor import ServerPlugin
 from stepflow_runtime.model.ids import BlobId, ExecutionId, RunId
 from stepflow_runtime.model.outcome import Answer
-from stepflow_runtime.ports import Execution
+from stepflow_runtime.ports import Answered, Execution
 
 _numbers = count(1)
 
@@ -77,10 +77,11 @@ class NotingSink:
     def has_others(self, execution: Execution, count: int) -> bool:
         return self.live > count
 
-    def answered(self, execution: Execution, outcome: Answer) -> None:
-        assert execution not in self.answers, "answered twice"
-        self.answers[execution] = outcome
-        self.order.append(execution)
+    def answered(self, answers: Iterable[Answered]) -> None:
+        for execution, outcome in answers:
+            assert execution not in self.answers, "answered twice"
+            self.answers[execution] = outcome
+            self.order.append(execution)
 
     def end_turn(self) -> None:
         self.turns += 1

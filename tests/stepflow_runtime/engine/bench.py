@@ -185,6 +185,14 @@ class Bench:
         self.turn()
         return counted
 
+    def succeed(self, *places: Place) -> int:
+        """Answers several at once; tells how many of the answers counted."""
+        for place in places:
+            self.in_flight.pop(place, None)
+        counted = self.state.steps_succeeded([(index, step, b"1") for index, step, _ in places])
+        self.turn()
+        return counted
+
     def answer_all(self, outcome: Answer = b"1") -> None:
         for place in list(self.in_flight):
             if place in self.in_flight:

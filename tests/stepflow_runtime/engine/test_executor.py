@@ -88,6 +88,16 @@ async def test_a_result_and_the_starts_that_follow_from_it_share_a_commit(autoju
         assert [type(event) for event in write.events] == [StepSucceeded, ItemsStarted]
 
 
+async def test_answers_of_one_chunk_count_in_their_order() -> None:
+    async with memory_world(hold) as world:
+        run_id = (await world.submit(ONE, range(3), failure_policy="failFast")).run_id
+        executions = [world.caller.find(item, "a") for item in range(3)]
+        world.executor.answered(zip(executions, (b"1", BOOM, b"3"), strict=True))
+        world.executor.end_turn()
+        status = await world.finish(run_id)
+    assert outcomes(status) == [(0, "success"), (1, "failed"), (2, "cancelled")]
+
+
 async def test_a_runtime_that_drains_begins_no_item(autojump_clock: object) -> None:
     async with memory_world(hold) as world:
         run = await world.submit(ONE, range(4), max_concurrency=2)

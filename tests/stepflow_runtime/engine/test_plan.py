@@ -239,14 +239,23 @@ def test_a_restored_item_may_be_over() -> None:
     assert Progress.restore(plan, b"0", {}, {"log": BOOM}).start() == Advance(result=BOOM)
 
 
+def find_certain(plan: Plan) -> list[str] | None:
+    return None if plan.certain is None else [step.id for step in plan.certain]
+
+
 def test_a_plan_tells_what_is_certain_of_every_item() -> None:
-    assert chain(1).initial_steps == ("s0",)
+    assert find_certain(chain(1)) == ["s0"]
     assert chain(1).is_single_step
     assert chain(1).output_step == "s0"
     assert not chain(2).is_single_step
     assert plan_of(step("a"), output=ref("a", "$.x")).output_step is None
     branching = plan_of(step("a"), step("b"), output={"$if": {"$input": "$"}, "then": ref("a"), "else": ref("b")})
-    assert branching.initial_steps is None
+    assert find_certain(branching) is None
+    fallible = plan_of(step("a", {"$input": "x"}), step("b", [ref("a")]), output=ref("b"))
+    assert find_certain(fallible) is None, "its input may have no x"
+    doubtful = plan_of(step("a"), step("b", [ref("a"), {"$input": "x"}]), output=ref("b"))
+    assert find_certain(doubtful) is None, "if the input has no x, nobody needs step a"
+    assert find_certain(plan_of(step("log", mustExecute=True), output=1)) is None, "its output is there at once"
     assert not plan_of(step("a"), step("b", mustExecute=True), output=ref("a")).is_single_step
     assert chain(3).steps["s0"].dependents == ("s1",)
 

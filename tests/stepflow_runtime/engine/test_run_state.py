@@ -9,6 +9,7 @@ import pytest
 from protocol.errors import ItemErrorCode
 from protocol.runs import RunState as RunStatus
 from stepflow_runtime.engine.run_state import ALONE_AFTER, FAILURE_POLICY, RUN_TIMEOUT
+from stepflow_runtime.engine.snapshot import take_snapshot
 from stepflow_runtime.model import events as ev
 from stepflow_runtime.model.outcome import Displaced, Failure
 from stepflow_runtime.ports import ItemRef
@@ -132,6 +133,30 @@ def test_a_default_stands_in_for_a_failed_output() -> None:
     event = bench.results[0][1]
     assert isinstance(event, ev.ItemSucceeded)
     assert bytes(event.value) == b"7"
+
+
+@pytest.mark.parametrize("executed", [ONE, CHAIN], ids=["one step", "several"])
+def test_answers_that_come_together_have_come_one_after_the_other(executed: dict[str, Any]) -> None:
+    together, apart = Bench(executed, range(5)), Bench(executed, range(5))
+    for bench in (together, apart):
+        bench.commit()
+    places = [(3, "a", 1), (0, "a", 1), (4, "a", 1)]
+    assert together.succeed(*places) == 3
+    for place in places:
+        assert apart.answer(place)
+    assert together.state.events == apart.state.events
+    assert take_snapshot(together.state.facts) == take_snapshot(apart.state.facts)
+    assert together.results == apart.results
+
+
+def test_of_answers_that_come_together_the_late_ones_change_nothing() -> None:
+    bench = Bench(ONE, range(4))
+    bench.commit()
+    bench.answer((0, "a", 1), GONE)
+    bench.answer((1, "a", 1))
+    assert bench.succeed((0, "a", 1), (1, "a", 1), (2, "a", 1)) == 1
+    bench.commit()
+    assert how(bench) == {1: ItemRef.SUCCESS, 2: ItemRef.SUCCESS}
 
 
 def test_an_input_that_does_not_fit_its_schema_fails_its_item_alone() -> None:

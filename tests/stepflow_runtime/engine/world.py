@@ -253,7 +253,7 @@ class FakeCaller:
 
     def _end(self, execution: Execution, outcome: Answer) -> None:
         self._let_go(execution)
-        self.executor.answered(execution, outcome)
+        self.executor.answered([(execution, outcome)])
 
     def _let_go(self, execution: Execution) -> None:
         del self.held[execution]
