@@ -913,6 +913,9 @@ console [INTERFACES] The console shows runs live, their graph, items, timeline, 
     stepflow_runtime/web/test_browser.py::test_a_run_is_followed_as_it_goes_and_cancelled_with_a_reason
     stepflow_runtime/web/test_browser.py::test_who_is_asked_answers_with_a_form_made_from_the_schema
     stepflow_runtime/web/test_browser.py::test_every_page_fits_its_window_and_has_landmarks
+console-readable [INTERFACES] Every page of the console fits a telephone, names all that one can use, is used by the keyboard, and stands out from its ground in light and dark.
+    stepflow_runtime/web/test_browser.py::test_every_page_fits_its_window_and_has_landmarks
+    stepflow_runtime/web/console/test_colours.py::test_text_stands_out_from_what_it_is_on
 console-cached [INTERFACES] A browser asks for the console's style and scripts once, until they change.
     stepflow_runtime/web/test_console.py::test_style_and_scripts_are_asked_for_once_until_they_change
 console-filters [INTERFACES] The console's runs are filtered by status, flow, label, id and when they were created, and paged.

@@ -389,6 +389,17 @@ def test_nothing_that_somebody_named_runs_in_the_page(page: Any, runtime: Runtim
     runtime.ask("runs/cancel", runId=run_id)
 
 
+def check_page(page: Any, width: int) -> None:
+    """It fits, has one main part and one title, and all that one can use has a name and is reached by the keyboard."""
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{page.url} is wider than its window"
+    assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
+    assert page.get_by_role("heading", level=1).count() == 1
+    fields = page.locator("input:visible, select:visible, textarea:visible")
+    assert fields.evaluate_all("all => all.every(each => each.labels.length)")
+    used = page.locator("a:visible, button:visible, summary:visible")
+    assert used.evaluate_all("all => all.every(each => each.innerText.trim() && each.tabIndex >= 0)")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_fits_its_window_and_has_landmarks(
@@ -403,11 +414,10 @@ def test_every_page_fits_its_window_and_has_landmarks(
     for name, path in paths.items():
         page.goto(path)
         shoot(page, f"{name}-{scheme}-{width}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than its window"
-        assert page.get_by_role("main").count() == page.get_by_role("banner").count() == 1
-        assert page.get_by_role("heading", level=1).count() == 1
-        assert page.locator("input:visible, select:visible").evaluate_all(
-            "all => all.every(each => each.labels.length)"
-        )
+        check_page(page, width)
+    views = [f"/runs/{orders}?view={view}" for view in ("timeline", "tree", "events", "streams", "artifacts")]
+    for path in [*views, f"/runs/{orders}/items/5", "/flows", "/servers", "/login"] if scheme == "light" else ():
+        page.goto(path)
+        check_page(page, width)
     page.close()
     assert problems == []
