@@ -292,7 +292,7 @@ async def test_the_wal_is_used_again_under_load(path: Path, monkeypatch: pytest.
         for number in range(1000):
             await create(store, number)
         wal = path.with_name("runs.db-wal").stat().st_size
-        assert wal < 4_000_000, "1,000 commits of several pages each"
+        assert wal < 20_000_000, "all that is written is 39 MB; a thread that gets little time is behind by a few"
 
 
 # --- the schema ---
