@@ -83,7 +83,8 @@ class Connection:
             )
         except LinkClosed as error:
             raise CannotConnectError(
-                f"What answers at {self._name} is not a Stepflow runtime, or it is stopping."
+                f"No answer came from {self._name}: what is there is no Stepflow runtime, or it has stopped. One that "
+                "was spawned says why on stderr."
             ) from error
         link.peer_limits = result.limits
         self._link = link

@@ -209,7 +209,7 @@ class _Reader:
             message = f"{others[0]!r} is not supported in a route; a route only names its plugin."
             raise self.fault(extend(place, others[0]), message)
         if name not in plugins:
-            raise self.fault(place, f"There is no plugin {name!r}{_suggest(name, plugins)}.")
+            raise self.fault(place, f"There is no plugin {name!r}{_suggest(name, plugins) or '.'}")
         return self.check(place, parse_route, pattern, name)
 
     # --- storage, addresses, retries ---------------------------------------------------------------------------------

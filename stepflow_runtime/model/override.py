@@ -52,7 +52,7 @@ def apply_overrides(flow_value: Any, overrides: Any) -> Any:
         except PatchError as error:
             operation = () if error.operation is None else (error.operation,)
             findings.error("bad_patch", extend(place, "value", *operation), str(error))
-    findings.refuse_errors("The submission's overrides")
+    findings.refuse_errors("The submission's override")
     result = {**flow_value, "steps": patched}
     found = validate(result)
     for number, finding in enumerate(found):
