@@ -86,6 +86,7 @@ wire-eof [PROTOCOL §1] What was asked before the end of a stream is answered.
     conformance/test_stdio.py::test_what_was_asked_before_the_end_of_file_is_answered
 wire-cancel [PROTOCOL §1] `$/cancelRequest` stops the work, which is answered nevertheless.
     protocol/test_handling.py::test_a_cancelled_request_is_cancelled_in_its_handler_and_still_answered
+    protocol/test_handling.py::test_a_request_without_a_task_is_cancelled_and_still_answered
     protocol/test_handling.py::test_a_call_whose_caller_is_cancelled_is_cancelled_at_the_peer
     component_sdk/test_serve.py::test_a_cancelled_execution_is_answered_so_and_others_go_on
 wire-declared [PROTOCOL §1] Nothing beyond version 1 is sent to a peer that did not declare it.
@@ -121,6 +122,7 @@ wire-slow-reader [PROTOCOL §7; FAULTS 18] The reader never waits for a handler 
     protocol/test_link.py::test_a_peer_that_does_not_read_loses_the_connection
 wire-waiters [DESIGN, Concurrency] A lost connection wakes every waiter, once.
     protocol/test_link.py::test_waiters_are_woken_when_the_peer_closes
+    protocol/test_handling.py::test_requests_without_a_task_end_with_their_connection
     protocol/test_peer.py::test_closing_gives_every_pending_token_once
 wire-whole-lines [DESIGN, Concurrency; FAULTS 8] Cancelling never tears a frame.
     protocol/test_link.py::test_a_cancelled_link_sends_whole_lines_only
