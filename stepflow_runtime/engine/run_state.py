@@ -15,6 +15,7 @@ Items hold their slot of `maxConcurrency` from start to end; server slots are no
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
 from typing import Final
 
@@ -75,6 +76,7 @@ class RunState:
     """
 
     __slots__ = (
+        "__weakref__",
         "after",
         "durable_through",
         "durable_total",
@@ -105,10 +107,11 @@ class RunState:
         self.effects: list[Effect] = []
         self.durable_through = 0
         self.durable_total = 0
-        self.waiting = Suspensions(self)
-        self.pause = Pause(self)
+        whole = weakref.proxy(self)  # a run that has ended is gone at once, and none is left to the garbage collector
+        self.waiting = Suspensions(whole)
+        self.pause = Pause(whole)
         self.reuses: dict[int, Reuse] = {}
-        self.stretches = Stretches(self, check_input)
+        self.stretches = Stretches(whole, check_input)
 
     @classmethod
     def create(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -23,6 +25,18 @@ DEFAULTED = flow(step("a", onError={"action": "useDefault", "defaultValue": 7}))
 def how(bench: Bench) -> dict[int, ItemRef]:
     bench.commit_all()
     return {index: ref for index, (ref, _) in bench.results.items()}
+
+
+def test_a_run_that_nobody_holds_is_gone_without_the_collector() -> None:
+    bench = Bench(ONE, range(3))
+    bench.commit()
+    state = weakref.ref(bench.state)
+    gc.disable()
+    try:
+        del bench
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 # --- items start ---
