@@ -48,7 +48,7 @@ DEFAULT_LIMIT: Final = 100
 CHUNKS_PER_PAGE: Final = 100
 """Result chunks that one page looks through for items in a status; a page may then hold fewer, and a cursor."""
 
-_ENDED: Final = {
+_ENDED: Final[Mapping[int, ItemState]] = {
     ItemRef.SUCCESS: ItemState.SUCCESS,
     ItemRef.FAILED: ItemState.FAILED,
     ItemRef.CANCELLED: ItemState.CANCELLED,
@@ -120,7 +120,7 @@ class ListingService:
         end = min((chunk + 1) * SEGMENT_ITEMS, record.progress.total)
         for index in range(first, end):
             home, ref = places.get(index, (run_id, 0))
-            state = _ENDED.get(ItemRef(ref & 3)) or find_state(facts, index)
+            state = _ENDED.get(ref & 3) or find_state(facts, index)
             if status is not None and state is not status:
                 continue
             if len(items) == limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import trio
@@ -28,7 +28,7 @@ from stepflow_runtime.services.visibility import Visibility
 
 DEFAULT_LIMIT: Final = 10_000
 
-_ENDED: Final = {
+_ENDED: Final[Mapping[int, str]] = {
     ItemRef.SUCCESS: STATE_LETTERS[ItemState.SUCCESS],
     ItemRef.FAILED: STATE_LETTERS[ItemState.FAILED],
     ItemRef.CANCELLED: STATE_LETTERS[ItemState.CANCELLED],
@@ -80,7 +80,7 @@ class ObservingService:
         run = self._executor.active(record.spec.run_id)
         facts = None if run is None else run.state.facts
         return "".join(
-            _ENDED[ItemRef(places[index].ref & 3)] if index in places else STATE_LETTERS[find_state(facts, index)]
+            _ENDED[places[index].ref & 3] if index in places else STATE_LETTERS[find_state(facts, index)]
             for index in range(first, end)
         )
 
