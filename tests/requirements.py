@@ -858,6 +858,7 @@ client-repeats [INTERFACES] What a client asked for when its connection was lost
     component_sdk/test_repeating.py::test_a_request_that_is_repeated_says_that_it_is_the_same
 made-once [PROTOCOL §4] A schedule or webhook that is asked for again under one request id is there once, whatever happened in between.
     stepflow_runtime/services/automation/test_schedules.py::test_a_schedule_that_is_asked_for_again_is_there_once
+    simulation/test_timetable.py::test_each_time_of_a_schedule_fires_once_whatever_fails
     stepflow_runtime/services/automation/test_webhooks.py::test_a_webhook_that_is_asked_for_again_is_there_once_with_its_secret
     conformance/test_bad_input.py::test_a_request_id_that_was_used_for_something_else
 fake-runs [INTERFACES] All that a handle on a run can do can be done to a run of FakeRuntime.
