@@ -23,8 +23,8 @@ FlowSource: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | FlowBuilder
 
 _FLOW_ID: Final = re.compile(r"[a-z0-9]+:[0-9a-f]+")
 _JSON_SCALARS: Final = {
-    "tag:yaml.org,2002:null": (r"^(?:null|~|)$", ["n", "~", ""]),
-    "tag:yaml.org,2002:bool": (r"^(?:true|false)$", list("tf")),
+    "tag:yaml.org,2002:null": (r"^(?:null|Null|NULL|~|)$", ["n", "N", "~", ""]),
+    "tag:yaml.org,2002:bool": (r"^(?:true|True|TRUE|false|False|FALSE)$", list("tTfF")),
     "tag:yaml.org,2002:int": (r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
     "tag:yaml.org,2002:float": (r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
 }
@@ -83,7 +83,10 @@ def _parse_yaml(path: Path, content: bytes) -> Any:
     try:
         return yaml.load(content, _yaml_loader())
     except yaml.YAMLError as error:
-        raise FlowFileError(f"The flow {path} is not YAML with JSON's types: {error}") from error
+        mark: Any = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f":{mark.line + 1}:{mark.column + 1}"
+        problem = getattr(error, "problem", None) or error
+        raise FlowFileError(f"The flow {path}{place} is not YAML with JSON's types: {problem}.") from error
 
 
 @cache

@@ -11,6 +11,7 @@ from component_sdk import FlowBuilder, SdkError
 from component_sdk.flow import coalesce, if_, literal, retry, use_default, write_path
 from component_sdk.flow_file import FlowFileError, is_flow_id, load_flow
 from stepflow_runtime.model.canonical import blob_id, canonical_json
+from stepflow_runtime.model.loader import load_document
 
 YAML = """
 name: double everything
@@ -116,7 +117,7 @@ def test_yaml_has_the_types_of_json(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("flow.yaml", "a: 1\na: 2\n", "the key 'a' occurs twice"),
-        ("flow.yaml", "a: {b: 1, b: 2}\n", "line 1"),
+        ("flow.yaml", "a: {b: 1, b: 2}\n", ":1:11 is not"),
         ("flow.yaml", "a: !!python/object:os.system 1\n", "not YAML with JSON's types"),
         ("flow.yaml", "- 1\n", "is a list; a flow is a mapping"),
         ("flow.json", "{", "is not JSON"),
@@ -166,3 +167,22 @@ def test_a_second_step_of_an_id_and_a_flow_without_output_are_refused() -> None:
 def test_references_cannot_be_iterated_over() -> None:
     with pytest.raises(TypeError):
         list(FlowBuilder().input)  # type: ignore[call-overload]
+
+
+def test_a_mistake_in_yaml_has_its_place(tmp_path: Path) -> None:
+    (tmp_path / "flow.yaml").write_text("steps: []\noutput: {a: [1}\n")
+    with pytest.raises(FlowFileError, match=r"flow\.yaml:2:15 is not YAML .*: did not find expected ','"):
+        load_flow(tmp_path / "flow.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["true", "True", "FALSE", "tRue", "yes", "no", "on", "null", "Null", "nULL", "~", "", "'1'", '"true"'],
+        *["0", "-1", "01", "+1", "0x1", "1_000", "1.5", "1e3", ".5", "1.", ".inf", "2026-01-01", "12:30"],
+        *["{b: [1, {c: }]}", "|-\n  x"],
+    ],
+)
+def test_yaml_is_read_as_the_runtime_reads_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / "flow.yaml").write_text(f"a: {text}\n")
+    assert load_flow(tmp_path / "flow.yaml") == load_document(f"a: {text}\n").value
