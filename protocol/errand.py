@@ -93,7 +93,7 @@ class Errand:
     """A coroutine on its way.
 
     Args:
-        coroutine: Returns nothing and raises nothing, but for what cancels it.
+        coroutine: Returns nothing. What it raises, but for what cancels it, is raised in the nursery.
         nursery: For the task that it may become.
         name: Of that task.
 
@@ -125,6 +125,10 @@ class Errand:
         try:
             awaited = self._context.run(step, given)
         except StopIteration:
+            self._end(is_cancelled=False)
+            return
+        except Exception as error:  # of which who carries it on knows nothing
+            self._nursery.start_soon(_fail, error)
             self._end(is_cancelled=False)
             return
         finally:
@@ -184,6 +188,10 @@ def in_task() -> Generator[Any, Any, None]:
     errand = _current.get()
     if errand is not None and errand.is_at_work:
         yield _TASK
+
+
+async def _fail(error: Exception) -> None:
+    raise error
 
 
 @types.coroutine

@@ -122,7 +122,7 @@ class Link:
             on_answered,
         )
         self._on_answers = on_answers
-        self._direct = {PING.name: self._answer_ping, **(direct or {})}
+        self._direct = direct or _NONE
         self._on_chunk_end = on_chunk_end
         self._on_cancel_request = on_cancel_request
         self._drain_timeout_s = drain_timeout_s
@@ -369,10 +369,12 @@ class Link:
                     answers.append(event)
                 case RequestReceived():
                     direct = self._direct.get(event.method)
-                    if direct is None:
-                        self._handlers.start(self._nursery, event)
-                    else:
+                    if direct is not None:
                         direct(event)
+                    elif event.method == PING.name:
+                        self._peer.respond(event, b"{}")
+                    else:
+                        self._handlers.start(self._nursery, event)
                 case NotificationReceived():
                     if event.method == CANCEL_REQUEST.name:
                         self._receive_cancel(event)
@@ -394,10 +396,8 @@ class Link:
         if not self._handlers.cancel(request_id) and self._on_cancel_request is not None:
             self._on_cancel_request(request_id)
 
-    def _answer_ping(self, request: RequestReceived) -> None:
-        self._peer.respond(request, b"{}")
 
-
+_NONE: Final[Mapping[str, Callable[[RequestReceived], None]]] = {}
 _decode_cancel: Final = msgspec.json.Decoder(CancelRequestParams).decode
 
 

@@ -112,29 +112,29 @@ class Listener:
         """One connection. A defect that it meets ends it alone."""
         connection = Connection(_name_peer(stream))
         try:
-            await self._attend(stream, connection)
+            opened = await self._let_in(stream, connection)
+            if opened is not None:
+                link = self._links.make(opened, connection, check_first_line=True)
+                self._inside.add(connection)
+                await link.run()
         except Exception:
             log.error("connection failed", peer=connection.name, traceback=traceback.format_exc())
             await trio.aclose_forcefully(stream)
+        finally:
+            self._inside.discard(connection)
 
-    async def _attend(self, stream: trio.SocketStream, connection: Connection) -> None:
+    async def _let_in(self, stream: trio.SocketStream, connection: Connection) -> ByteStream | None:
+        """The stream of a peer that may be served; `None` if it may not, or if too many are on their way in."""
         if self._connecting >= self._max_connecting:
             reason = f"{self._connecting} others have not introduced themselves yet (maxConnecting)"
             log.info("connection refused", peer=connection.name, reason=reason)
             await trio.aclose_forcefully(stream)
-            return
+            return None
         self._connecting += 1
         try:
-            opened = await self._open(stream, connection)
+            return await self._open(stream, connection)
         finally:
             self._connecting -= 1
-        if opened is not None:
-            link = self._links.make(opened, connection, check_first_line=True)
-            self._inside.add(connection)
-            try:
-                await link.run()
-            finally:
-                self._inside.discard(connection)
 
     async def _open(self, stream: trio.SocketStream, connection: Connection) -> ByteStream | None:
         """The stream of a peer that is let in, as what it is let in; `None` if it is not."""

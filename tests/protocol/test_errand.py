@@ -199,6 +199,19 @@ async def test_an_errand_that_awaits_trio_without_a_word_is_told_so(desk: Desk) 
     assert (desk.said, desk.ends) == ([2], [False])
 
 
+async def test_what_an_errand_raises_is_raised_in_its_nursery_and_not_where_it_was_carried_on() -> None:
+    later, ends = Later[int](), list[bool]()
+
+    async def fetch() -> None:
+        raise ValueError(f"{await later} is one too many")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="7 is one too many")):
+        async with trio.open_nursery() as nursery:
+            NotedErrand(fetch(), nursery, ends).go_on()
+            later.complete(7)
+            assert ends == [False]
+
+
 async def test_in_a_task_of_somebody_else_nothing_becomes_a_task() -> None:
     before = trio.lowlevel.current_task()
     await in_task()
