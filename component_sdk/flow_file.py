@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias, cast
@@ -28,6 +28,8 @@ _JSON_SCALARS: Final = {
     "tag:yaml.org,2002:int": (r"^-?(?:0|[1-9][0-9]*)$", list("-0123456789")),
     "tag:yaml.org,2002:float": (r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?$", list("-0123456789")),
 }
+
+_JSON_OTHERS: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:map")
 
 
 class FlowFileError(SdkError):
@@ -96,17 +98,34 @@ def _yaml_loader() -> Any:
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
     def construct_mapping(loader: Any, node: Any, deep: bool = False) -> Any:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key: Hashable = loader.construct_object(key_node, deep=True)
-            if key in seen:
-                message = f"the key {key!r} occurs twice in one mapping"
-                raise yaml.constructor.ConstructorError(None, None, message, key_node.start_mark)
-            seen.add(key)
-        return base.construct_mapping(loader, node, deep)
+        value: dict[str, Any] = {}
+        for key_node, member in node.value:
+            fault = _find_fault(key_node, value)
+            if fault is not None:
+                raise yaml.constructor.ConstructorError(None, None, fault, key_node.start_mark)
+            value[key_node.value] = loader.construct_object(member, deep=True)
+        return value
 
-    members: dict[str, Any] = {"yaml_implicit_resolvers": {}, "construct_mapping": construct_mapping}
+    known = {tag: base.yaml_constructors[tag] for tag in (*_JSON_SCALARS, *_JSON_OTHERS)}
+    members: dict[str, Any] = {
+        "yaml_implicit_resolvers": {},
+        "yaml_constructors": {**known, None: base.construct_undefined},
+        "construct_mapping": construct_mapping,
+    }
     loader: Any = type("JsonTypesLoader", (base,), members)
     for tag, (pattern, first) in _JSON_SCALARS.items():
         loader.add_implicit_resolver(tag, re.compile(pattern), first)
     return loader
+
+
+def _find_fault(key_node: Any, known: Collection[str]) -> str | None:
+    """Why a mapping cannot have this key, which is a text as it is written, beside those that it has."""
+    match key_node.value:
+        case str() as key if key in known:
+            return f"the key {key!r} occurs twice in one mapping"
+        case "<<" if not key_node.style:
+            return "the merge key << is not supported, write the fields out"
+        case str():
+            return None
+        case _:
+            return "a key must be a text"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from component_sdk import FlowBuilder, SdkError
+from component_sdk import FlowBuilder, RpcError, SdkError
 from component_sdk.flow import coalesce, if_, literal, retry, use_default, write_path
 from component_sdk.flow_file import FlowFileError, is_flow_id, load_flow
 from stepflow_runtime.model.canonical import blob_id, canonical_json
@@ -186,3 +186,28 @@ def test_a_mistake_in_yaml_has_its_place(tmp_path: Path) -> None:
 def test_yaml_is_read_as_the_runtime_reads_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "flow.yaml").write_text(f"a: {text}\n")
     assert load_flow(tmp_path / "flow.yaml") == load_document(f"a: {text}\n").value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1: x",
+        "true: x",
+        "~: x",
+        "<<: {a: 1}",
+        "'<<': 1",
+        "? [a]\n: 1",
+        "a: !!set {x}",
+        "a: !!binary aGk=",
+        "a: !!str 5",
+    ],
+)
+def test_keys_and_tags_are_read_or_refused_as_by_the_runtime(tmp_path: Path, text: str) -> None:
+    (tmp_path / "flow.yaml").write_text(text)
+    try:
+        expected = load_document(text).value
+    except RpcError:
+        with pytest.raises(FlowFileError, match="not YAML with JSON's types"):
+            load_flow(tmp_path / "flow.yaml")
+    else:
+        assert load_flow(tmp_path / "flow.yaml") == expected
