@@ -23,7 +23,7 @@ from stepflow_runtime.app.cli.flow_file import load_valid_flow
 from stepflow_runtime.app.cli.link import open_link
 from stepflow_runtime.app.cli.options import Format, common_options, output_option, request_option, url_option
 from stepflow_runtime.app.cli.output import print_facts, print_rows
-from stepflow_runtime.app.cli.submission import make_submission, store_flow, submission_options
+from stepflow_runtime.app.cli.submission import make_submission, store_flow, template_options
 from stepflow_runtime.app.cli.templates import template_of
 from stepflow_runtime.model.canonical import is_blob_id
 
@@ -58,7 +58,7 @@ _schedule_argument = click.argument("schedule_id", metavar="SCHEDULE")
     help="Make up for times missed so long ago.",
 )
 @click.option("--paused", is_flag=True, help="It does not fire before it is unpaused.")
-@submission_options
+@template_options
 @request_option
 @url_option
 @output_option()

@@ -44,6 +44,12 @@ class Submission(Struct, frozen=True, kw_only=True):
 
 def submission_options(function: F) -> F:
     """The inputs of a run, and what its submission may bring with it; the parameters go to `make_submission`."""
+    key = click.option("--idempotency-key", metavar="KEY", help="The same key gives the same run, however often.")
+    return template_options(key(function))
+
+
+def template_options(function: F) -> F:
+    """The same for a run that the runtime submits itself."""
     file = click.Path(path_type=Path)
     options = [
         click.option(
@@ -54,7 +60,6 @@ def submission_options(function: F) -> F:
         click.option("--variables", metavar="JSON|@FILE", help="The flow's variables, as an object."),
         click.option("--overrides", metavar="JSON|@FILE", help='Changes to steps: {"steps": {ID: {"value": {…}}}}.'),
         click.option("--failure-policy", metavar="POLICY", help="continue (default), failFast, or how many may fail."),
-        click.option("--idempotency-key", metavar="KEY", help="The same key gives the same run, however often."),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be given repeatedly."),
         click.option("--timeout", "timeout_s", type=click.FloatRange(0.001), metavar="SECONDS", help="Of the run."),
     ]
@@ -95,7 +100,7 @@ def _make_params(
     variables: str | None,
     overrides: str | None,
     failure_policy: str | None,
-    idempotency_key: str | None,
+    idempotency_key: str | None = None,
     labels: tuple[str, ...],
     timeout_s: float | None,
 ) -> SubmitParams:

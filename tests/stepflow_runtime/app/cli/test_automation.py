@@ -75,6 +75,7 @@ def test_a_schedule_is_created_paused_and_deleted(address: str, stepflow: Stepfl
     assert "nightly" in stepflow("schedules", "list").out
     assert stepflow("schedules", "delete", schedule_id).code == 0
     assert "no schedules" in stepflow("schedules", "list").err
+    assert stepflow("schedules", "create", "30 2 * * *", "flow.yaml", "--idempotency-key", "k").code == 2
     done = stepflow("schedules", "create", "every night", "flow.yaml")
     assert done.code == 2
     assert "no cron expression" in done.err
