@@ -362,6 +362,7 @@ engine-lost-flow [FAULTS 30] A run whose flow cannot be read any more fails and 
     stepflow_runtime/engine/test_recovery.py::test_a_cancelled_run_whose_flow_cannot_be_read_any_more_ends
 engine-damaged-run [FAULTS 30] A run whose inputs or journal were damaged fails and says so; start and other runs go on.
     stepflow_runtime/engine/test_recovery.py::test_a_run_that_was_damaged_fails_and_the_others_go_on
+    stepflow_runtime/engine/test_recovery.py::test_a_fork_of_a_run_that_was_damaged_fails_and_the_others_go_on
     stepflow_runtime/engine/test_recovery.py::test_inputs_that_were_damaged_fail_a_run_that_is_at_work
     stepflow_runtime/engine/test_recovery.py::test_a_snapshot_that_was_damaged_is_not_missed
 engine-read-durable [FAULTS 27] Of an item that goes on only what is durable is read, and nothing that came meanwhile is missed.
