@@ -342,6 +342,7 @@ engine-recovery [DESIGN, Concurrency] A restored item starts with what has not e
     stepflow_runtime/engine/test_plan.py::test_an_item_gets_as_far_along_its_plan_as_without_it_and_when_it_is_restored
 engine-late [FAULTS 28] An answer of an older attempt changes nothing.
     stepflow_runtime/engine/test_run_state.py::test_an_answer_of_an_older_attempt_changes_nothing
+    stepflow_runtime/engine/test_run_state.py::test_of_answers_that_come_together_the_late_ones_change_nothing
 engine-cancellation [PROTOCOL §4] A cancellation reaches the sub-runs of what it cancels, and a grace ends only what it was given for.
     stepflow_runtime/engine/test_cancellation.py::test_a_run_that_stops_leaves_the_sub_runs_of_items_that_have_ended
     stepflow_runtime/engine/test_cancellation.py::test_a_cancelled_run_takes_all_its_sub_runs_with_it

@@ -101,6 +101,14 @@ SCALE: Final = (
     ),
     Guard(
         28,
+        "so it is also where answers come together",
+        "stepflow_runtime/engine/run_state.py",
+        " and record.attempt == 1 and not record.is_suspended:",
+        " and not record.is_suspended:",
+        f"{ENGINE}/test_run_state.py::test_of_answers_that_come_together_the_late_ones_change_nothing",
+    ),
+    Guard(
+        28,
         "a callback of an execution that has ended is refused",
         "stepflow_runtime/connect/connection.py",
         "        raise RpcError(\n            ErrorCode.NOT_CURRENT,\n",
