@@ -39,8 +39,8 @@ SCALE: Final = (
         24,
         "a waiter whose client left is forgotten",
         "stepflow_runtime/store/watch.py",
-        "            self._remove(run_id, waiter)\n            return trio.lowlevel.Abort.SUCCEEDED\n",
-        "            return trio.lowlevel.Abort.SUCCEEDED\n",
+        "    def forgotten(self) -> None:\n        self._hub.remove(self)\n",
+        "    def forgotten(self) -> None:\n        return\n",
         "tests/system/test_leaving_clients.py::test_runs_go_on_when_who_waits_for_them_leaves_and_waiters_are_freed",
     ),
     Guard(

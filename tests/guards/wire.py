@@ -24,8 +24,8 @@ WIRE: Final = (
         8,
         "a cancellation does not reach the sender",
         "protocol/sender.py",
-        "self._scope = trio.CancelScope(shield=True)",
-        "self._scope = trio.CancelScope()",
+        "trio.CancelScope(shield=True, deadline=self._deadline)",
+        "trio.CancelScope(deadline=self._deadline)",
         f"{PROTOCOL}/test_link.py::test_a_cancelled_link_sends_whole_lines_only",
     ),
     Guard(
