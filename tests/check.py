@@ -26,6 +26,7 @@ STATIC_CHECKS: Final = {
 }
 GUARDS: Final = ["python", "-m", "tests.guards"]
 TESTS: Final = ["pytest", "--cov", "--cov-report=term:skip-covered"]
+ON_ALL_CORES: Final = ["-n", "auto", "--dist", "worksteal"]
 
 
 def main(arguments: list[str]) -> int:
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         return 0
     has_useless_guards = not arguments and not _passes("guards, each removed in turn", GUARDS)
     print("== tests", flush=True)
-    returncode = _run([*TESTS, *arguments]).returncode
+    returncode = _run([*TESTS, *(arguments or ON_ALL_CORES)]).returncode
     if has_useless_guards:
         print("The check of the guards failed; above stands how.")
     return returncode or int(has_useless_guards)

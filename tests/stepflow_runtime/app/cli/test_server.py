@@ -88,7 +88,7 @@ def test_waiting_prints_what_run_would_print(address: str, stepflow: Stepflow, f
 
 
 def test_a_run_that_was_given_up_takes_no_more_inputs(address: str, stepflow: Stepflow, folder: Path) -> None:
-    (folder / "in.jsonl").write_text(f'{{"n": 7, "pad": "{"x" * 1000}"}}\n' * 5000)
+    (folder / "in.jsonl").write_text(f'{{"n": 7, "pad": "{"x" * 1000}"}}\n' * 20_000)
     args = ["submit", "flow.yaml", "--inputs", "in.jsonl", "--failure-policy", "failFast"]
     assert "failed" in stepflow(*args).out
     done = stepflow(*args, "--wait")
