@@ -23,6 +23,10 @@ from benchmarks.scenario import Goal, Reading, Scenario
 RATE: Final = "items/s"
 WARM_UP_ITEMS: Final = 4
 ITEMS_A_COMMIT: Final = 10
+DISK: Final = (
+    "Each value is written to the write-ahead log and copied from there, four megabytes an item: SQLite alone, with "
+    "nothing around it, stores as much at the rate that stands beside it."
+)
 MEGABYTE: Final = 1_000_000
 
 
@@ -85,6 +89,14 @@ def _time_sqlite(content: bytes, items: int, folder: Path | None) -> float:
 
 
 SCENARIOS: Final = (
-    Scenario("S5", "strings of 1 MB", (Goal(RATE, 300),), partial(measure_payload, make_string(), 200), rounds=3),
-    Scenario("S5s", "structures of 1 MB", (Goal(RATE, 60),), partial(measure_payload, make_structure(), 50), rounds=3),
+    Scenario(
+        "S5", "strings of 1 MB", (Goal(RATE, 300, limit=DISK),), partial(measure_payload, make_string(), 200), rounds=3
+    ),
+    Scenario(
+        "S5s",
+        "structures of 1 MB",
+        (Goal(RATE, 60, limit=DISK),),
+        partial(measure_payload, make_structure(), 50),
+        rounds=3,
+    ),
 )
