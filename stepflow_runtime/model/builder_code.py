@@ -162,11 +162,13 @@ class _Writer:
 
     def reference(self, base: str, value: dict[str, Any], key: str, root: str | None = None) -> Node | None:
         """A reference into `base`, by indexing if that is how the builder would write its path."""
-        if key not in value or value[key] == root:
+        if key not in value:
             return Code(base)
         path = value[key]
         if not isinstance(path, str):
             return None
+        if path == root:
+            return Code(base)
         indexes = _read_indexes(path)
         return Code(f"{base}.at({quote(path)})" if indexes is None else base + indexes)
 

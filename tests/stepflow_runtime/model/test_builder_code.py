@@ -107,6 +107,10 @@ def test_every_flow_comes_back_from_its_code(flow: dict[str, Any]) -> None:
     returns(flow)
 
 
+def test_a_path_that_is_null_stays_one() -> None:
+    returns({"steps": [{"id": "a", "component": "/python/x"}], "output": {"$step": "a", "path": None}})
+
+
 def test_references_are_written_by_indexing_where_that_gives_the_same_path() -> None:
     code = returns(
         {
