@@ -44,6 +44,8 @@ class Backlog:
     def __init__(self) -> None:
         self._first: deque[RequestReceived] = deque()
         self._runs = Turns[str | None, deque[RequestReceived]](deque)
+        self._last_run: str | None = None
+        self._last_run_bytes = b""
 
     def __bool__(self) -> bool:
         return bool(self._first or self._runs)
@@ -53,7 +55,7 @@ class Backlog:
         if len(self._first) < FEW and not self._runs:
             self._first.append(request)
         else:
-            self._runs.queue_of(_find_run(request)).append(request)
+            self._runs.queue_of(self._find_run(request)).append(request)
 
     def popleft(self) -> RequestReceived:
         """Takes the next one."""
@@ -69,8 +71,15 @@ class Backlog:
         self._runs.drop_empty()
         return found
 
+    def _find_run(self, request: RequestReceived) -> str | None:
+        """The run that a request is for: mostly that of the one before it, whose id is in it, so it is not decoded."""
+        if not self._last_run_bytes or self._last_run_bytes not in request.params:
+            self._last_run = _read_run(request)
+            self._last_run_bytes = (self._last_run or "").encode()
+        return self._last_run
 
-def _find_run(request: RequestReceived) -> str | None:
+
+def _read_run(request: RequestReceived) -> str | None:
     """The run that a request is for; `None` if it does not say. What cannot be read is refused when its turn comes."""
     try:
         params = _decode_params(request.params)
